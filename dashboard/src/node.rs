@@ -1,0 +1,340 @@
+//! All that the gateway asks of a node.
+//!
+//! `node` implements [`Node`] on its handle; the tests of this crate implement it in memory. Peers are named by the
+//! text the person gave (name, node id or unambiguous prefix): the node resolves it.
+
+use std::future::Future;
+
+use miner_ctrl_protocol::message::{LogPage, MinerChoice, ProfileChoice};
+use miner_ctrl_protocol::profile::Invalid;
+use miner_ctrl_protocol::{
+    Hashrate, MinerName, MinerStatus, NodeId, NodeName, Permission, ProfileDraft, ProfileName, Refusal, RigStats, Role,
+};
+use serde::{Deserialize, Serialize};
+
+/// This node.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct NodeInfo {
+    /// Its handle.
+    pub id: NodeId,
+    /// What its operator calls it.
+    pub name: NodeName,
+    /// What it is for.
+    pub role: Role,
+    /// libp2p's spelling of its public key.
+    pub peer_id: String,
+    /// X25519 public key, base64.
+    pub public_key: String,
+    /// Fingerprint of its key in words, for people.
+    pub fingerprint: String,
+    /// Unix time, seconds.
+    pub created_at: u64,
+    /// Version of miner-ctrl.
+    pub version: String,
+    /// Whether `node serve` is running; false when a command line started the node for one command.
+    pub serving: bool,
+    /// Multiaddrs it listens on, with `/p2p/`.
+    pub addresses: Vec<String>,
+    /// Registered peers.
+    pub peers: usize,
+    /// Of these, connected now.
+    pub peers_online: usize,
+    /// How strangers can pair: `ask`, `code` or `off`.
+    pub pairing: String,
+    /// The pairing code, while one is showing.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub pairing_code: Option<String>,
+    /// Where data lies.
+    pub data_dir: String,
+    /// Where configuration lies.
+    pub config_dir: String,
+}
+
+/// One registered peer.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct PeerView {
+    /// Its handle.
+    pub id: NodeId,
+    /// What we call it.
+    pub name: NodeName,
+    /// What it is for, by its own word.
+    pub role: Role,
+    /// libp2p's spelling of its key.
+    pub peer_id: String,
+    /// Address that works or was last given, without `/p2p/`; none when only it dials us.
+    pub address: Option<String>,
+    /// All addresses we would dial.
+    pub addresses: Vec<String>,
+    /// What it may ask of us.
+    pub permission: Permission,
+    /// Whether its link is up.
+    pub online: bool,
+    /// Smoothed round trip of libp2p's ping, milliseconds; none when offline or not measured yet.
+    pub ping_ms: Option<f64>,
+    /// 0 to 100, see fleet/reputation.rs.
+    pub score: u8,
+    /// Unix time of the last sign of life, seconds; none means never.
+    pub last_seen: Option<u64>,
+    /// Unix time of pairing, seconds.
+    pub paired_at: u64,
+    /// Program and version, by its own word.
+    pub agent: Option<String>,
+    /// Why it is not online, when the last dial told.
+    pub problem: Option<String>,
+}
+
+/// A stranger that wants to pair and waits for a person.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct PendingView {
+    /// Its handle.
+    pub id: NodeId,
+    /// The name it gave.
+    pub name: NodeName,
+    /// The role it gave.
+    pub role: Role,
+    /// Where it comes from.
+    pub address: String,
+    /// Seconds since it first asked.
+    pub age_seconds: u64,
+    /// Fingerprint words: compare them with those the other side shows.
+    pub words: String,
+}
+
+/// What to add.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AddPeer {
+    /// `host`, `host:port` or a multiaddr, with or without `/p2p/<peer id>`.
+    pub address: String,
+    /// What to call it; left out, the name it gives itself.
+    #[serde(default)]
+    pub name: Option<NodeName>,
+    /// The code that the peer shows; left out, its operator approves.
+    #[serde(default)]
+    pub code: Option<String>,
+    /// What it may ask of us; left out, by the roles.
+    #[serde(default)]
+    pub permission: Option<Permission>,
+}
+
+/// How adding a peer stands.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "state", rename_all = "kebab-case")]
+pub enum Added {
+    /// Both sides hold each other's key.
+    Paired {
+        /// The new peer.
+        peer: Box<PeerView>,
+    },
+    /// The other side's operator must approve; ask again with the same address.
+    Pending {
+        /// Handle of the node found at the address.
+        id: NodeId,
+        /// Words to compare with those shown there.
+        words: String,
+    },
+}
+
+/// A measured round trip through every layer to a peer's worker and back.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Pinged {
+    /// The peer.
+    pub id: NodeId,
+    /// Its name.
+    pub name: NodeName,
+    /// Milliseconds.
+    pub round_trip_ms: f64,
+}
+
+/// One rig as the node last heard of it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct RigView {
+    /// The peer.
+    pub peer: PeerView,
+    /// Its last statistics; none when it never answered or may not be read.
+    pub stats: Option<RigStats>,
+    /// Sum over its miners, none when not known.
+    pub hashrate: Option<Hashrate>,
+    /// Seconds since these statistics were current; 0 while the link is up.
+    pub age_seconds: Option<u64>,
+    /// Why there are none, or why they are old.
+    pub problem: Option<String>,
+}
+
+/// What a command to a rig's miner found or reached.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct MinerOutcome {
+    /// The rig.
+    pub rig: NodeName,
+    /// The miner or miners.
+    pub miners: Vec<MinerStatus>,
+    /// False when they were found so already.
+    pub changed: bool,
+}
+
+/// What deploying a profile found or reached.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct DeployOutcome {
+    /// The rig.
+    pub rig: NodeName,
+    /// The profile.
+    pub profile: ProfileName,
+    /// False when the rig had it already.
+    pub changed: bool,
+}
+
+/// What to do with miners of a rig.
+#[derive(Debug, Clone, PartialEq)]
+pub enum MinerCommand {
+    /// Restart one; none when there is only one.
+    Restart(Option<MinerName>),
+    /// Start with a profile: the rig's own, or one of this node's sent along.
+    Start {
+        /// Which profile.
+        profile: ProfileChoice,
+        /// Which instance.
+        miner: Option<MinerName>,
+    },
+    /// Stop.
+    Stop(MinerChoice),
+}
+
+/// Which console lines.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LogQuery {
+    /// Whose; may be left out when there is one.
+    pub miner: Option<MinerName>,
+    /// At most this many.
+    pub lines: u32,
+    /// Only lines above this number.
+    pub after: Option<u64>,
+    /// Seconds to wait for a line.
+    pub wait: u32,
+}
+
+/// Why a node did not do what it was asked.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+pub enum NodeError {
+    /// A name or prefix that fits several.
+    #[error("`{asked}` fits several peers: {}", candidates.join(", "))]
+    AmbiguousPeer {
+        /// What was asked for.
+        asked: String,
+        /// What it fits, as `name (id)`.
+        candidates: Vec<String>,
+    },
+    /// It contradicts what is there.
+    #[error("{0}")]
+    Conflict(String),
+    /// Something broke here; the log has the cause.
+    #[error("{0}")]
+    Internal(String),
+    /// A value cannot be taken.
+    #[error(transparent)]
+    Invalid(#[from] Invalid),
+    /// Pairing did not come about.
+    #[error("{why}")]
+    PairingFailed {
+        /// What happened.
+        why: String,
+        /// What to do.
+        hint: String,
+    },
+    /// The rig answered with a refusal.
+    #[error("{peer} refused: {refusal}")]
+    Refused {
+        /// Who.
+        peer: NodeName,
+        /// Why.
+        refusal: Refusal,
+    },
+    /// This node itself refuses, e.g. a command to its own miners.
+    #[error("{0}")]
+    RefusedHere(Refusal),
+    /// The node is stopping.
+    #[error("this node is shutting down")]
+    ShuttingDown,
+    /// No answer in time: the command may have been carried out or not.
+    #[error("no answer from {peer} within {seconds} s: whether it was done is not known")]
+    Timeout {
+        /// Who.
+        peer: NodeName,
+        /// How long we waited.
+        seconds: u64,
+    },
+    /// No such pairing request.
+    #[error("no pairing request `{0}`")]
+    UnknownPending(String),
+    /// No such peer.
+    #[error("no peer `{0}`")]
+    UnknownPeer(String),
+    /// No such profile on this node.
+    #[error("no profile `{0}` on this node")]
+    UnknownProfile(ProfileName),
+    /// No connection to it.
+    #[error("{peer} is not connected{}", why.as_ref().map(|why| format!(": {why}")).unwrap_or_default())]
+    Unreachable {
+        /// Who.
+        peer: String,
+        /// What the last dial met.
+        why: Option<String>,
+    },
+}
+
+/// What the gateway needs of a node. Every call is bounded in time by the node.
+pub trait Node: Clone + Send + Sync + 'static {
+    /// This node.
+    fn info(&self) -> impl Future<Output = NodeInfo> + Send;
+    /// All registered peers, by name.
+    fn peers(&self) -> impl Future<Output = Vec<PeerView>> + Send;
+    /// One registered peer.
+    fn peer(&self, peer: &str) -> impl Future<Output = Result<PeerView, NodeError>> + Send;
+    /// Pairs with the node at an address.
+    fn add_peer(&self, add: AddPeer) -> impl Future<Output = Result<Added, NodeError>> + Send;
+    /// Forgets a peer and cuts it off.
+    fn remove_peer(&self, peer: &str) -> impl Future<Output = Result<PeerView, NodeError>> + Send;
+    /// Measures a round trip.
+    fn ping_peer(&self, peer: &str) -> impl Future<Output = Result<Pinged, NodeError>> + Send;
+    /// Strangers that wait for approval.
+    fn pending(&self) -> impl Future<Output = Vec<PendingView>> + Send;
+    /// Admits a stranger, named by its words or its id.
+    fn approve(
+        &self,
+        request: &str,
+        permission: Option<Permission>,
+    ) -> impl Future<Output = Result<PeerView, NodeError>> + Send;
+    /// Turns a stranger away, named by its words or its id.
+    fn deny(&self, request: &str) -> impl Future<Output = Result<PendingView, NodeError>> + Send;
+    /// Shows a new pairing code in place of the one before.
+    fn pairing_code(&self) -> impl Future<Output = Result<String, NodeError>> + Send;
+    /// Every rig that this node may read, as it was last heard.
+    fn rigs(&self) -> impl Future<Output = Vec<RigView>> + Send;
+    /// One rig.
+    fn rig(&self, peer: &str) -> impl Future<Output = Result<RigView, NodeError>> + Send;
+    /// Starts, stops or restarts miners of a rig.
+    fn command(
+        &self,
+        peer: &str,
+        command: MinerCommand,
+    ) -> impl Future<Output = Result<MinerOutcome, NodeError>> + Send;
+    /// Sends one of this node's profiles to a rig.
+    fn deploy(
+        &self,
+        peer: &str,
+        profile: &ProfileName,
+    ) -> impl Future<Output = Result<DeployOutcome, NodeError>> + Send;
+    /// Console lines of a miner on a rig.
+    fn logs(&self, peer: &str, query: LogQuery) -> impl Future<Output = Result<LogPage, NodeError>> + Send;
+    /// Profiles of this node, by name.
+    fn profiles(&self) -> impl Future<Output = Result<Vec<ProfileDraft>, NodeError>> + Send;
+    /// One profile of this node.
+    fn profile(&self, name: &ProfileName) -> impl Future<Output = Result<ProfileDraft, NodeError>> + Send;
+    /// Stores a profile on this node; with `replace` false, one of that name is a conflict.
+    fn put_profile(
+        &self,
+        draft: ProfileDraft,
+        replace: bool,
+    ) -> impl Future<Output = Result<ProfileDraft, NodeError>> + Send;
+    /// Forgets a profile of this node.
+    fn remove_profile(&self, name: &ProfileName) -> impl Future<Output = Result<(), NodeError>> + Send;
+}

@@ -1,0 +1,20 @@
+//! The program: mesh, fleet, miners, store, command line.
+//!
+//! ```text
+//!   cli ──► control ──► (dashboard's router) ──► handle ──► mesh ══ SMSG over libp2p ══► mesh ──► worker ──► miners
+//!                                                  │                                                          │
+//!                                                fleet ◄── who we know, how they are          store ◄── files, SQLite
+//! ```
+
+pub mod cli;
+pub mod config;
+pub mod control;
+pub mod fleet;
+pub mod handle;
+pub mod identity;
+pub mod mesh;
+pub mod miners;
+pub mod node;
+pub mod simulate;
+pub mod store;
+pub mod worker;

@@ -1,0 +1,2 @@
+//! The program `miner-ctrl`; everything is in the library.
+fn main() {}

@@ -1,0 +1,356 @@
+//! The whole conversation between two nodes, on one screen.
+//!
+//! Encoded by [`crate::codec`]. New fields are optional, so that an older node ignores them; a request that a node
+//! does not know is refused as [`Refusal::Unsupported`].
+
+use serde::{Deserialize, Serialize};
+
+use crate::id::NodeId;
+use crate::name::{MinerName, NodeName, ProfileName};
+use crate::policy::{Policy, Verb};
+use crate::profile::{Invalid, ProfileDraft, Program};
+use crate::role::{Permission, Role};
+use crate::smsg::LinkNonce;
+use crate::stats::{MinerStatus, RigStats};
+
+/// Longest time a `Watch` or a following `Logs` may wait for something to change, seconds.
+pub const MAX_WAIT_SECONDS: u32 = 30;
+
+/// Most console lines in an answer; with [`MAX_LINE`] a page stays inside one sealed message.
+pub const MAX_LOG_LINES: u32 = 1000;
+
+/// Longest console line kept, bytes. Mining programs write tables of some 120 columns.
+pub const MAX_LINE: usize = 240;
+
+/// The first frame each way on every link, inside Noise and not sealed: there is no session yet.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Hello {
+    /// Versions of the sealed message that the node understands.
+    pub versions: Vec<u8>,
+    /// Its handle. Informative: the receiver computes it from the connection's key and refuses another.
+    pub node_id: NodeId,
+    /// What its operator calls it.
+    pub name: NodeName,
+    /// What it is for.
+    pub role: Role,
+    /// Fresh for this connection: sessions sealed for another connection do not open here.
+    pub nonce: LinkNonce,
+    /// Program and version, e.g. `miner-ctrl/0.1.0`.
+    pub agent: String,
+    /// Optional abilities, by name. None yet.
+    #[serde(default)]
+    pub features: Vec<String>,
+}
+
+/// What one node asks of another.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub enum Request {
+    /// Store a profile on the rig. The same profile twice is stored once.
+    DeployProfile {
+        /// The profile; the rig checks it, and its policy, itself.
+        profile: ProfileDraft,
+    },
+    /// Console lines of a miner.
+    Logs {
+        /// Which one; may be left out when there is one.
+        miner: Option<MinerName>,
+        /// At most this many, the newest.
+        lines: u32,
+        /// Only lines with a number above this.
+        after: Option<u64>,
+        /// Seconds to wait for a line when there is none.
+        wait: u32,
+    },
+    /// An answer at once; what it took is the round trip through every layer.
+    Ping {
+        /// The asker's own clock or counter, returned as it came.
+        sent_at: u64,
+    },
+    /// What the rig allows.
+    Policy,
+    /// The profiles that the rig holds.
+    Profiles,
+    /// Forget a profile. Running miners go on.
+    RemoveProfile {
+        /// Which.
+        name: ProfileName,
+    },
+    /// Stop, then start with the same profile.
+    RestartMiner {
+        /// Which one; may be left out when there is one.
+        miner: Option<MinerName>,
+    },
+    /// Start a miner, or find it running with this profile already.
+    StartMiner {
+        /// Name of a profile on the rig, or a whole one.
+        profile: ProfileChoice,
+        /// Instance to start; left out, the one that runs this profile or the first free name.
+        miner: Option<MinerName>,
+    },
+    /// The rig's statistics now.
+    Stats,
+    /// Stop one miner or all, or find them stopped.
+    StopMiner {
+        /// Which.
+        miner: MinerChoice,
+    },
+    /// The rig's statistics as soon as they differ from what the asker has.
+    Watch {
+        /// The revision that the asker has.
+        after: u64,
+        /// Seconds to wait at most; then the answer is the unchanged statistics.
+        wait: u32,
+    },
+}
+
+/// Which profile to start.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub enum ProfileChoice {
+    /// This one, not stored.
+    Inline(Box<ProfileDraft>),
+    /// The rig's own of this name.
+    Stored(ProfileName),
+}
+
+/// Which miners to stop.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub enum MinerChoice {
+    /// Every one.
+    All,
+    /// This one.
+    Named(MinerName),
+    /// The only one there is.
+    Only,
+}
+
+impl Request {
+    /// Names of all requests as they stand on the wire, for telling an unknown one from a damaged one.
+    pub const NAMES: [&'static str; 11] = [
+        "DeployProfile",
+        "Logs",
+        "Ping",
+        "Policy",
+        "Profiles",
+        "RemoveProfile",
+        "RestartMiner",
+        "StartMiner",
+        "Stats",
+        "StopMiner",
+        "Watch",
+    ];
+
+    /// What the asker must have been granted.
+    #[must_use]
+    pub const fn needs(&self) -> Permission {
+        match self {
+            Self::Ping { .. } => Permission::None,
+            Self::Logs { .. } | Self::Policy | Self::Profiles | Self::Stats | Self::Watch { .. } => Permission::View,
+            Self::DeployProfile { .. }
+            | Self::RemoveProfile { .. }
+            | Self::RestartMiner { .. }
+            | Self::StartMiner { .. }
+            | Self::StopMiner { .. } => Permission::Control,
+        }
+    }
+
+    /// What a rig's policy calls this, for requests that a policy can forbid.
+    #[must_use]
+    pub const fn verb(&self) -> Option<Verb> {
+        match self {
+            Self::DeployProfile { .. } => Some(Verb::Deploy),
+            Self::Logs { .. } => Some(Verb::Logs),
+            Self::Ping { .. } | Self::Policy | Self::Profiles => None,
+            Self::RemoveProfile { .. } => Some(Verb::Remove),
+            Self::RestartMiner { .. } => Some(Verb::Restart),
+            Self::StartMiner { .. } => Some(Verb::Start),
+            Self::Stats | Self::Watch { .. } => Some(Verb::Stats),
+            Self::StopMiner { .. } => Some(Verb::Stop),
+        }
+    }
+}
+
+/// What comes back.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub enum Response {
+    /// The profile is stored; `changed` is false when it was there already.
+    Deployed {
+        /// Whether anything was written.
+        changed: bool,
+    },
+    /// Console lines.
+    Logs(LogPage),
+    /// The miner's state, found or reached.
+    Miner {
+        /// Where it stands now.
+        status: Box<MinerStatus>,
+        /// False when it was found so.
+        changed: bool,
+    },
+    /// The miners' states, found or reached.
+    Miners {
+        /// Where they stand now.
+        statuses: Vec<MinerStatus>,
+        /// False when all were found so.
+        changed: bool,
+    },
+    /// What the rig allows.
+    Policy(Policy),
+    /// To Ping.
+    Pong {
+        /// As it came.
+        sent_at: u64,
+    },
+    /// What the rig holds.
+    Profiles(Vec<ProfileSummary>),
+    /// Not done, and why.
+    Refused(Refusal),
+    /// The profile is gone; `changed` is false when it was not there.
+    Removed {
+        /// Whether anything was removed.
+        changed: bool,
+    },
+    /// To Stats and Watch.
+    Stats(Box<RigStats>),
+}
+
+/// A stored profile without its secrets.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProfileSummary {
+    /// Its name.
+    pub name: ProfileName,
+    /// Which program runs it.
+    pub program: Program,
+    /// Algorithm or coin.
+    pub algorithm: Option<String>,
+    /// Pool addresses in order.
+    pub pools: Vec<String>,
+}
+
+/// A piece of a miner's console.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LogPage {
+    /// Whose console.
+    pub miner: MinerName,
+    /// Lines in order.
+    pub lines: Vec<LogLine>,
+    /// Number of the newest line there is; ask with `after` set to it for what follows.
+    pub newest: u64,
+    /// Lines after `after` that had left the ring before they could be given.
+    pub lost: u64,
+}
+
+/// One line of a console.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LogLine {
+    /// Counts from 1 for each process start of the node.
+    pub number: u64,
+    /// Without colours and control characters.
+    pub text: String,
+}
+
+/// Why something was not done. A value, never a text to parse: each has one exit code, one HTTP status and one hint.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, thiserror::Error)]
+pub enum Refusal {
+    /// Several miners could be meant.
+    #[error("several miners could be meant: {}", join(miners))]
+    AmbiguousMiner {
+        /// Which.
+        miners: Vec<MinerName>,
+    },
+    /// Too much at once; nothing was done.
+    #[error("busy, try again in {retry_after_ms} ms")]
+    Busy {
+        /// Milliseconds after which trying again makes sense.
+        retry_after_ms: u32,
+    },
+    /// It contradicts what is there; nothing was done.
+    #[error("{why}")]
+    Conflict {
+        /// What is there.
+        why: String,
+    },
+    /// Something broke at the other side, and is in its log under this number.
+    #[error("internal error {id}")]
+    Internal {
+        /// Number in that node's log.
+        id: u64,
+    },
+    /// A value cannot be taken.
+    #[error(transparent)]
+    Invalid(Invalid),
+    /// A mining program cannot be started at the rig.
+    #[error("{why}")]
+    MinerUnavailable {
+        /// What is missing and where it was looked for.
+        why: String,
+    },
+    /// The peer was not granted this.
+    #[error("not allowed: it needs the permission `{needs}`, and this peer was granted `{granted}`")]
+    NotAllowed {
+        /// What the request needs.
+        needs: Permission,
+        /// What the asker has.
+        granted: Permission,
+    },
+    /// The asker is not registered there.
+    #[error("not registered")]
+    NotRegistered,
+    /// The rig's policy forbids it.
+    #[error("the rig's policy forbids it: {rule}")]
+    PolicyForbids {
+        /// The rule in words.
+        rule: String,
+    },
+    /// A sealed message that was accepted before, or is too old to tell.
+    #[error("a message that was accepted before, or is too old to tell")]
+    Replayed,
+    /// A pure controller runs no miner.
+    #[error("it is a controller and runs no miner")]
+    RunsNoMiner,
+    /// The message was sealed for another connection, or by a session that has ended; seal it anew for this nonce.
+    #[error("sealed for an earlier connection")]
+    Stale {
+        /// The nonce to seal for.
+        nonce: LinkNonce,
+    },
+    /// More than fits one message.
+    #[error("too large: at most {limit} bytes")]
+    TooLarge {
+        /// Bytes that fit.
+        limit: u32,
+    },
+    /// No such miner there.
+    #[error("no miner `{miner}` there{}", candidates(miners))]
+    UnknownMiner {
+        /// The name asked for.
+        miner: String,
+        /// What there is.
+        miners: Vec<MinerName>,
+    },
+    /// No such profile there.
+    #[error("no profile `{name}` there")]
+    UnknownProfile {
+        /// The name asked for.
+        name: ProfileName,
+    },
+    /// The bytes do not open: damaged, altered, or sealed for somebody else.
+    #[error("a message that cannot be opened")]
+    Unreadable,
+    /// A request that this version does not know.
+    #[error("not supported by that version")]
+    Unsupported,
+}
+
+fn join(miners: &[MinerName]) -> String {
+    miners.iter().map(MinerName::as_str).collect::<Vec<_>>().join(", ")
+}
+
+fn candidates(miners: &[MinerName]) -> String {
+    if miners.is_empty() { "; none is known".to_owned() } else { format!("; there are: {}", join(miners)) }
+}
+
+impl From<Invalid> for Refusal {
+    fn from(invalid: Invalid) -> Self {
+        Self::Invalid(invalid)
+    }
+}

@@ -1,0 +1,255 @@
+//! What a rig reports: units live in the types.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::name::{MinerName, NodeName, ProfileName};
+use crate::profile::Program;
+
+/// Hashes per second. Never negative, never NaN or infinite.
+#[derive(Debug, Clone, Copy, PartialEq, PartialOrd, Default, Serialize, Deserialize)]
+#[serde(try_from = "f64", into = "f64")]
+pub struct Hashrate(f64);
+
+/// Why a number is not a hashrate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("a hashrate is a finite number of hashes per second, not below zero")]
+pub struct NotAHashrate;
+
+impl Hashrate {
+    /// No hashes at all; not to be confused with "not known yet", which is `None`.
+    pub const ZERO: Self = Self(0.0);
+
+    /// From hashes per second.
+    #[must_use]
+    pub fn per_second(hashes: f64) -> Option<Self> {
+        (hashes.is_finite() && hashes >= 0.0).then_some(Self(hashes))
+    }
+
+    /// Hashes per second.
+    #[must_use]
+    pub const fn hashes_per_second(self) -> f64 {
+        self.0
+    }
+}
+
+impl TryFrom<f64> for Hashrate {
+    type Error = NotAHashrate;
+    fn try_from(hashes: f64) -> Result<Self, NotAHashrate> {
+        Self::per_second(hashes).ok_or(NotAHashrate)
+    }
+}
+
+impl From<Hashrate> for f64 {
+    fn from(rate: Hashrate) -> Self {
+        rate.0
+    }
+}
+
+impl std::iter::Sum for Hashrate {
+    fn sum<I: Iterator<Item = Self>>(rates: I) -> Self {
+        Self(rates.map(|rate| rate.0).sum::<f64>().min(f64::MAX))
+    }
+}
+
+impl fmt::Display for Hashrate {
+    /// Three significant steps of the unit that people use for this size: `220.2 H/s`, `4.00 MH/s`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (mut value, mut unit) = (self.0, "H/s");
+        for larger in ["kH/s", "MH/s", "GH/s", "TH/s", "PH/s", "EH/s"] {
+            if value < 1000.0 {
+                break;
+            }
+            value /= 1000.0;
+            unit = larger;
+        }
+        let text = match value {
+            v if v >= 100.0 => format!("{v:.1} {unit}"),
+            v => format!("{v:.2} {unit}"),
+        };
+        f.pad(&text)
+    }
+}
+
+/// Shares sent to the pool since the mining program started.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Shares {
+    /// Taken by the pool.
+    pub accepted: u64,
+    /// Refused by the pool.
+    pub rejected: u64,
+}
+
+/// Where a mining program stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum MinerState {
+    /// The process runs and has no job from a pool yet.
+    Connecting,
+    /// It ended by itself; it is started again after a pause, or given up when it never gets going.
+    Failed,
+    /// It hashes: connected, not paused, rate above zero.
+    Mining,
+    /// It lost its pool.
+    NoPool,
+    /// Paused by hand, by battery or by user activity.
+    Paused,
+    /// The process was spawned and its API has not answered yet.
+    Starting,
+    /// Stopped on purpose.
+    Stopped,
+    /// A stop is under way.
+    Stopping,
+    /// It has a job and no rate yet: building its dataset, or in its first seconds.
+    Warming,
+}
+
+impl MinerState {
+    /// Whether a process exists, or is about to, for this miner.
+    #[must_use]
+    pub const fn is_running(self) -> bool {
+        !matches!(self, Self::Stopped | Self::Failed)
+    }
+}
+
+impl fmt::Display for MinerState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Connecting => "connecting",
+            Self::Failed => "failed",
+            Self::Mining => "mining",
+            Self::NoPool => "no-pool",
+            Self::Paused => "paused",
+            Self::Starting => "starting",
+            Self::Stopped => "stopped",
+            Self::Stopping => "stopping",
+            Self::Warming => "warming",
+        })
+    }
+}
+
+/// One GPU or other device of a mining program, as far as the program tells.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct DeviceStats {
+    /// Name, when the program gives one.
+    pub name: Option<String>,
+    /// Its part of the rate.
+    pub hashrate: Option<Hashrate>,
+    /// Degrees Celsius.
+    pub temperature_celsius: Option<f32>,
+    /// Fan speed, percent.
+    pub fan_percent: Option<f32>,
+    /// Watt.
+    pub power_watt: Option<f32>,
+}
+
+/// One mining program on a rig.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct MinerStatus {
+    /// Instance name, e.g. `xmrig-1`.
+    pub name: MinerName,
+    /// Which program.
+    pub program: Program,
+    /// What it was told to mine.
+    pub profile: Option<ProfileName>,
+    /// Where it stands.
+    pub state: MinerState,
+    /// How long it has been in this state, seconds.
+    pub state_seconds: u64,
+    /// How long the process has been running, seconds; 0 without a process.
+    pub uptime_seconds: u64,
+    /// The rate to show: the shortest window that has a value. `None` means not known, which is not zero.
+    pub hashrate: Option<Hashrate>,
+    /// Over 10 s, 60 s and 15 min, as far as the program has them.
+    pub hashrates: [Option<Hashrate>; 3],
+    /// Shares of this process.
+    pub shares: Shares,
+    /// What it is hashing, by the program's word or else by the profile's.
+    pub algorithm: Option<String>,
+    /// `host:port` of the pool it is connected to.
+    pub pool: Option<String>,
+    /// Version of the mining program.
+    pub version: Option<String>,
+    /// GPUs, where the program reports them.
+    #[serde(default)]
+    pub devices: Vec<DeviceStats>,
+    /// How often it was started again by itself since it was last started on purpose.
+    #[serde(default)]
+    pub restarts: u32,
+    /// What went wrong, in words, when something did.
+    #[serde(default)]
+    pub problem: Option<String>,
+}
+
+/// The machine under the miners.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct HostStats {
+    /// Operating system and kernel, e.g. `Linux 6.1.0`.
+    pub os: String,
+    /// Processor, by its own name.
+    pub cpu: String,
+    /// Logical processors.
+    pub threads: u32,
+    /// Load average over 1 min.
+    pub load: Option<f32>,
+    /// Bytes.
+    pub memory_total: u64,
+    /// Bytes.
+    pub memory_available: u64,
+    /// Seconds since boot.
+    pub uptime_seconds: u64,
+}
+
+/// What a rig answers to `Stats` and `Watch`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct RigStats {
+    /// Grows with each change; a watcher asks for what comes after the one it has.
+    pub revision: u64,
+    /// The rig's own name.
+    pub name: NodeName,
+    /// Version of miner-ctrl on the rig.
+    pub version: String,
+    /// The machine.
+    pub host: HostStats,
+    /// Its mining programs, by name.
+    pub miners: Vec<MinerStatus>,
+}
+
+impl RigStats {
+    /// Sum over the miners whose rate is known; `None` when none is.
+    #[must_use]
+    pub fn hashrate(&self) -> Option<Hashrate> {
+        let mut known = self.miners.iter().filter_map(|miner| miner.hashrate).peekable();
+        known.peek()?;
+        Some(known.sum())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_rate_is_shown_in_the_unit_of_its_size() {
+        for (rate, text) in [
+            (0.0, "0.00 H/s"),
+            (14.4, "14.40 H/s"),
+            (220.21, "220.2 H/s"),
+            (4_003_571.0, "4.00 MH/s"),
+            (1.5e12, "1.50 TH/s"),
+            (9e21, "9000.0 EH/s"),
+        ] {
+            assert_eq!(Hashrate::per_second(rate).unwrap().to_string(), text);
+        }
+    }
+
+    #[test]
+    fn what_is_no_rate_is_refused() {
+        for bad in [-0.1, f64::NAN, f64::INFINITY] {
+            assert_eq!(Hashrate::per_second(bad), None);
+        }
+    }
+}
