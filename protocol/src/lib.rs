@@ -3,6 +3,7 @@
 //! ```text
 //!   name, id, role          who: parsed once, valid ever after
 //!   profile, policy, stats  what: the operator's words, with units in the types
+//!   pair                    how two strangers become peers
 //!   message                 the whole conversation: Request, Response, Refusal
 //!   codec                   CBOR under a byte limit (the only room that touches cbor4ii)
 //!   smsg                    sealed, signed, once (the only room that touches ciphers)
@@ -15,6 +16,7 @@ pub mod codec;
 pub mod id;
 pub mod message;
 pub mod name;
+pub mod pair;
 pub mod policy;
 pub mod profile;
 pub mod role;

@@ -1,1 +1,28 @@
-//! mesh
+//! The mesh: what lives here is everything that touches libp2p.
+//!
+//! ```text
+//!   event_loop  owns the swarm          behaviour  door + identify + ping      transport  TCP, WebSocket, Noise, Yamux
+//!   gate        who may connect         registered what strangers never meet   streams    our substreams
+//!   link        one task per peer       frame      its bytes                    pairing    two strangers become peers
+//!   dialer      whom to dial, when      command    the handle                   convert    keys and addresses
+//! ```
+//!
+//! What may not enter: what a request means (the worker answers it), who is registered (the fleet knows).
+
+mod behaviour;
+mod command;
+mod convert;
+mod dialer;
+mod event_loop;
+mod frame;
+mod gate;
+mod link;
+mod pairing;
+mod registered;
+mod streams;
+mod transport;
+
+pub use command::{Event, Household, Knocked, Later, MeshHandle, PairBy, PairError, Paired, Stranger};
+pub use convert::{AddressError, DEFAULT_PORT, dial_address, listen_addresses, peer_id, peer_key};
+pub use event_loop::{MeshConfig, StartError, start};
+pub use link::{Answer, AskError, Link};

@@ -1,0 +1,336 @@
+//! The handle on the mesh, and what the mesh needs of the node around it.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
+
+use libp2p::Multiaddr;
+use miner_ctrl_protocol::message::Hello;
+use miner_ctrl_protocol::pair::PairRefusal;
+use miner_ctrl_protocol::smsg::PairingCode;
+use miner_ctrl_protocol::{NodeName, PeerKey, Request, Response, Role};
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::Instant;
+
+use super::link::{Answer, AskError, Link};
+
+/// Commands to the swarm's loop that wait; callers wait for their turn.
+pub(crate) const COMMANDS: usize = 256;
+
+/// How long a request waits for a link that is being dialled.
+const WAIT_FOR_LINK: Duration = Duration::from_secs(5);
+
+/// What happened to a registered peer.
+#[derive(Debug, Clone)]
+pub enum Event {
+    /// A dial failed, or the connection ended before its link was up.
+    DialFailed {
+        /// In words, for people.
+        why: String,
+    },
+    /// Its link is gone.
+    Down {
+        /// In words, for people.
+        why: String,
+    },
+    /// identify told what it runs.
+    Identified {
+        /// Program and version, by its own word.
+        agent: String,
+    },
+    /// libp2p's ping measured a round trip.
+    Pinged(Duration),
+    /// Its link is up.
+    Up {
+        /// Where it is.
+        address: String,
+        /// Whether it dialled us.
+        inbound: bool,
+        /// What it said of itself.
+        hello: Arc<Hello>,
+    },
+}
+
+/// What became of a knock.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Knocked {
+    /// It is registered already, or was approved.
+    Admitted,
+    /// A person has been asked.
+    Pending,
+    /// No.
+    Refused(PairRefusal),
+}
+
+/// A stranger at the door.
+#[derive(Debug, Clone)]
+pub struct Stranger {
+    /// Its key, from the connection.
+    pub key: PeerKey,
+    /// The name it gives.
+    pub name: NodeName,
+    /// The role it gives.
+    pub role: Role,
+    /// Where it is.
+    pub address: String,
+}
+
+/// A future of the household's.
+pub type Later<T> = Pin<Box<dyn Future<Output = T> + Send>>;
+
+/// The node around the mesh: it knows who is registered and answers requests.
+pub trait Household: Answer {
+    /// Whether a stranger may knock at all.
+    fn pairing_possible(&self) -> bool;
+    /// The code showing, for one try.
+    fn code_for_try(&self, key: PeerKey) -> Later<Result<PairingCode, PairRefusal>>;
+    /// The try was wrong.
+    fn wrong_code(&self, key: PeerKey) -> Later<()>;
+    /// The code was right: registers the stranger for good, in the registry and the mesh.
+    fn admit(&self, stranger: Stranger) -> Later<Result<(), PairRefusal>>;
+    /// Asks a person about the stranger.
+    fn knock(&self, stranger: Stranger) -> Later<Knocked>;
+    /// Takes note. Never waits.
+    fn observe(&self, key: PeerKey, event: Event);
+}
+
+/// How to ask to be admitted somewhere.
+#[derive(Debug)]
+pub enum PairBy {
+    /// By its operator's approval.
+    Approval,
+    /// By the code it shows.
+    Code(PairingCode),
+}
+
+/// What pairing came to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Paired {
+    /// It holds our key; register its.
+    Done {
+        /// Its key, from the connection.
+        key: PeerKey,
+        /// What it calls itself.
+        name: NodeName,
+        /// What it is for.
+        role: Role,
+    },
+    /// Its operator has been asked; ask again.
+    Pending {
+        /// Its key, from the connection.
+        key: PeerKey,
+    },
+}
+
+/// Why pairing failed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum PairError {
+    /// Nobody there, or nobody of ours.
+    #[error("{0}")]
+    Connect(String),
+    /// It said no.
+    #[error("the other side refused: {0}")]
+    Refused(PairRefusal),
+    /// Another node than the one named in the address.
+    #[error("another node is at that address: its peer id is {found}")]
+    OtherNode {
+        /// Who is there.
+        found: String,
+    },
+    /// Our own address.
+    #[error("that is this node's own address")]
+    Ourselves,
+    /// The exchange broke off.
+    #[error("the conversation broke off: {0}")]
+    Broken(String),
+    /// It does not know the code, though it asked us to prove that we do.
+    #[error("the code is wrong, or another node answers at that address")]
+    FalseProof,
+    /// No answer.
+    #[error("no answer in time")]
+    Timeout,
+    /// Too many at once here, or the node is stopping.
+    #[error("this node is busy or stopping")]
+    Unavailable,
+}
+
+pub(crate) enum Command {
+    Pair {
+        address: Multiaddr,
+        expected: Option<PeerKey>,
+        by: PairBy,
+        reply: oneshot::Sender<Result<Paired, PairError>>,
+    },
+    Register {
+        key: PeerKey,
+        addresses: Vec<Multiaddr>,
+        done: oneshot::Sender<()>,
+    },
+    Remove {
+        key: PeerKey,
+        done: oneshot::Sender<()>,
+    },
+}
+
+/// Links that are up, by peer. Written by the mesh loop alone; a caller takes a clone and is off.
+#[derive(Debug)]
+pub(crate) struct Links {
+    up: RwLock<HashMap<PeerKey, Link>>,
+    changes: watch::Sender<u64>,
+}
+
+impl Links {
+    pub(crate) fn new() -> Self {
+        Self { up: RwLock::default(), changes: watch::Sender::new(0) }
+    }
+
+    pub(crate) fn get(&self, key: &PeerKey) -> Option<Link> {
+        self.up.read().unwrap_or_else(PoisonError::into_inner).get(key).cloned()
+    }
+
+    pub(crate) fn put(&self, key: PeerKey, link: Link) {
+        self.up.write().unwrap_or_else(PoisonError::into_inner).insert(key, link);
+        self.changes.send_modify(|count| *count += 1);
+    }
+
+    pub(crate) fn take(&self, key: &PeerKey) {
+        self.up.write().unwrap_or_else(PoisonError::into_inner).remove(key);
+        self.changes.send_modify(|count| *count += 1);
+    }
+}
+
+/// All one can ask of the mesh.
+#[derive(Clone)]
+pub struct MeshHandle {
+    pub(crate) commands: mpsc::Sender<Command>,
+    pub(crate) links: Arc<Links>,
+    pub(crate) listening: watch::Receiver<Vec<Multiaddr>>,
+}
+
+impl fmt::Debug for MeshHandle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("MeshHandle").finish_non_exhaustive()
+    }
+}
+
+impl MeshHandle {
+    /// Admits a peer and keeps a connection to it, when it has an address.
+    pub async fn register(&self, key: PeerKey, addresses: Vec<Multiaddr>) {
+        let (done, wait) = oneshot::channel();
+        // When the mesh is gone the node is stopping; the registry has the peer.
+        if self.commands.send(Command::Register { key, addresses, done }).await.is_ok() {
+            let _ = wait.await;
+        }
+    }
+
+    /// Cuts a peer off: its connections are closed and its requests ended when this returns.
+    pub async fn remove(&self, key: PeerKey) {
+        let (done, wait) = oneshot::channel();
+        if self.commands.send(Command::Remove { key, done }).await.is_ok() {
+            let _ = wait.await;
+        }
+    }
+
+    /// Asks the node at an address to pair.
+    ///
+    /// # Errors
+    /// [`PairError`], in words for the person who asked.
+    pub async fn pair(
+        &self,
+        address: Multiaddr,
+        expected: Option<PeerKey>,
+        by: PairBy,
+        limit: Duration,
+    ) -> Result<Paired, PairError> {
+        let (reply, answer) = oneshot::channel();
+        let command = Command::Pair { address, expected, by, reply };
+        self.commands.try_send(command).map_err(|_| PairError::Unavailable)?;
+        match tokio::time::timeout(limit, answer).await {
+            Ok(Ok(answer)) => answer,
+            Ok(Err(_)) => Err(PairError::Unavailable),
+            Err(_) => Err(PairError::Timeout),
+        }
+    }
+
+    /// The peer's link, if it is up.
+    #[must_use]
+    pub fn link(&self, key: &PeerKey) -> Option<Link> {
+        self.links.get(key)
+    }
+
+    /// The peer's link, waiting for it until `deadline`.
+    pub async fn wait_for_link(&self, key: &PeerKey, deadline: Instant) -> Option<Link> {
+        let mut changes = self.links.changes.subscribe();
+        loop {
+            if let Some(link) = self.links.get(key) {
+                return Some(link);
+            }
+            match tokio::time::timeout_at(deadline, changes.changed()).await {
+                Ok(Ok(())) => {}
+                _ => return self.links.get(key),
+            }
+        }
+    }
+
+    /// Asks a peer, waiting a moment for its link when it is just coming up.
+    ///
+    /// A request that can safely be made twice is made again when the connection ends under it.
+    ///
+    /// # Errors
+    /// [`AskError`]; after [`AskError::Lost`] and [`AskError::Timeout`] it is not known whether it was carried out.
+    pub async fn ask(&self, key: &PeerKey, request: &Request, limit: Duration) -> Result<Response, AskError> {
+        let deadline = Instant::now() + limit;
+        let mut lost = false;
+        loop {
+            let link = self.wait_for_link(key, deadline.min(Instant::now() + WAIT_FOR_LINK)).await;
+            let Some(link) = link else {
+                return Err(if lost { AskError::Lost } else { AskError::Unreachable });
+            };
+            match link.ask(request, deadline.saturating_duration_since(Instant::now())).await {
+                Err(AskError::Lost | AskError::Unreachable) if Instant::now() < deadline && may_repeat(request) => {
+                    lost = true;
+                    // The link that just ended may still be in the table for an instant.
+                    self.wait_for_other_link(key, &link, deadline).await;
+                }
+                Ok(Response::Refused(refusal)) => return Err(AskError::Refused(refusal)),
+                answer => return answer,
+            }
+        }
+    }
+
+    async fn wait_for_other_link(&self, key: &PeerKey, gone: &Link, deadline: Instant) {
+        let mut changes = self.links.changes.subscribe();
+        while self.links.get(key).is_some_and(|link| link.same_as(gone)) {
+            if !matches!(tokio::time::timeout_at(deadline, changes.changed()).await, Ok(Ok(()))) {
+                return;
+            }
+        }
+    }
+
+    /// Multiaddrs that the node listens on.
+    #[must_use]
+    pub fn listening(&self) -> Vec<Multiaddr> {
+        self.listening.borrow().clone()
+    }
+
+    /// Told whenever a link comes or goes.
+    #[must_use]
+    pub fn link_changes(&self) -> watch::Receiver<u64> {
+        self.links.changes.subscribe()
+    }
+
+    /// Peers whose links are up.
+    #[must_use]
+    pub fn connected(&self) -> Vec<(PeerKey, Link)> {
+        let up = self.links.up.read().unwrap_or_else(PoisonError::into_inner);
+        up.iter().map(|(key, link)| (*key, link.clone())).collect()
+    }
+}
+
+/// Everything but a restart finds or reaches a state; a restart done twice is a second interruption.
+const fn may_repeat(request: &Request) -> bool {
+    !matches!(request, Request::RestartMiner { .. })
+}

@@ -1,0 +1,260 @@
+//! Our words for libp2p's: keys and peer ids, what people write as an address and multiaddrs.
+
+use std::net::IpAddr;
+use std::str::FromStr;
+
+use libp2p::identity::{self, PublicKey};
+use libp2p::multiaddr::Protocol;
+use libp2p::{Multiaddr, PeerId};
+use miner_ctrl_protocol::PeerKey;
+use miner_ctrl_protocol::smsg::NodeSecret;
+
+/// Port of the mesh when an address names none.
+pub const DEFAULT_PORT: u16 = 9091;
+
+/// Longest address that a person may write. A multiaddr with a DNS name of 253 characters and a peer id fits.
+const MAX_ADDRESS: usize = 512;
+
+/// Why a text is not an address.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum AddressError {
+    /// A host name with characters that no host name has.
+    #[error("`{0}` is not a host name")]
+    Host(String),
+    /// A multiaddr that cannot be parsed.
+    #[error("`{0}` is not a multiaddr: write e.g. /ip4/192.168.1.100/tcp/9091/ws")]
+    Multiaddr(String),
+    /// A port that is none.
+    #[error("`{0}` is not a port: 1 to 65535")]
+    Port(String),
+    /// A multiaddr that is not WebSocket over TCP.
+    #[error("`{0}` is not WebSocket over TCP: it has the form /ip4|ip6|dns/…/tcp/…/ws")]
+    Transport(String),
+    /// A peer id of another kind of key, or a broken one.
+    #[error("the peer id in the address is not an Ed25519 one")]
+    PeerId,
+    /// Nothing, or far too much.
+    #[error("an address has 1 to {MAX_ADDRESS} characters")]
+    Length,
+}
+
+/// libp2p's keypair of our secret.
+pub(crate) fn keypair(secret: &NodeSecret) -> Option<identity::Keypair> {
+    identity::Keypair::ed25519_from_bytes(secret.seed().as_mut_slice()).ok()
+}
+
+/// libp2p's spelling of a key: an identity multihash of its protobuf form.
+#[must_use]
+pub fn peer_id(key: &PeerKey) -> PeerId {
+    // A `PeerKey` was checked to be a point, which is all that this parses.
+    identity::ed25519::PublicKey::try_from_bytes(key.as_bytes())
+        .map(|key| PublicKey::from(key).to_peer_id())
+        .expect("a PeerKey is a point of the curve")
+}
+
+/// The key in a peer id; `None` for other kinds of keys and for hashed ids.
+#[must_use]
+pub fn peer_key(id: &PeerId) -> Option<PeerKey> {
+    let bytes = id.to_bytes();
+    // Identity multihash: code 0, length 36, then the protobuf key.
+    let protobuf = bytes.strip_prefix(&[0x00, 0x24])?;
+    let key = PublicKey::try_decode_protobuf(protobuf).ok()?.try_into_ed25519().ok()?;
+    PeerKey::from_bytes(&key.to_bytes()).ok()
+}
+
+/// What `peer add` takes: `host`, `host:port` or a multiaddr, each with or without `/p2p/<peer id>`.
+///
+/// # Errors
+/// [`AddressError`], in words for the person who wrote it.
+pub fn dial_address(text: &str) -> Result<(Multiaddr, Option<PeerKey>), AddressError> {
+    let text = text.trim();
+    if text.is_empty() || text.len() > MAX_ADDRESS {
+        return Err(AddressError::Length);
+    }
+    let mut address = if text.starts_with('/') { multiaddr(text)? } else { host_and_port(text)? };
+    let key = match address.iter().last() {
+        Some(Protocol::P2p(id)) => {
+            address.pop();
+            Some(peer_key(&id).ok_or(AddressError::PeerId)?)
+        }
+        _ => None,
+    };
+    let address = over_websocket(address).ok_or_else(|| AddressError::Transport(text.to_owned()))?;
+    Ok((address, key))
+}
+
+/// What `--listen` takes: `:port` for every address of the machine, `host:port` with a literal address, or a multiaddr.
+///
+/// # Errors
+/// [`AddressError`], in words for the person who wrote it.
+pub fn listen_addresses(text: &str) -> Result<Vec<Multiaddr>, AddressError> {
+    let text = text.trim();
+    if text.is_empty() || text.len() > MAX_ADDRESS {
+        return Err(AddressError::Length);
+    }
+    if let Some(port) = text.strip_prefix(':') {
+        let port = parse_port(port, true)?;
+        return Ok([IpAddr::from([0; 4]), IpAddr::from([0; 16])]
+            .into_iter()
+            .map(|ip| Multiaddr::from(ip).with(Protocol::Tcp(port)).with(Protocol::Ws("/".into())))
+            .collect());
+    }
+    if text.starts_with('/') {
+        let address = over_websocket(multiaddr(text)?).ok_or_else(|| AddressError::Transport(text.to_owned()))?;
+        return Ok(vec![address]);
+    }
+    let (host, port) = split_host(text)?;
+    let ip = if host == "localhost" { "127.0.0.1" } else { host };
+    let ip: IpAddr = ip.parse().map_err(|_| AddressError::Host(host.to_owned()))?;
+    let port = port.map_or(Ok(DEFAULT_PORT), |port| parse_port(port, true))?;
+    Ok(vec![Multiaddr::from(ip).with(Protocol::Tcp(port)).with(Protocol::Ws("/".into()))])
+}
+
+/// The IP address in a multiaddr, if it has one.
+pub(crate) fn ip_of(address: &Multiaddr) -> Option<IpAddr> {
+    address.iter().find_map(|part| match part {
+        Protocol::Ip4(ip) => Some(ip.into()),
+        Protocol::Ip6(ip) => Some(ip.to_ipv4_mapped().map_or(IpAddr::V6(ip), IpAddr::V4)),
+        _ => None,
+    })
+}
+
+/// The TCP port in a multiaddr, if it has one.
+pub(crate) fn port_of(address: &Multiaddr) -> Option<u16> {
+    address.iter().find_map(|part| match part {
+        Protocol::Tcp(port) => Some(port),
+        _ => None,
+    })
+}
+
+fn multiaddr(text: &str) -> Result<Multiaddr, AddressError> {
+    Multiaddr::from_str(text).map_err(|_| AddressError::Multiaddr(text.to_owned()))
+}
+
+/// Completes `…/tcp/N` to `…/tcp/N/ws` and refuses what is not WebSocket over TCP.
+fn over_websocket(address: Multiaddr) -> Option<Multiaddr> {
+    let parts: Vec<_> = address.iter().collect();
+    let host = matches!(
+        parts.first()?,
+        Protocol::Ip4(_) | Protocol::Ip6(_) | Protocol::Dns(_) | Protocol::Dns4(_) | Protocol::Dns6(_)
+    );
+    if !host || !matches!(parts.get(1)?, Protocol::Tcp(_)) {
+        return None;
+    }
+    match &parts[2..] {
+        [] => Some(address.with(Protocol::Ws("/".into()))),
+        [Protocol::Ws(_)] => Some(address),
+        _ => None,
+    }
+}
+
+fn host_and_port(text: &str) -> Result<Multiaddr, AddressError> {
+    let (text, suffix) = match text.split_once("/p2p/") {
+        Some((text, id)) => (text, Some(PeerId::from_str(id).map_err(|_| AddressError::PeerId)?)),
+        None => (text, None),
+    };
+    let (host, port) = split_host(text)?;
+    let port = port.map_or(Ok(DEFAULT_PORT), |port| parse_port(port, false))?;
+    let address = match host.parse::<IpAddr>() {
+        Ok(ip) => Multiaddr::from(ip),
+        Err(_) => {
+            let fits = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '.' | '_');
+            if host.is_empty() || host.len() > 253 || !host.chars().all(fits) {
+                return Err(AddressError::Host(host.to_owned()));
+            }
+            Multiaddr::from(Protocol::Dns(host.into()))
+        }
+    };
+    let address = address.with(Protocol::Tcp(port)).with(Protocol::Ws("/".into()));
+    Ok(match suffix {
+        Some(id) => address.with(Protocol::P2p(id)),
+        None => address,
+    })
+}
+
+/// `host`, `host:port`, `[v6]`, `[v6]:port` or a bare IPv6 address.
+fn split_host(text: &str) -> Result<(&str, Option<&str>), AddressError> {
+    if let Some(rest) = text.strip_prefix('[') {
+        let (host, rest) = rest.split_once(']').ok_or_else(|| AddressError::Host(text.to_owned()))?;
+        return match rest.strip_prefix(':') {
+            Some(port) => Ok((host, Some(port))),
+            None if rest.is_empty() => Ok((host, None)),
+            None => Err(AddressError::Host(text.to_owned())),
+        };
+    }
+    if text.parse::<IpAddr>().is_ok() {
+        return Ok((text, None));
+    }
+    Ok(text.rsplit_once(':').map_or((text, None), |(host, port)| (host, Some(port))))
+}
+
+fn parse_port(text: &str, zero: bool) -> Result<u16, AddressError> {
+    match text.parse::<u16>() {
+        Ok(port) if port != 0 || zero => Ok(port),
+        _ => Err(AddressError::Port(text.to_owned())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PEER: &str = "12D3KooWD3eckifWpRn9wQpMG9R9hX3sD158z7EqHWmweQAJU5SA";
+
+    #[test]
+    fn what_people_write_becomes_a_websocket_address() {
+        for (text, address) in [
+            ("192.168.1.100:9091", "/ip4/192.168.1.100/tcp/9091/ws"),
+            ("192.168.1.100", "/ip4/192.168.1.100/tcp/9091/ws"),
+            ("rig-alpha:9000", "/dns/rig-alpha/tcp/9000/ws"),
+            ("rig-alpha.barn.example", "/dns/rig-alpha.barn.example/tcp/9091/ws"),
+            ("[::1]:9000", "/ip6/::1/tcp/9000/ws"),
+            ("::1", "/ip6/::1/tcp/9091/ws"),
+            ("/ip4/10.0.0.1/tcp/1/ws", "/ip4/10.0.0.1/tcp/1/ws"),
+            ("/ip4/10.0.0.1/tcp/1", "/ip4/10.0.0.1/tcp/1/ws"),
+            (" /dns4/a.example/tcp/443/ws ", "/dns4/a.example/tcp/443/ws"),
+        ] {
+            assert_eq!(dial_address(text), Ok((address.parse().unwrap(), None)), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_peer_id_in_the_address_is_the_only_key_taken_there() {
+        let key = peer_key(&PEER.parse().unwrap());
+        assert!(key.is_some());
+        for text in [format!("/ip4/10.0.0.1/tcp/1/ws/p2p/{PEER}"), format!("10.0.0.1:1/p2p/{PEER}")] {
+            assert_eq!(dial_address(&text), Ok(("/ip4/10.0.0.1/tcp/1/ws".parse().unwrap(), key)), "{text}");
+        }
+        assert_eq!(peer_id(&key.unwrap()).to_string(), PEER);
+        assert_eq!(
+            dial_address("10.0.0.1:1/p2p/QmcgpsyWgH8Y8ajJz1Cu72KnS5uo2Aa2LpzU7kinSupNKC"),
+            Err(AddressError::PeerId),
+            "a hashed id holds no key"
+        );
+    }
+
+    #[test]
+    fn what_is_no_address_is_refused_in_words() {
+        for (text, error) in [
+            ("", AddressError::Length),
+            ("a b:1", AddressError::Host("a b".into())),
+            ("host:0", AddressError::Port("0".into())),
+            ("host:99999", AddressError::Port("99999".into())),
+            ("host:", AddressError::Port(String::new())),
+            ("[::1", AddressError::Host("[::1".into())),
+            ("/ip4/10.0.0.1/udp/1/quic-v1", AddressError::Transport("/ip4/10.0.0.1/udp/1/quic-v1".into())),
+            ("/what", AddressError::Multiaddr("/what".into())),
+        ] {
+            assert_eq!(dial_address(text), Err(error), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_bare_port_listens_everywhere_on_both_families() {
+        let both: Vec<Multiaddr> =
+            ["/ip4/0.0.0.0/tcp/9091/ws", "/ip6/::/tcp/9091/ws"].iter().map(|text| text.parse().unwrap()).collect();
+        assert_eq!(listen_addresses(":9091"), Ok(both));
+        assert_eq!(listen_addresses("127.0.0.1:0"), Ok(vec!["/ip4/127.0.0.1/tcp/0/ws".parse().unwrap()]));
+        assert_eq!(listen_addresses("rig:1"), Err(AddressError::Host("rig".into())));
+    }
+}

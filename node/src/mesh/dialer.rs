@@ -1,0 +1,216 @@
+//! Whom to dial, and when: pure, `now` and randomness are arguments.
+//!
+//! A node keeps a connection to every registered peer it has an address for. After a failure it waits, twice as long
+//! each time, with jitter, so that a hall of rigs does not come back in one instant.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use libp2p::{Multiaddr, PeerId};
+use rand::{Rng, RngExt};
+use tokio::time::Instant;
+
+/// First wait after a failure.
+const FIRST: Duration = Duration::from_secs(1);
+/// Longest wait. A rig that comes back is found within a minute.
+const LONGEST: Duration = Duration::from_secs(60);
+/// Dials under way at once. More on two cores only makes every handshake slower.
+const MAX_DIALS: usize = 48;
+/// When one peer is reached again after failures, the network is likely back: the others are tried within this.
+const NETWORK_IS_BACK: Duration = Duration::from_secs(2);
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    /// A link is up, or the peer has no address.
+    Idle,
+    Dialing,
+    Waiting {
+        until: Instant,
+    },
+}
+
+#[derive(Debug)]
+struct Peer {
+    addresses: Vec<Multiaddr>,
+    state: State,
+    failures: u32,
+    up: bool,
+}
+
+/// The dial book of all registered peers.
+#[derive(Debug, Default)]
+pub(crate) struct Dialer {
+    peers: HashMap<PeerId, Peer>,
+    dialing: usize,
+}
+
+impl Dialer {
+    /// Adds a peer or changes its addresses; it is dialled at once unless a link is up.
+    pub(crate) fn register(&mut self, id: PeerId, addresses: Vec<Multiaddr>, now: Instant) {
+        let peer = self.peers.entry(id).or_insert(Peer { addresses: vec![], state: State::Idle, failures: 0, up: false });
+        let changed = peer.addresses != addresses;
+        peer.addresses = addresses;
+        if !peer.up && !peer.addresses.is_empty() && (changed || peer.state == State::Idle) && peer.state != State::Dialing
+        {
+            peer.state = State::Waiting { until: now };
+            peer.failures = 0;
+        }
+        if peer.addresses.is_empty() && peer.state != State::Dialing {
+            peer.state = State::Idle;
+        }
+    }
+
+    /// Forgets a peer.
+    pub(crate) fn remove(&mut self, id: &PeerId) {
+        if self.peers.remove(id).is_some_and(|peer| peer.state == State::Dialing) {
+            self.dialing -= 1;
+        }
+    }
+
+    /// Peers to dial now.
+    pub(crate) fn due(&mut self, now: Instant) -> Vec<(PeerId, Vec<Multiaddr>)> {
+        let mut due = Vec::new();
+        for (id, peer) in &mut self.peers {
+            if self.dialing >= MAX_DIALS {
+                break;
+            }
+            if matches!(peer.state, State::Waiting { until } if until <= now) {
+                peer.state = State::Dialing;
+                self.dialing += 1;
+                due.push((*id, peer.addresses.clone()));
+            }
+        }
+        due
+    }
+
+    /// A link to the peer is up, whoever dialled.
+    pub(crate) fn on_up(&mut self, id: &PeerId, now: Instant, rng: &mut impl Rng) {
+        let Some(peer) = self.peers.get_mut(id) else { return };
+        if peer.state == State::Dialing {
+            self.dialing -= 1;
+        }
+        let was_away = peer.failures > 0;
+        *peer = Peer { addresses: std::mem::take(&mut peer.addresses), state: State::Idle, failures: 0, up: true };
+        if was_away {
+            for other in self.peers.values_mut() {
+                if let State::Waiting { until } = &mut other.state {
+                    *until = (*until).min(now + rng.random_range(Duration::ZERO..NETWORK_IS_BACK));
+                }
+            }
+        }
+    }
+
+    /// The link is gone.
+    pub(crate) fn on_down(&mut self, id: &PeerId, now: Instant, rng: &mut impl Rng) {
+        let Some(peer) = self.peers.get_mut(id) else { return };
+        peer.up = false;
+        if peer.state == State::Idle {
+            peer.wait(now, rng);
+        }
+    }
+
+    /// A dial failed, or a connection ended before its link was up. Links may be up all the same: the peer dialled us.
+    pub(crate) fn on_failed(&mut self, id: &PeerId, now: Instant, rng: &mut impl Rng) {
+        let Some(peer) = self.peers.get_mut(id) else { return };
+        if peer.state != State::Dialing {
+            return;
+        }
+        self.dialing -= 1;
+        peer.state = State::Idle;
+        if !peer.up {
+            peer.failures = peer.failures.saturating_add(1);
+            peer.wait(now, rng);
+        }
+    }
+}
+
+impl Peer {
+    fn wait(&mut self, now: Instant, rng: &mut impl Rng) {
+        self.state = if self.addresses.is_empty() {
+            State::Idle
+        } else {
+            let longest = FIRST.saturating_mul(1 << self.failures.min(10)).min(LONGEST);
+            State::Waiting { until: now + rng.random_range(longest / 4..=longest) }
+        };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rand::SeedableRng;
+    use rand::rngs::StdRng;
+
+    fn book(peers: usize) -> (Dialer, Vec<PeerId>, Instant) {
+        let now = Instant::now();
+        let ids: Vec<PeerId> = (0..peers).map(|_| PeerId::random()).collect();
+        let mut dialer = Dialer::default();
+        for id in &ids {
+            dialer.register(*id, vec!["/ip4/10.0.0.1/tcp/1/ws".parse().unwrap()], now);
+        }
+        (dialer, ids, now)
+    }
+
+    #[tokio::test]
+    async fn a_peer_is_dialled_at_once_and_then_ever_more_rarely() {
+        let (mut dialer, ids, mut now) = book(1);
+        let mut rng = StdRng::seed_from_u64(1);
+        for attempt in 0..12 {
+            assert_eq!(dialer.due(now).len(), 1);
+            assert!(dialer.due(now).is_empty(), "one dial at a time");
+            dialer.on_failed(&ids[0], now, &mut rng);
+            assert!(dialer.due(now).is_empty());
+            let longest = Duration::from_secs(60).min(FIRST * (1 << (attempt + 1).min(10)));
+            assert!(dialer.due(now + longest / 4 - Duration::from_millis(1)).is_empty());
+            now += longest;
+        }
+    }
+
+    #[tokio::test]
+    async fn a_peer_that_dialled_us_is_not_dialled() {
+        let (mut dialer, ids, now) = book(1);
+        let mut rng = StdRng::seed_from_u64(1);
+        dialer.on_up(&ids[0], now, &mut rng);
+        assert!(dialer.due(now + LONGEST).is_empty());
+        dialer.on_down(&ids[0], now, &mut rng);
+        assert_eq!(dialer.due(now + FIRST).len(), 1);
+        dialer.on_up(&ids[0], now, &mut rng);
+        dialer.on_failed(&ids[0], now, &mut rng);
+        assert!(dialer.due(now + LONGEST).is_empty(), "our own late failure does not matter");
+    }
+
+    #[tokio::test]
+    async fn dials_are_bounded_and_all_get_their_turn() {
+        let (mut dialer, ids, now) = book(100);
+        let mut rng = StdRng::seed_from_u64(1);
+        let first = dialer.due(now);
+        assert_eq!(first.len(), MAX_DIALS);
+        for (id, _) in first {
+            dialer.on_up(&id, now, &mut rng);
+        }
+        let second = dialer.due(now);
+        assert_eq!(second.len(), MAX_DIALS);
+        for (id, _) in second {
+            dialer.remove(&id);
+        }
+        assert_eq!(dialer.due(now).len(), ids.len() - 2 * MAX_DIALS);
+    }
+
+    #[tokio::test]
+    async fn when_one_peer_is_back_the_others_are_tried_at_once() {
+        let (mut dialer, ids, now) = book(3);
+        let mut rng = StdRng::seed_from_u64(1);
+        let mut at = now;
+        for _ in 0..8 {
+            for (id, _) in dialer.due(at) {
+                dialer.on_failed(&id, at, &mut rng);
+            }
+            at += LONGEST;
+        }
+        for (id, _) in dialer.due(at) {
+            dialer.on_failed(&id, at, &mut rng);
+        }
+        dialer.on_up(&ids[0], at, &mut rng);
+        assert_eq!(dialer.due(at + NETWORK_IS_BACK).len(), 2);
+    }
+}

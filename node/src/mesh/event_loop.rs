@@ -1,0 +1,580 @@
+//! The swarm's task. Every handler is a plain `fn`: the loop waits for nobody.
+
+use std::collections::HashMap;
+use std::io;
+use std::net::TcpListener;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::StreamExt;
+use libp2p::core::transport::ListenerId;
+use libp2p::swarm::dial_opts::{DialOpts, PeerCondition};
+use libp2p::swarm::{ConnectionId, DialError, SwarmEvent};
+use libp2p::{Multiaddr, PeerId, Stream, Swarm, identify, ping, swarm};
+use miner_ctrl_protocol::message::Hello;
+use miner_ctrl_protocol::smsg::{LinkNonce, NodeSecret};
+use miner_ctrl_protocol::{NodeName, PeerKey, Role, VERSION};
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::{AbortHandle, JoinSet};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use super::behaviour::{Behaviour, BehaviourEvent, agent};
+use super::command::{COMMANDS, Command, Event, Household, Links, MeshHandle, PairBy, PairError, Paired};
+use super::convert::{self, ip_of, peer_id, peer_key, port_of};
+use super::dialer::Dialer;
+use super::gate::{Door, DoorEvent};
+use super::link::{Answer, Greeting, Link, LinkEnd, LinkTask};
+use super::pairing::{self, Ourselves};
+use super::streams::Protocol;
+use super::transport;
+
+/// Due dials and overdue strangers are looked for this often.
+const TICK: Duration = Duration::from_millis(250);
+/// Pairings that we ask for at once; each is a person at a terminal.
+const MAX_PAIRINGS: usize = 32;
+/// Pairings that we serve at once: one for each stranger that may be connected, and a few registered peers.
+const MAX_SERVED: usize = 32;
+/// News of links that came up and wait for the loop.
+const UPS: usize = 1024;
+/// A connection of a registered peer without a substream is closed after this.
+const IDLE: Duration = Duration::from_secs(15);
+/// Two links made within this time are a simultaneous dial; later, the newer one is the peer coming back.
+const SIMULTANEOUS: Duration = Duration::from_secs(5);
+/// How long binding the listening sockets may take.
+const LISTEN_TIMEOUT: Duration = Duration::from_secs(5);
+/// Negotiations of a connection at once. We have four protocols.
+const MAX_NEGOTIATING: usize = 16;
+
+/// What the mesh starts with.
+#[derive(Debug)]
+pub struct MeshConfig {
+    /// The node's key.
+    pub secret: Arc<NodeSecret>,
+    /// What its operator calls it.
+    pub name: NodeName,
+    /// What it is for.
+    pub role: Role,
+    /// Where to listen; empty for a node that lives as long as one command.
+    pub listen: Vec<Multiaddr>,
+    /// Peers registered from the start, with the addresses to dial.
+    pub peers: Vec<(PeerKey, Vec<Multiaddr>)>,
+}
+
+/// Why the mesh did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The secret cannot be used as a libp2p key.
+    #[error("the key cannot be used for the mesh")]
+    Key,
+    /// Somebody listens there already, or it may not be bound.
+    #[error("cannot listen on {address}")]
+    Listen {
+        /// Where.
+        address: Multiaddr,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
+    /// The encryption could not be set up.
+    #[error("cannot set up the encrypted transport")]
+    Noise(#[source] libp2p::noise::Error),
+}
+
+/// Starts the mesh; it runs until `stop`.
+///
+/// # Errors
+/// [`StartError`]: nothing is left running then.
+pub async fn start(
+    config: MeshConfig,
+    household: Arc<dyn Household>,
+    stop: CancellationToken,
+) -> Result<(MeshHandle, tokio::task::JoinHandle<()>), StartError> {
+    let keypair = convert::keypair(&config.secret).ok_or(StartError::Key)?;
+    for address in &config.listen {
+        claim(address)?;
+    }
+    let door = {
+        let household = Arc::clone(&household);
+        Door::new(Box::new(move || household.pairing_possible()))
+    };
+    let mut swarm = Swarm::new(
+        transport::build(&keypair).map_err(StartError::Noise)?,
+        Behaviour::new(door, &keypair),
+        keypair.public().to_peer_id(),
+        swarm::Config::with_tokio_executor()
+            .with_substream_upgrade_protocol_override(libp2p::core::upgrade::Version::V1Lazy)
+            .with_max_negotiating_inbound_streams(MAX_NEGOTIATING)
+            .with_idle_connection_timeout(IDLE),
+    );
+    let listening = listen(&mut swarm, &config.listen).await?;
+
+    let (commands, orders) = mpsc::channel(COMMANDS);
+    let (ups_sender, ups) = mpsc::channel(UPS);
+    let links = Arc::new(Links::new());
+    let listening_sender = watch::Sender::new(listening);
+    let handle = MeshHandle { commands, links: Arc::clone(&links), listening: listening_sender.subscribe() };
+    let mut event_loop = EventLoop {
+        swarm,
+        household,
+        us: Ourselves { key: config.secret.public(), name: config.name, role: config.role },
+        secret: config.secret,
+        links,
+        listening: listening_sender,
+        dialer: Dialer::default(),
+        connections: HashMap::new(),
+        pairings: HashMap::new(),
+        served: JoinSet::new(),
+        asked: JoinSet::new(),
+        running: JoinSet::new(),
+        ups_sender,
+    };
+    for (key, addresses) in config.peers {
+        event_loop.on_register(key, addresses);
+    }
+    Ok((handle, tokio::spawn(event_loop.run(orders, ups, stop))))
+}
+
+/// libp2p listens with SO_REUSEPORT: a second node on the same port would start without error and share its
+/// connections. Binding once without it finds that out.
+fn claim(address: &Multiaddr) -> Result<(), StartError> {
+    let (Some(ip), Some(port)) = (ip_of(address), port_of(address)) else { return Ok(()) };
+    match TcpListener::bind((ip, port)) {
+        Ok(_) => Ok(()),
+        // The IPv6 twin of a bare port, on a machine without IPv6.
+        Err(_) if ip.is_ipv6() && ip.is_unspecified() => Ok(()),
+        Err(source) => Err(StartError::Listen { address: address.clone(), source }),
+    }
+}
+
+/// Listens and waits until every listener says where.
+async fn listen(swarm: &mut Swarm<Behaviour>, addresses: &[Multiaddr]) -> Result<Vec<Multiaddr>, StartError> {
+    let mut waiting: HashMap<ListenerId, Multiaddr> = HashMap::new();
+    for address in addresses {
+        match swarm.listen_on(address.clone()) {
+            Ok(id) => drop(waiting.insert(id, address.clone())),
+            Err(_) if is_twin(address) => tracing::info!(%address, "not listening on IPv6"),
+            Err(error) => {
+                return Err(StartError::Listen { address: address.clone(), source: io::Error::other(error) });
+            }
+        }
+    }
+    let deadline = Instant::now() + LISTEN_TIMEOUT;
+    while !waiting.is_empty() {
+        let Ok(event) = tokio::time::timeout_at(deadline, swarm.select_next_some()).await else { break };
+        match event {
+            SwarmEvent::NewListenAddr { listener_id, .. } => drop(waiting.remove(&listener_id)),
+            SwarmEvent::ListenerClosed { listener_id, reason, .. } => {
+                if let Some(address) = waiting.remove(&listener_id)
+                    && !is_twin(&address)
+                {
+                    let source = reason.err().unwrap_or_else(|| io::Error::other("the listener closed"));
+                    return Err(StartError::Listen { address, source });
+                }
+            }
+            _ => {}
+        }
+    }
+    Ok(swarm.listeners().cloned().collect())
+}
+
+fn is_twin(address: &Multiaddr) -> bool {
+    ip_of(address).is_some_and(|ip| ip.is_ipv6() && ip.is_unspecified())
+}
+
+struct Connection {
+    peer: PeerId,
+    key: PeerKey,
+    address: Multiaddr,
+    dialer: bool,
+    link: Option<LinkState>,
+}
+
+struct LinkState {
+    task: AbortHandle,
+    up: Option<(Link, Instant)>,
+}
+
+struct PairingAsked {
+    by: PairBy,
+    reply: oneshot::Sender<Result<Paired, PairError>>,
+}
+
+type PairingDone = (ConnectionId, oneshot::Sender<Result<Paired, PairError>>, Result<Paired, PairError>);
+
+struct EventLoop {
+    swarm: Swarm<Behaviour>,
+    household: Arc<dyn Household>,
+    us: Ourselves,
+    secret: Arc<NodeSecret>,
+    links: Arc<Links>,
+    listening: watch::Sender<Vec<Multiaddr>>,
+    dialer: Dialer,
+    connections: HashMap<ConnectionId, Connection>,
+    /// Connections that we dial to pair; no link is opened on them.
+    pairings: HashMap<ConnectionId, PairingAsked>,
+    served: JoinSet<()>,
+    asked: JoinSet<PairingDone>,
+    running: JoinSet<(ConnectionId, LinkEnd)>,
+    ups_sender: mpsc::Sender<(ConnectionId, Link)>,
+}
+
+impl EventLoop {
+    async fn run(
+        mut self,
+        mut orders: mpsc::Receiver<Command>,
+        mut ups: mpsc::Receiver<(ConnectionId, Link)>,
+        stop: CancellationToken,
+    ) {
+        let mut tick = tokio::time::interval(TICK);
+        tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                biased; // finish local work before taking new work from the wire
+                () = stop.cancelled() => break,
+                Some((connection, link)) = ups.recv() => self.on_link_up(connection, link),
+                Some(ended) = self.running.join_next() => self.on_link_ended(ended.ok()),
+                Some(asked) = self.asked.join_next() => self.on_paired(asked.ok()),
+                Some(_) = self.served.join_next() => {}
+                Some(command) = orders.recv() => self.on_command(command),
+                _ = tick.tick() => self.on_tick(),
+                event = self.swarm.select_next_some() => self.on_event(event),
+            }
+        }
+        let peers: Vec<PeerId> = self.swarm.connected_peers().copied().collect();
+        for peer in peers {
+            // Already gone is fine.
+            let _ = self.swarm.disconnect_peer_id(peer);
+        }
+    }
+
+    fn on_command(&mut self, command: Command) {
+        match command {
+            Command::Pair { address, expected, by, reply } => self.on_pair(address, expected, by, reply),
+            Command::Register { key, addresses, done } => {
+                self.on_register(key, addresses);
+                // The caller may have given up.
+                let _ = done.send(());
+            }
+            Command::Remove { key, done } => {
+                self.on_remove(&key);
+                let _ = done.send(());
+            }
+        }
+    }
+
+    fn on_register(&mut self, key: PeerKey, addresses: Vec<Multiaddr>) {
+        let id = peer_id(&key);
+        self.swarm.behaviour_mut().register(id);
+        self.dialer.register(id, addresses, Instant::now());
+    }
+
+    fn on_remove(&mut self, key: &PeerKey) {
+        let id = peer_id(key);
+        self.swarm.behaviour_mut().remove(&id);
+        self.dialer.remove(&id);
+        self.links.take(key);
+        for connection in self.connections.values().filter(|connection| connection.peer == id) {
+            if let Some(link) = &connection.link {
+                link.task.abort();
+            }
+        }
+        // Not connected is fine.
+        let _ = self.swarm.disconnect_peer_id(id);
+    }
+
+    fn on_pair(
+        &mut self,
+        address: Multiaddr,
+        expected: Option<PeerKey>,
+        by: PairBy,
+        reply: oneshot::Sender<Result<Paired, PairError>>,
+    ) {
+        if self.pairings.len() + self.asked.len() >= MAX_PAIRINGS {
+            // The caller may have given up.
+            let _ = reply.send(Err(PairError::Unavailable));
+            return;
+        }
+        let options = match expected {
+            Some(key) => DialOpts::peer_id(peer_id(&key))
+                .condition(PeerCondition::Always)
+                .addresses(vec![address])
+                .allocate_new_port()
+                .build(),
+            None => DialOpts::unknown_peer_id().address(address).allocate_new_port().build(),
+        };
+        let connection = options.connection_id();
+        match self.swarm.dial(options) {
+            Ok(()) => drop(self.pairings.insert(connection, PairingAsked { by, reply })),
+            Err(error) => drop(reply.send(Err(pair_error(&error)))),
+        }
+    }
+
+    fn on_tick(&mut self) {
+        let now = Instant::now();
+        for id in self.swarm.behaviour().door.overdue(now) {
+            self.swarm.close_connection(id);
+        }
+        self.pairings.retain(|_, asked| !asked.reply.is_closed());
+        for (peer, addresses) in self.dialer.due(now) {
+            let options = DialOpts::peer_id(peer)
+                .condition(PeerCondition::Always)
+                .addresses(addresses)
+                .allocate_new_port()
+                .build();
+            if let Err(error) = self.swarm.dial(options) {
+                self.on_dial_failed(peer, &explain(&error));
+            }
+        }
+    }
+
+    fn on_event(&mut self, event: SwarmEvent<BehaviourEvent>) {
+        match event {
+            SwarmEvent::Behaviour(BehaviourEvent::Door(event)) => self.on_door(event),
+            SwarmEvent::Behaviour(BehaviourEvent::Identify(identify::Event::Received { peer_id, info, .. })) => {
+                if let Some(key) = peer_key(&peer_id) {
+                    let agent = info.agent_version.chars().filter(|c| !c.is_control()).take(64).collect();
+                    self.household.observe(key, Event::Identified { agent });
+                }
+            }
+            SwarmEvent::Behaviour(BehaviourEvent::Ping(ping::Event { peer, result: Ok(round_trip), .. })) => {
+                if let Some(key) = peer_key(&peer) {
+                    self.household.observe(key, Event::Pinged(round_trip));
+                }
+            }
+            SwarmEvent::ConnectionEstablished { peer_id, connection_id, endpoint, .. } => {
+                let address = endpoint.get_remote_address().clone();
+                self.on_established(peer_id, connection_id, address, endpoint.is_dialer());
+            }
+            SwarmEvent::ConnectionClosed { connection_id, .. } => self.on_closed(connection_id),
+            SwarmEvent::OutgoingConnectionError { connection_id, peer_id, error } => {
+                tracing::debug!(?peer_id, %error, "a dial failed");
+                if let Some(asked) = self.pairings.remove(&connection_id) {
+                    // The caller may have given up.
+                    let _ = asked.reply.send(Err(pair_error(&error)));
+                } else if let Some(peer) = peer_id {
+                    self.on_dial_failed(peer, &explain(&error));
+                }
+            }
+            SwarmEvent::IncomingConnectionError { error, send_back_addr, .. } => {
+                tracing::debug!(from = %send_back_addr, error = %root_cause(&error), "an incoming connection failed");
+            }
+            SwarmEvent::NewListenAddr { .. } | SwarmEvent::ExpiredListenAddr { .. } => {
+                let now: Vec<Multiaddr> = self.swarm.listeners().cloned().collect();
+                self.listening.send_replace(now);
+            }
+            SwarmEvent::ListenerClosed { addresses, reason, .. } => {
+                tracing::error!(?addresses, ?reason, "a listener closed");
+            }
+            _ => {}
+        }
+    }
+
+    fn on_established(&mut self, peer: PeerId, id: ConnectionId, address: Multiaddr, dialer: bool) {
+        // The door refuses other kinds of keys.
+        let Some(key) = peer_key(&peer) else { return };
+        self.connections.insert(id, Connection { peer, key, address, dialer, link: None });
+        let door = &mut self.swarm.behaviour_mut().door;
+        if self.pairings.contains_key(&id) {
+            door.open(peer, id, Protocol::Pair);
+        } else if dialer && door.is_registered(&peer) {
+            door.open(peer, id, Protocol::Rpc);
+        } else if dialer {
+            // Removed while it was being dialled.
+            self.swarm.close_connection(id);
+        }
+    }
+
+    fn on_door(&mut self, event: DoorEvent) {
+        match event {
+            DoorEvent::Opened { connection, protocol: Protocol::Rpc, stream, .. } => self.open_link(connection, stream),
+            DoorEvent::Opened { connection, protocol: Protocol::Pair, stream, inbound: true, .. } => {
+                self.serve_pairing(connection, stream);
+            }
+            DoorEvent::Opened { connection, protocol: Protocol::Pair, stream, inbound: false, .. } => {
+                self.ask_pairing(connection, stream);
+            }
+            DoorEvent::NotServed { connection, .. } => {
+                if let Some(asked) = self.pairings.remove(&connection) {
+                    // The caller may have given up.
+                    let _ = asked.reply.send(Err(PairError::Connect(NOT_PAIRING.into())));
+                }
+                self.swarm.close_connection(connection);
+            }
+        }
+    }
+
+    fn open_link(&mut self, id: ConnectionId, stream: Stream) {
+        let Some(connection) = self.connections.get_mut(&id) else { return };
+        // A second link on one connection is no honest peer's; dropping the stream resets it.
+        if connection.link.is_some() || !self.swarm.behaviour().door.is_registered(&connection.peer) {
+            return;
+        }
+        let hello = Hello {
+            versions: vec![VERSION],
+            node_id: self.us.key.node_id(),
+            name: self.us.name.clone(),
+            role: self.us.role,
+            nonce: LinkNonce::generate(&mut rand::rng()),
+            agent: agent(),
+            features: vec![],
+        };
+        let answer: Arc<dyn Answer> = Arc::clone(&self.household) as Arc<dyn Answer>;
+        let task = LinkTask {
+            peer: connection.key,
+            stream,
+            dialer: connection.dialer,
+            greeting: Greeting { hello, secret: Arc::clone(&self.secret) },
+            answer,
+        };
+        let ups = self.ups_sender.clone();
+        let task = self.running.spawn(async move {
+            // The loop always drains this queue; a full one only means that it is busy with as many others.
+            let up = |link| ups.try_send((id, link)).is_ok();
+            (id, task.run(up).await)
+        });
+        connection.link = Some(LinkState { task, up: None });
+    }
+
+    fn on_link_up(&mut self, id: ConnectionId, link: Link) {
+        let Some(connection) = self.connections.get_mut(&id) else { return };
+        let (peer, key, dialer) = (connection.peer, connection.key, connection.dialer);
+        let event = Event::Up {
+            address: connection.address.to_string(),
+            inbound: !dialer,
+            hello: Arc::clone(&link.hello),
+        };
+        let now = Instant::now();
+        if let Some(state) = &mut connection.link {
+            state.up = Some((link.clone(), now));
+        }
+        if let Some(present) = self.links.get(&key) {
+            let other = self.connections.values().find_map(|other| {
+                let (up, since) = other.link.as_ref()?.up.as_ref()?;
+                up.same_as(&present).then_some((other.dialer, *since))
+            });
+            // Both sides keep the one that the smaller peer id dialled.
+            let ours_wins = *self.swarm.local_peer_id() < peer;
+            let keep_present = other.is_some_and(|(present_dialer, since)| {
+                now.duration_since(since) < SIMULTANEOUS && present_dialer != dialer && present_dialer == ours_wins
+            });
+            if keep_present {
+                link.retire();
+                return;
+            }
+            present.retire();
+        }
+        self.links.put(key, link);
+        self.dialer.on_up(&peer, now, &mut rand::rng());
+        self.household.observe(key, event);
+    }
+
+    fn on_link_ended(&mut self, ended: Option<(ConnectionId, LinkEnd)>) {
+        // None: it was aborted with its peer's removal, or it panicked; its connection closes when the stream drops.
+        let Some((id, end)) = ended else { return };
+        tracing::debug!(%end, "a link ended");
+        self.end_link(id, &end.to_string());
+        self.swarm.close_connection(id);
+    }
+
+    /// Takes the connection's link out of the table, once.
+    fn end_link(&mut self, id: ConnectionId, why: &str) {
+        let Some(connection) = self.connections.get_mut(&id) else { return };
+        let (peer, key, dialer) = (connection.peer, connection.key, connection.dialer);
+        match connection.link.take().and_then(|state| state.up) {
+            Some((link, _)) => {
+                if self.links.get(&key).is_some_and(|present| present.same_as(&link)) {
+                    self.links.take(&key);
+                    self.dialer.on_down(&peer, Instant::now(), &mut rand::rng());
+                    self.household.observe(key, Event::Down { why: why.to_owned() });
+                }
+            }
+            None if dialer => self.on_dial_failed(peer, NOT_REGISTERED),
+            None => {}
+        }
+    }
+
+    fn on_closed(&mut self, id: ConnectionId) {
+        if let Some(asked) = self.pairings.remove(&id) {
+            // The caller may have given up.
+            let _ = asked.reply.send(Err(PairError::Connect(NOT_PAIRING.into())));
+        }
+        if let Some(connection) = self.connections.get(&id) {
+            if connection.link.is_some() {
+                self.end_link(id, "the connection closed");
+            } else if connection.dialer {
+                let peer = connection.peer;
+                self.on_dial_failed(peer, NOT_REGISTERED);
+            }
+        }
+        self.connections.remove(&id);
+    }
+
+    fn on_dial_failed(&mut self, peer: PeerId, why: &str) {
+        self.dialer.on_failed(&peer, Instant::now(), &mut rand::rng());
+        if let Some(key) = peer_key(&peer)
+            && self.swarm.behaviour().door.is_registered(&peer)
+            && self.links.get(&key).is_none()
+        {
+            self.household.observe(key, Event::DialFailed { why: why.to_owned() });
+        }
+    }
+
+    fn serve_pairing(&mut self, id: ConnectionId, stream: Stream) {
+        let Some(connection) = self.connections.get(&id) else { return };
+        if self.served.len() < MAX_SERVED {
+            let address = connection.address.to_string();
+            let household = Arc::clone(&self.household);
+            self.served.spawn(pairing::serve(stream, self.us.clone(), connection.key, address, household));
+        }
+    }
+
+    fn ask_pairing(&mut self, id: ConnectionId, stream: Stream) {
+        let (Some(asked), Some(connection)) = (self.pairings.remove(&id), self.connections.get(&id)) else { return };
+        let (us, them) = (self.us.clone(), connection.key);
+        self.asked.spawn(async move { (id, asked.reply, pairing::ask(stream, us, them, asked.by).await) });
+    }
+
+    fn on_paired(&mut self, done: Option<PairingDone>) {
+        let Some((id, reply, result)) = done else { return };
+        // No longer a pairing: its end is no failed dial. The link is dialled anew once the peer is registered.
+        self.connections.remove(&id);
+        self.swarm.close_connection(id);
+        // The caller may have given up.
+        let _ = reply.send(result);
+    }
+}
+
+const NOT_PAIRING: &str = "it closed the connection: it does not take new peers now";
+const NOT_REGISTERED: &str = "it closed the connection: this node may not be registered there any more";
+
+fn pair_error(error: &DialError) -> PairError {
+    match error {
+        DialError::LocalPeerId { .. } => PairError::Ourselves,
+        DialError::WrongPeerId { obtained, .. } => PairError::OtherNode { found: obtained.to_string() },
+        other => PairError::Connect(explain(other)),
+    }
+}
+
+/// What a failed dial met, in words for people.
+fn explain(error: &DialError) -> String {
+    match error {
+        DialError::Aborted => "the attempt was given up".into(),
+        DialError::Denied { cause } => root_cause(cause),
+        DialError::DialPeerConditionFalse(_) => "it is being dialled already".into(),
+        DialError::LocalPeerId { .. } => "that is this node's own address".into(),
+        DialError::NoAddresses => "no address of it is known".into(),
+        DialError::Transport(attempts) => {
+            attempts.last().map_or_else(|| "no address of it works".into(), |(_, error)| root_cause(error))
+        }
+        DialError::WrongPeerId { obtained, .. } => format!("another node answers at its address: {obtained}"),
+    }
+}
+
+fn root_cause(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut cause = error;
+    while let Some(deeper) = cause.source() {
+        cause = deeper;
+    }
+    cause.to_string()
+}

@@ -1,0 +1,320 @@
+//! The door: who may connect, and which of our protocols each connection is served.
+//!
+//! A registered peer is served the link and pairing (it may have lost its registration of us). A stranger is served
+//! pairing alone, while pairing is possible; otherwise it is refused when its connection is established. Strangers
+//! are counted apart from registered peers, so that a flood of them never costs a registered peer its place.
+//!
+//! The first field of the composed behaviour, so that nothing behind it ever hears of a connection refused here.
+
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use libp2p::core::Endpoint;
+use libp2p::core::transport::PortUse;
+use libp2p::swarm::{
+    ConnectionDenied, ConnectionId, FromSwarm, NetworkBehaviour, NotifyHandler, THandler, THandlerInEvent, ToSwarm,
+};
+use libp2p::{Multiaddr, PeerId, Stream};
+use tokio::time::Instant;
+
+use super::streams::{Opened, Protocol, Streams};
+
+/// Handshakes under way. Each costs about 1 ms of CPU and at most [`super::transport`]'s timeout of memory.
+const MAX_HANDSHAKES: usize = 512;
+/// Of these, from one address: half, so that one silent flooder leaves room. A hall of rigs behind one NAT fits.
+const MAX_HANDSHAKES_PER_IP: usize = 256;
+/// Strangers connected at once. Pairing takes under a second.
+const MAX_STRANGERS: usize = 16;
+/// Of these, from one address.
+const MAX_STRANGERS_PER_IP: usize = 4;
+/// Connections that one registered peer may have: two after a simultaneous dial, one more on its way out, a pairing.
+const MAX_PER_PEER: usize = 4;
+/// How long a stranger's connection lives.
+pub(crate) const STRANGER_LIFE: Duration = Duration::from_secs(10);
+/// Strangers' connections that one address may make at once, before the rate below holds.
+const STRANGER_BURST: f64 = 60.0;
+/// … and then per second: a waiting `peer add` asks every 3 s, a dozen of them may share an address.
+const STRANGER_RATE: f64 = 4.0;
+/// Addresses whose rate is remembered; the ones that were quiet longest are forgotten first.
+const MAX_RATES: usize = 1024;
+
+/// Why a connection was turned away.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum TurnedAway {
+    #[error("not an Ed25519 identity")]
+    AnotherKind,
+    #[error("pairing is not possible now")]
+    NotPairing,
+    #[error("too many connections of this peer")]
+    TooManyConnections,
+    #[error("too many handshakes at once")]
+    TooManyHandshakes,
+    #[error("too many strangers at once")]
+    TooManyStrangers,
+    #[error("too many attempts from this address")]
+    TooOften,
+}
+
+/// What the door tells the mesh loop.
+pub(crate) enum DoorEvent {
+    /// A substream of one of our protocols, ours or the peer's.
+    Opened { peer: PeerId, connection: ConnectionId, protocol: Protocol, stream: Stream, inbound: bool },
+    /// The peer does not serve the protocol, or did not in time.
+    NotServed { connection: ConnectionId, protocol: Protocol },
+}
+
+impl fmt::Debug for DoorEvent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Opened { peer, protocol, .. } => write!(f, "Opened({peer}, {protocol:?})"),
+            Self::NotServed { protocol, .. } => write!(f, "NotServed({protocol:?})"),
+        }
+    }
+}
+
+struct Stranger {
+    ip: IpAddr,
+    since: Instant,
+}
+
+struct Rate {
+    left: f64,
+    at: Instant,
+}
+
+pub(crate) struct Door {
+    registered: HashSet<PeerId>,
+    pairing_possible: Box<dyn Fn() -> bool + Send>,
+    handshakes: HashMap<ConnectionId, IpAddr>,
+    strangers: HashMap<ConnectionId, Stranger>,
+    rates: HashMap<IpAddr, Rate>,
+    /// Addresses that registered peers came from: strangers there never cost them the handshake.
+    trusted: HashMap<IpAddr, usize>,
+    connections: HashMap<ConnectionId, (PeerId, IpAddr)>,
+    per_peer: HashMap<PeerId, usize>,
+    events: VecDeque<ToSwarm<DoorEvent, Protocol>>,
+    turned_away: u64,
+}
+
+impl fmt::Debug for Door {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Door").field("registered", &self.registered.len()).finish_non_exhaustive()
+    }
+}
+
+impl Door {
+    pub(crate) fn new(pairing_possible: Box<dyn Fn() -> bool + Send>) -> Self {
+        Self {
+            registered: HashSet::new(),
+            pairing_possible,
+            handshakes: HashMap::new(),
+            strangers: HashMap::new(),
+            rates: HashMap::new(),
+            trusted: HashMap::new(),
+            connections: HashMap::new(),
+            per_peer: HashMap::new(),
+            events: VecDeque::new(),
+            turned_away: 0,
+        }
+    }
+
+    pub(crate) fn register(&mut self, peer: PeerId) {
+        self.registered.insert(peer);
+    }
+
+    pub(crate) fn remove(&mut self, peer: &PeerId) {
+        self.registered.remove(peer);
+    }
+
+    pub(crate) fn is_registered(&self, peer: &PeerId) -> bool {
+        self.registered.contains(peer)
+    }
+
+    /// Asks the peer for a substream; [`DoorEvent`] tells how it went.
+    pub(crate) fn open(&mut self, peer_id: PeerId, connection: ConnectionId, protocol: Protocol) {
+        self.events.push_back(ToSwarm::NotifyHandler {
+            peer_id,
+            handler: NotifyHandler::One(connection),
+            event: protocol,
+        });
+    }
+
+    /// Strangers whose time is over.
+    pub(crate) fn overdue(&self, now: Instant) -> Vec<ConnectionId> {
+        self.strangers
+            .iter()
+            .filter(|(_, stranger)| now.duration_since(stranger.since) >= STRANGER_LIFE)
+            .map(|(id, _)| *id)
+            .collect()
+    }
+
+    /// Connections turned away so far.
+    pub(crate) const fn turned_away(&self) -> u64 {
+        self.turned_away
+    }
+
+    fn turn_away(&mut self, why: TurnedAway) -> ConnectionDenied {
+        self.turned_away += 1;
+        ConnectionDenied::new(why)
+    }
+
+    /// Takes one attempt from the address's allowance; false when it is used up.
+    fn within_rate(&mut self, ip: IpAddr, now: Instant) -> bool {
+        if self.rates.len() >= MAX_RATES && !self.rates.contains_key(&ip) {
+            let quietest = self.rates.iter().min_by_key(|(_, rate)| rate.at).map(|(ip, _)| *ip);
+            quietest.and_then(|ip| self.rates.remove(&ip));
+        }
+        let rate = self.rates.entry(ip).or_insert(Rate { left: STRANGER_BURST, at: now });
+        rate.left = (rate.left + now.duration_since(rate.at).as_secs_f64() * STRANGER_RATE).min(STRANGER_BURST);
+        rate.at = now;
+        let within = rate.left >= 1.0;
+        if within {
+            rate.left -= 1.0;
+        }
+        within
+    }
+
+    fn allowance_used_up(&self, ip: &IpAddr, now: Instant) -> bool {
+        self.rates
+            .get(ip)
+            .is_some_and(|rate| rate.left + now.duration_since(rate.at).as_secs_f64() * STRANGER_RATE < 1.0)
+    }
+
+    fn admit_stranger(&mut self, id: ConnectionId, ip: IpAddr) -> Result<(), TurnedAway> {
+        let now = Instant::now();
+        if !self.within_rate(ip, now) {
+            return Err(TurnedAway::TooOften);
+        }
+        if !(self.pairing_possible)() {
+            return Err(TurnedAway::NotPairing);
+        }
+        let same_ip = self.strangers.values().filter(|stranger| stranger.ip == ip).count();
+        if self.strangers.len() >= MAX_STRANGERS || same_ip >= MAX_STRANGERS_PER_IP {
+            return Err(TurnedAway::TooManyStrangers);
+        }
+        self.strangers.insert(id, Stranger { ip, since: now });
+        Ok(())
+    }
+
+    fn forget(&mut self, id: ConnectionId) {
+        self.handshakes.remove(&id);
+        self.strangers.remove(&id);
+        if let Some((peer, ip)) = self.connections.remove(&id) {
+            take_one(&mut self.trusted, &ip);
+            take_one(&mut self.per_peer, &peer);
+        }
+    }
+}
+
+fn take_one<K: std::hash::Hash + Eq>(counts: &mut HashMap<K, usize>, key: &K) {
+    if let Some(count) = counts.get_mut(key) {
+        *count -= 1;
+        if *count == 0 {
+            counts.remove(key);
+        }
+    }
+}
+
+/// Relayed and DNS addresses have no IP of the peer; they share one allowance.
+fn ip_of(address: &Multiaddr) -> IpAddr {
+    super::convert::ip_of(address).unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED))
+}
+
+impl NetworkBehaviour for Door {
+    type ConnectionHandler = Streams;
+    type ToSwarm = DoorEvent;
+
+    fn handle_pending_inbound_connection(
+        &mut self,
+        id: ConnectionId,
+        _local: &Multiaddr,
+        remote: &Multiaddr,
+    ) -> Result<(), ConnectionDenied> {
+        let ip = ip_of(remote);
+        let same_ip = self.handshakes.values().filter(|other| **other == ip).count();
+        if self.handshakes.len() >= MAX_HANDSHAKES || same_ip >= MAX_HANDSHAKES_PER_IP {
+            return Err(self.turn_away(TurnedAway::TooManyHandshakes));
+        }
+        if !self.trusted.contains_key(&ip) && self.allowance_used_up(&ip, Instant::now()) {
+            return Err(self.turn_away(TurnedAway::TooOften));
+        }
+        self.handshakes.insert(id, ip);
+        Ok(())
+    }
+
+    fn handle_established_inbound_connection(
+        &mut self,
+        id: ConnectionId,
+        peer: PeerId,
+        _local: &Multiaddr,
+        remote: &Multiaddr,
+    ) -> Result<THandler<Self>, ConnectionDenied> {
+        self.handshakes.remove(&id);
+        let ip = ip_of(remote);
+        if self.registered.contains(&peer) {
+            let count = self.per_peer.entry(peer).or_default();
+            if *count >= MAX_PER_PEER {
+                return Err(self.turn_away(TurnedAway::TooManyConnections));
+            }
+            *count += 1;
+            *self.trusted.entry(ip).or_default() += 1;
+            self.connections.insert(id, (peer, ip));
+            return Ok(Streams::serving(&[Protocol::Rpc, Protocol::Pair]));
+        }
+        if super::convert::peer_key(&peer).is_none() {
+            return Err(self.turn_away(TurnedAway::AnotherKind));
+        }
+        match self.admit_stranger(id, ip) {
+            Ok(()) => Ok(Streams::serving(&[Protocol::Pair])),
+            Err(why) => Err(self.turn_away(why)),
+        }
+    }
+
+    fn handle_established_outbound_connection(
+        &mut self,
+        _: ConnectionId,
+        peer: PeerId,
+        _: &Multiaddr,
+        _: Endpoint,
+        _: PortUse,
+    ) -> Result<THandler<Self>, ConnectionDenied> {
+        if self.registered.contains(&peer) {
+            return Ok(Streams::serving(&[Protocol::Rpc]));
+        }
+        if super::convert::peer_key(&peer).is_none() {
+            return Err(self.turn_away(TurnedAway::AnotherKind));
+        }
+        // We dialled it to pair: we ask, it is served nothing.
+        Ok(Streams::serving(&[]))
+    }
+
+    fn on_swarm_event(&mut self, event: FromSwarm) {
+        match event {
+            FromSwarm::ConnectionClosed(closed) => self.forget(closed.connection_id),
+            FromSwarm::ListenFailure(failure) => self.forget(failure.connection_id),
+            _ => {}
+        }
+    }
+
+    fn on_connection_handler_event(
+        &mut self,
+        peer: PeerId,
+        connection: ConnectionId,
+        event: <Streams as libp2p::swarm::ConnectionHandler>::ToBehaviour,
+    ) {
+        let event = match event {
+            Opened::Stream { protocol, stream, inbound } => {
+                DoorEvent::Opened { peer, connection, protocol, stream, inbound }
+            }
+            Opened::NotServed { protocol } => DoorEvent::NotServed { connection, protocol },
+        };
+        self.events.push_back(ToSwarm::GenerateEvent(event));
+    }
+
+    fn poll(&mut self, _: &mut Context<'_>) -> Poll<ToSwarm<Self::ToSwarm, THandlerInEvent<Self>>> {
+        self.events.pop_front().map_or(Poll::Pending, Poll::Ready)
+    }
+}

@@ -1,0 +1,514 @@
+//! One task per connected peer: its substream, its open requests both ways, its SMSG sessions, its heartbeat.
+//!
+//! Callers take the peer's [`Link`] and talk to this task; no request passes through the swarm. Sealing and opening
+//! happen here, off the swarm's task.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::BytesMut;
+use futures::StreamExt;
+use libp2p::Stream;
+use miner_ctrl_protocol::codec::{self, CodecError, MAX_BODY};
+use miner_ctrl_protocol::message::Hello;
+use miner_ctrl_protocol::smsg::{Answerer, LinkNonce, NodeSecret, OpenError, PendingAnswer, Receiver, Sender};
+use miner_ctrl_protocol::{PeerKey, Refusal, Request, Response, VERSION};
+use tokio::io::{AsyncWriteExt, ReadHalf, WriteHalf};
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinSet;
+use tokio::time::{Instant, Sleep};
+use tokio_util::codec::{Encoder, FramedRead};
+use tokio_util::compat::{Compat, FuturesAsyncReadCompatExt};
+
+use super::frame::{Frame, FrameError, Frames, Kind};
+
+/// Requests that wait for their turn; a caller that finds it full is told *Busy*.
+const QUEUE: usize = 64;
+/// Open requests each way. A rig has a handful of operators.
+const MAX_OPEN: usize = 32;
+/// Requests per second that a peer may make; a dashboard of one controller needs under 10.
+const RATE: f64 = 200.0;
+/// … and at once.
+const BURST: f64 = 400.0;
+/// Bytes waiting to be sent above which no further request is read: a peer that does not read its answers is not
+/// given more.
+const HIGH_WATER: usize = 2 * codec::MAX_MESSAGE;
+/// A write buffer larger than this is freed once sent: thousands of links would each keep their largest log page.
+const KEEP_BUFFER: usize = 4 * 1024;
+/// How long the first frame may take.
+const HELLO_TIMEOUT: Duration = Duration::from_secs(10);
+/// The dialer says "are you there?" after this long without a frame; three unanswered end the link, so that a
+/// black-holed rig shows as offline within 15 s.
+const BEAT: Duration = Duration::from_secs(4);
+const DEAD: Duration = Duration::from_secs(13);
+/// How long a link that lost to another one may finish what is open.
+const RETIRE: Duration = Duration::from_secs(30);
+/// Requests that arrive and cannot be opened before the link is given up: one in a session's life is an accident.
+const MAX_UNREADABLE: u32 = 64;
+
+/// Answers requests of a peer; the worker implements it.
+pub trait Answer: Send + Sync + 'static {
+    /// What this node does when `peer` asks. It is bounded in time by itself.
+    fn answer(&self, peer: PeerKey, request: Request) -> Pin<Box<dyn Future<Output = Response> + Send>>;
+}
+
+/// Why there is no answer.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+pub enum AskError {
+    /// Too many requests wait already; nothing was sent.
+    #[error("too many requests to this peer wait already")]
+    Busy,
+    /// The peer answered with bytes that are no answer.
+    #[error("an answer that cannot be read")]
+    BadAnswer,
+    /// The connection ended after the request was sent: it may have been carried out or not.
+    #[error("the connection ended before the answer came")]
+    Lost,
+    /// Refused before it was opened.
+    #[error("refused: {0}")]
+    Refused(Refusal),
+    /// The request does not fit one message.
+    #[error("the request is too large")]
+    TooLarge,
+    /// No answer in time: it may have been carried out or not.
+    #[error("no answer in time")]
+    Timeout,
+    /// No connection; nothing was sent.
+    #[error("not connected")]
+    Unreachable,
+}
+
+/// What this node says of itself in Hello.
+#[derive(Debug, Clone)]
+pub(crate) struct Greeting {
+    pub(crate) hello: Hello,
+    pub(crate) secret: Arc<NodeSecret>,
+}
+
+/// A way to a peer that is up.
+#[derive(Clone)]
+pub struct Link {
+    requests: mpsc::Sender<Order>,
+    /// What the peer said of itself.
+    pub hello: Arc<Hello>,
+}
+
+impl fmt::Debug for Link {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Link").field("peer", &self.hello.node_id).finish_non_exhaustive()
+    }
+}
+
+enum Order {
+    Ask { body: Vec<u8>, reply: oneshot::Sender<Result<Response, AskError>> },
+    Retire,
+}
+
+impl Link {
+    /// Asks the peer and waits for its answer.
+    ///
+    /// # Errors
+    /// [`AskError`]; after [`AskError::Lost`] and [`AskError::Timeout`] it is not known whether the request was
+    /// carried out.
+    pub async fn ask(&self, request: &Request, limit: Duration) -> Result<Response, AskError> {
+        let body = codec::encode(request, MAX_BODY).map_err(|_| AskError::TooLarge)?;
+        let (reply, answer) = oneshot::channel();
+        self.requests.try_send(Order::Ask { body, reply }).map_err(|error| match error {
+            mpsc::error::TrySendError::Full(_) => AskError::Busy,
+            mpsc::error::TrySendError::Closed(_) => AskError::Unreachable,
+        })?;
+        match tokio::time::timeout(limit, answer).await {
+            Ok(Ok(answer)) => answer,
+            Ok(Err(_)) => Err(AskError::Lost),
+            Err(_) => Err(AskError::Timeout),
+        }
+    }
+
+    /// Finishes what is open, takes nothing new, and ends.
+    pub(crate) fn retire(&self) {
+        // A full queue means that it is about to be noticed closed anyway, or that the peer is gone.
+        let _ = self.requests.try_send(Order::Retire);
+    }
+
+    /// Whether both are the same link.
+    pub(crate) fn same_as(&self, other: &Self) -> bool {
+        self.requests.same_channel(&other.requests)
+    }
+}
+
+/// Why a link ended.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum LinkEnd {
+    #[error("the peer closed the connection")]
+    Closed,
+    #[error("too many links come up at once")]
+    Crowded,
+    #[error("no sign of life for {} s", DEAD.as_secs())]
+    Dead,
+    #[error("it says it is another node than its key")]
+    FalseHello,
+    #[error("no greeting in time")]
+    NoHello,
+    #[error("another connection to the same peer took over")]
+    Retired,
+    #[error("bytes that make no sense")]
+    Senseless(#[source] FrameError),
+    #[error("too many messages that cannot be opened")]
+    Unreadable,
+    #[error("no common version of the protocol")]
+    Version,
+}
+
+/// What a link needs to run.
+pub(crate) struct LinkTask {
+    pub(crate) peer: PeerKey,
+    pub(crate) stream: Stream,
+    /// The dialer opens the substream and keeps the heartbeat.
+    pub(crate) dialer: bool,
+    pub(crate) greeting: Greeting,
+    pub(crate) answer: Arc<dyn Answer>,
+}
+
+impl LinkTask {
+    /// Greets, tells `up`, and serves until the link ends. When `up` says false nobody takes it and it ends.
+    pub(crate) async fn run(self, up: impl FnOnce(Link) -> bool + Send) -> LinkEnd {
+        match self.serve(up).await {
+            Ok(()) => LinkEnd::Retired,
+            Err(end) => end,
+        }
+    }
+
+    async fn serve(self, up: impl FnOnce(Link) -> bool + Send) -> Result<(), LinkEnd> {
+        let Self { peer, stream, dialer, greeting, answer } = self;
+        let (read, write) = tokio::io::split(stream.compat());
+        let mut frames = FramedRead::new(read, Frames);
+        let mut out = Out { write, bytes: BytesMut::new(), unflushed: false };
+
+        let hello = codec::encode(&greeting.hello, MAX_BODY).map_err(|_| LinkEnd::Version)?;
+        out.push(Kind::Hello, 0, &hello);
+        let theirs = tokio::time::timeout(HELLO_TIMEOUT, async {
+            while out.waits() {
+                out.drain().await.map_err(|error| LinkEnd::Senseless(error.into()))?;
+            }
+            frames.next().await.ok_or(LinkEnd::Closed)?.map_err(end_of)
+        })
+        .await
+        .map_err(|_| LinkEnd::NoHello)??;
+        let theirs = read_hello(&theirs, &peer)?;
+
+        let (requests, orders) = mpsc::channel(QUEUE);
+        let nonce = greeting.hello.nonce;
+        let mut session = Session {
+            peer,
+            sender: Sender::new(Arc::clone(&greeting.secret), peer, theirs.nonce),
+            receiver: Receiver::new(greeting.secret, peer, nonce),
+            nonce,
+            out,
+            open: HashMap::new(),
+            next_id: 0,
+            answers: JoinSet::new(),
+            answer,
+            rate: BURST,
+            rated_at: Instant::now(),
+            unreadable: 0,
+            heard: Instant::now(),
+            started: Instant::now(),
+        };
+        if !up(Link { requests, hello: Arc::new(theirs) }) {
+            return Err(LinkEnd::Crowded);
+        }
+        session.run(frames, orders, dialer).await
+    }
+}
+
+fn read_hello(frame: &Frame, peer: &PeerKey) -> Result<Hello, LinkEnd> {
+    if frame.kind != Kind::Hello {
+        return Err(LinkEnd::NoHello);
+    }
+    let hello: Hello = codec::decode(&frame.payload, MAX_BODY).map_err(|_| LinkEnd::NoHello)?;
+    if !hello.versions.contains(&VERSION) {
+        return Err(LinkEnd::Version);
+    }
+    if hello.node_id != peer.node_id() {
+        return Err(LinkEnd::FalseHello);
+    }
+    Ok(hello)
+}
+
+fn end_of(error: FrameError) -> LinkEnd {
+    match error {
+        FrameError::Stream(_) => LinkEnd::Closed,
+        other => LinkEnd::Senseless(other),
+    }
+}
+
+/// An open request of ours.
+struct Asked {
+    body: Vec<u8>,
+    answer: PendingAnswer,
+    reply: oneshot::Sender<Result<Response, AskError>>,
+    /// Sealed anew once already after a *stale* refusal.
+    renewed: bool,
+}
+
+type Answered = (u64, Answerer, Response);
+
+struct Session {
+    peer: PeerKey,
+    sender: Sender,
+    receiver: Receiver,
+    nonce: LinkNonce,
+    out: Out,
+    open: HashMap<u64, Asked>,
+    next_id: u64,
+    answers: JoinSet<Answered>,
+    answer: Arc<dyn Answer>,
+    rate: f64,
+    rated_at: Instant,
+    unreadable: u32,
+    heard: Instant,
+    started: Instant,
+}
+
+impl Session {
+    async fn run(
+        &mut self,
+        mut frames: FramedRead<ReadHalf<Compat<Stream>>, Frames>,
+        mut orders: mpsc::Receiver<Order>,
+        dialer: bool,
+    ) -> Result<(), LinkEnd> {
+        let clock = tokio::time::sleep(BEAT);
+        tokio::pin!(clock);
+        let mut retire: Option<Instant> = None;
+        let mut closed = false;
+        loop {
+            if retire.is_some_and(|until| Instant::now() >= until || self.is_idle()) {
+                return Ok(());
+            }
+            tokio::select! {
+                // What was begun before what is new, and reading before writing, so that what comes together leaves together.
+                biased;
+                Some(answered) = self.answers.join_next() => self.on_answered(answered),
+                order = orders.recv(), if !closed && self.may_ask() => match order {
+                    Some(Order::Ask { body, reply }) => self.on_ask(body, reply),
+                    Some(Order::Retire) => {
+                        // Callers that come now find the queue closed and take the other link.
+                        orders.close();
+                        retire = Some(Instant::now() + RETIRE);
+                    }
+                    None => {
+                        closed = true;
+                        retire.get_or_insert(Instant::now() + RETIRE);
+                    }
+                },
+                frame = frames.next(), if self.out.bytes.len() < HIGH_WATER => {
+                    self.heard = Instant::now();
+                    self.on_frame(frame.ok_or(LinkEnd::Closed)?.map_err(end_of)?, dialer)?;
+                }
+                sent = self.out.drain(), if self.out.waits() => sent.map_err(|_| LinkEnd::Closed)?,
+                () = &mut clock => self.on_clock(clock.as_mut(), dialer)?,
+            }
+        }
+    }
+
+    fn may_ask(&self) -> bool {
+        self.open.len() < MAX_OPEN && self.out.bytes.len() < HIGH_WATER
+    }
+
+    fn is_idle(&self) -> bool {
+        self.open.is_empty() && self.answers.is_empty() && !self.out.waits()
+    }
+
+    fn on_ask(&mut self, body: Vec<u8>, reply: oneshot::Sender<Result<Response, AskError>>) {
+        // The asker may have given up while it waited for its turn.
+        if !reply.is_closed() {
+            self.send(body, reply, false);
+        }
+    }
+
+    fn send(&mut self, body: Vec<u8>, reply: oneshot::Sender<Result<Response, AskError>>, renewed: bool) {
+        match self.sender.seal(&body, self.started.elapsed(), &mut rand::rng()) {
+            Ok((sealed, answer)) => {
+                let id = self.next_id;
+                self.next_id += 1;
+                self.out.push(Kind::Request, id, &sealed);
+                self.open.insert(id, Asked { body, answer, reply, renewed });
+            }
+            Err(error) => {
+                tracing::error!(peer = %self.peer.node_id(), %error, "cannot seal a request");
+                // The asker may have given up.
+                let _ = reply.send(Err(AskError::TooLarge));
+            }
+        }
+    }
+
+    fn on_frame(&mut self, frame: Frame, dialer: bool) -> Result<(), LinkEnd> {
+        match frame.kind {
+            Kind::Answer => self.on_answer(frame.id, &frame.payload),
+            Kind::Beat if dialer => {}
+            Kind::Beat => self.out.push(Kind::Beat, 1, &[]),
+            Kind::Hello => return Err(LinkEnd::NoHello),
+            Kind::Refused => self.on_refused(frame.id, &frame.payload),
+            Kind::Request => self.on_request(frame.id, &frame.payload)?,
+        }
+        Ok(())
+    }
+
+    fn on_answer(&mut self, id: u64, sealed: &[u8]) {
+        // An answer that nobody waits for any more is dropped with the request.
+        let Some(asked) = self.open.remove(&id) else { return };
+        let answer = asked
+            .answer
+            .open(sealed)
+            .ok()
+            .and_then(|body| codec::decode::<Response>(&body, MAX_BODY).ok())
+            .ok_or(AskError::BadAnswer);
+        // The asker may have given up.
+        let _ = asked.reply.send(answer);
+    }
+
+    fn on_refused(&mut self, id: u64, payload: &[u8]) {
+        let Some(asked) = self.open.remove(&id) else { return };
+        match codec::decode::<Refusal>(payload, MAX_BODY) {
+            Ok(Refusal::Stale { nonce }) if !asked.renewed => {
+                self.sender.renew(nonce);
+                self.send(asked.body, asked.reply, true);
+            }
+            Ok(refusal) => drop(asked.reply.send(Err(AskError::Refused(refusal)))),
+            Err(_) => drop(asked.reply.send(Err(AskError::BadAnswer))),
+        }
+    }
+
+    fn on_request(&mut self, id: u64, sealed: &[u8]) -> Result<(), LinkEnd> {
+        if !self.within_rate() || self.answers.len() >= MAX_OPEN {
+            self.refuse(id, &Refusal::Busy { retry_after_ms: 1000 });
+            return Ok(());
+        }
+        let (body, answerer) = match self.receiver.open(sealed) {
+            Ok(opened) => opened,
+            Err(error) => return self.on_unopened(id, &error),
+        };
+        match codec::decode_request(&body, MAX_BODY) {
+            Ok(request) => {
+                let answer = self.answer.answer(self.peer, request);
+                self.answers.spawn(async move { (id, answerer, answer.await) });
+            }
+            Err(error) => {
+                let refusal = match error {
+                    CodecError::UnknownRequest(_) => Refusal::Unsupported,
+                    _ => Refusal::Unreadable,
+                };
+                self.push_answer(id, answerer, &Response::Refused(refusal));
+            }
+        }
+        Ok(())
+    }
+
+    fn on_unopened(&mut self, id: u64, error: &OpenError) -> Result<(), LinkEnd> {
+        tracing::debug!(peer = %self.peer.node_id(), %error, "a message was refused");
+        let refusal = error.refusal(self.nonce);
+        // Honest peers meet a stale session; nothing else that cannot be opened comes from one.
+        if !matches!(refusal, Refusal::Stale { .. }) {
+            self.unreadable += 1;
+            if self.unreadable > MAX_UNREADABLE {
+                return Err(LinkEnd::Unreadable);
+            }
+        }
+        self.refuse(id, &refusal);
+        Ok(())
+    }
+
+    fn on_answered(&mut self, answered: Result<Answered, tokio::task::JoinError>) {
+        match answered {
+            Ok((id, answerer, response)) => self.push_answer(id, answerer, &response),
+            // The asker meets its timeout; the panic hook has printed where it was.
+            Err(error) => tracing::error!(%error, "answering a request broke off"),
+        }
+    }
+
+    fn push_answer(&mut self, id: u64, answerer: Answerer, response: &Response) {
+        let body = codec::encode(response, MAX_BODY).or_else(|_| {
+            let limit = u32::try_from(MAX_BODY).unwrap_or(u32::MAX);
+            codec::encode(&Response::Refused(Refusal::TooLarge { limit }), MAX_BODY)
+        });
+        match body.map(|body| answerer.seal(&body)) {
+            Ok(Ok(sealed)) => self.out.push(Kind::Answer, id, &sealed),
+            Ok(Err(error)) => tracing::error!(%error, "cannot seal an answer"),
+            Err(error) => tracing::error!(%error, "cannot encode an answer"),
+        }
+    }
+
+    fn refuse(&mut self, id: u64, refusal: &Refusal) {
+        match codec::encode(refusal, MAX_BODY) {
+            Ok(payload) => self.out.push(Kind::Refused, id, &payload),
+            Err(error) => tracing::error!(%error, "cannot encode a refusal"),
+        }
+    }
+
+    fn within_rate(&mut self) -> bool {
+        let now = Instant::now();
+        self.rate = (self.rate + now.duration_since(self.rated_at).as_secs_f64() * RATE).min(BURST);
+        self.rated_at = now;
+        let within = self.rate >= 1.0;
+        if within {
+            self.rate -= 1.0;
+        }
+        within
+    }
+
+    /// Woken a few times a minute, not at each frame: thousands of links share two cores.
+    fn on_clock(&mut self, clock: Pin<&mut Sleep>, dialer: bool) -> Result<(), LinkEnd> {
+        let now = Instant::now();
+        let silent = now.duration_since(self.heard);
+        if silent >= DEAD {
+            return Err(LinkEnd::Dead);
+        }
+        if dialer && silent >= BEAT {
+            self.out.push(Kind::Beat, 0, &[]);
+        }
+        // Requests whose asker gave up must not keep the places of others.
+        self.open.retain(|_, asked| !asked.reply.is_closed());
+        let next = if silent < BEAT { BEAT - silent } else { BEAT.min(DEAD - silent) };
+        clock.reset(now + next);
+        Ok(())
+    }
+}
+
+/// The writing half: frames gather in one buffer and leave in one write.
+struct Out {
+    write: WriteHalf<Compat<Stream>>,
+    bytes: BytesMut,
+    unflushed: bool,
+}
+
+impl Out {
+    fn push(&mut self, kind: Kind, id: u64, payload: &[u8]) {
+        if let Err(error) = Frames.encode((kind, id, payload), &mut self.bytes) {
+            tracing::error!(%error, "a frame does not fit");
+        }
+    }
+
+    fn waits(&self) -> bool {
+        !self.bytes.is_empty() || self.unflushed
+    }
+
+    /// Writes some of what waits. Can be dropped at any await without losing or repeating a byte.
+    async fn drain(&mut self) -> std::io::Result<()> {
+        if !self.bytes.is_empty() {
+            self.write.write_buf(&mut self.bytes).await?;
+            self.unflushed = true;
+        }
+        if self.bytes.is_empty() {
+            if self.bytes.capacity() > KEEP_BUFFER {
+                self.bytes = BytesMut::new();
+            }
+            self.write.flush().await?;
+            self.unflushed = false;
+        }
+        Ok(())
+    }
+}

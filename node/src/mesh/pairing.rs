@@ -1,0 +1,168 @@
+//! Pairing's conversation on its own substream, both sides of it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::{AsyncReadExt, AsyncWriteExt};
+use libp2p::Stream;
+use miner_ctrl_protocol::codec;
+use miner_ctrl_protocol::pair::{Confirm, Door, Knock, MAX_PAIR_MESSAGE, PairRefusal, Reply};
+use miner_ctrl_protocol::smsg::{AdderStart, PairingCode, ShowerStart};
+use miner_ctrl_protocol::{NodeName, PeerKey, Role, VERSION};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_bytes::ByteBuf;
+
+use super::command::{Household, Knocked, PairBy, PairError, Paired, Stranger};
+
+/// The whole conversation, on either side; it takes three round trips. Below a stranger's life.
+const TIMEOUT: Duration = Duration::from_secs(9);
+
+/// Who we are, in pairing.
+#[derive(Debug, Clone)]
+pub(crate) struct Ourselves {
+    pub(crate) key: PeerKey,
+    pub(crate) name: NodeName,
+    pub(crate) role: Role,
+}
+
+/// Asks the node at the other end of `stream` to pair with us.
+pub(crate) async fn ask(stream: Stream, us: Ourselves, them: PeerKey, by: PairBy) -> Result<Paired, PairError> {
+    let conversation = async {
+        let mut wire = Wire(stream);
+        match by {
+            PairBy::Approval => ask_approval(&mut wire, us, them).await,
+            PairBy::Code(code) => ask_by_code(&mut wire, us, them, &code).await,
+        }
+    };
+    tokio::time::timeout(TIMEOUT, conversation).await.map_err(|_| PairError::Timeout)?
+}
+
+async fn ask_approval(wire: &mut Wire, us: Ourselves, them: PeerKey) -> Result<Paired, PairError> {
+    wire.say(&Knock { versions: vec![VERSION], name: us.name, role: us.role, door: Door::Approval }).await?;
+    match wire.hear::<Reply>().await? {
+        Reply::Paired { name, role, .. } => Ok(Paired::Done { key: them, name, role }),
+        Reply::Pending => Ok(Paired::Pending { key: them }),
+        Reply::Refused(why) => Err(PairError::Refused(why)),
+        Reply::Code { .. } => Err(PairError::Broken("an answer out of turn".into())),
+    }
+}
+
+async fn ask_by_code(
+    wire: &mut Wire,
+    us: Ourselves,
+    them: PeerKey,
+    code: &PairingCode,
+) -> Result<Paired, PairError> {
+    let (exchange, message) = AdderStart::new(code, us.key, them, &mut rand::rng());
+    let door = Door::Code { message: ByteBuf::from(message) };
+    wire.say(&Knock { versions: vec![VERSION], name: us.name, role: us.role, door }).await?;
+    let message = match wire.hear::<Reply>().await? {
+        Reply::Code { message } => message,
+        Reply::Refused(why) => return Err(PairError::Refused(why)),
+        _ => return Err(PairError::Broken("an answer out of turn".into())),
+    };
+    let (expected, mac) = exchange.finish(&message).map_err(|error| PairError::Broken(error.to_string()))?;
+    wire.say(&Confirm { mac: ByteBuf::from(mac) }).await?;
+    match wire.hear::<Reply>().await? {
+        Reply::Paired { name, role, mac: Some(mac) } => {
+            expected.verify(&mac).map_err(|_| PairError::FalseProof)?;
+            Ok(Paired::Done { key: them, name, role })
+        }
+        Reply::Paired { mac: None, .. } => Err(PairError::FalseProof),
+        Reply::Refused(why) => Err(PairError::Refused(why)),
+        _ => Err(PairError::Broken("an answer out of turn".into())),
+    }
+}
+
+/// Serves a node that asks us to pair.
+pub(crate) async fn serve(
+    stream: Stream,
+    us: Ourselves,
+    them: PeerKey,
+    address: String,
+    household: Arc<dyn Household>,
+) {
+    let mut wire = Wire(stream);
+    let conversation = async {
+        let reply = converse(&mut wire, us, them, address, household.as_ref()).await?;
+        wire.say(&reply).await?;
+        // The last bytes are on their way once the other side closes; its connection is closed soon after anyway.
+        wire.0.close().await.map_err(broken)
+    };
+    match tokio::time::timeout(TIMEOUT, conversation).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => tracing::debug!(peer = %them.node_id(), %error, "a pairing broke off"),
+        Err(_) => tracing::debug!(peer = %them.node_id(), "a pairing took too long"),
+    }
+}
+
+async fn converse(
+    wire: &mut Wire,
+    us: Ourselves,
+    them: PeerKey,
+    address: String,
+    household: &dyn Household,
+) -> Result<Reply, PairError> {
+    let knock: Knock = wire.hear().await?;
+    if !knock.versions.contains(&VERSION) {
+        return Ok(Reply::Refused(PairRefusal::Version));
+    }
+    let stranger = Stranger { key: them, name: knock.name, role: knock.role, address };
+    let message = match knock.door {
+        Door::Approval => {
+            return Ok(match household.knock(stranger).await {
+                Knocked::Admitted => Reply::Paired { name: us.name, role: us.role, mac: None },
+                Knocked::Pending => Reply::Pending,
+                Knocked::Refused(why) => Reply::Refused(why),
+            });
+        }
+        Door::Code { message } => message,
+    };
+    let code = match household.code_for_try(them).await {
+        Ok(code) => code,
+        Err(why) => return Ok(Reply::Refused(why)),
+    };
+    let Ok((exchange, message)) = ShowerStart::respond(&code, them, us.key, &message, &mut rand::rng()) else {
+        return Ok(Reply::Refused(PairRefusal::WrongCode));
+    };
+    wire.say(&Reply::Code { message: ByteBuf::from(message) }).await?;
+    let confirm: Confirm = wire.hear().await?;
+    let Ok(mac) = exchange.verify(&confirm.mac) else {
+        household.wrong_code(them).await;
+        return Ok(Reply::Refused(PairRefusal::WrongCode));
+    };
+    Ok(match household.admit(stranger).await {
+        Ok(()) => Reply::Paired { name: us.name, role: us.role, mac: Some(ByteBuf::from(mac)) },
+        Err(why) => Reply::Refused(why),
+    })
+}
+
+/// Messages of pairing: `length u16 | CBOR`.
+struct Wire(Stream);
+
+impl Wire {
+    async fn say<T: Serialize>(&mut self, message: &T) -> Result<(), PairError> {
+        let bytes = codec::encode(message, MAX_PAIR_MESSAGE).map_err(broken)?;
+        let length = u16::try_from(bytes.len()).map_err(broken)?.to_be_bytes();
+        self.0.write_all(&[&length[..], &bytes].concat()).await.map_err(broken)?;
+        self.0.flush().await.map_err(broken)
+    }
+
+    async fn hear<T: DeserializeOwned>(&mut self) -> Result<T, PairError> {
+        let mut length = [0; 2];
+        self.0.read_exact(&mut length).await.map_err(broken)?;
+        let length = usize::from(u16::from_be_bytes(length));
+        if length > MAX_PAIR_MESSAGE {
+            return Err(PairError::Broken(format!("a message of {length} bytes")));
+        }
+        let mut bytes = vec![0; length];
+        self.0.read_exact(&mut bytes).await.map_err(broken)?;
+        codec::decode(&bytes, MAX_PAIR_MESSAGE).map_err(broken)
+    }
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "the shape that map_err wants")]
+fn broken(error: impl std::fmt::Display) -> PairError {
+    PairError::Broken(error.to_string())
+}
