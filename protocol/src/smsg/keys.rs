@@ -45,15 +45,15 @@ impl PeerKey {
         Ok(Self(*bytes))
     }
 
-    pub(crate) fn verifying(&self) -> Option<VerifyingKey> {
-        VerifyingKey::from_bytes(&self.0).ok()
+    pub(crate) fn verifying(&self) -> VerifyingKey {
+        // The two places that make a `PeerKey` are `from_bytes` above, which checked this, and `NodeSecret::public`.
+        VerifyingKey::from_bytes(&self.0).expect("a peer key is a point of the curve")
     }
 
     /// The X25519 public key of the same secret (RFC 7748, section 4.1).
     #[must_use]
     pub fn x25519(&self) -> [u8; 32] {
-        // A `PeerKey` was checked to be a point when it was made.
-        self.verifying().map_or([0; 32], |key| key.to_montgomery().to_bytes())
+        self.verifying().to_montgomery().to_bytes()
     }
 
     /// The handle for people: the first 8 bytes of SHA-256 over the X25519 public key.
@@ -145,13 +145,6 @@ impl<'de> Deserialize<'de> for LinkNonce {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         serde_bytes::deserialize::<serde_bytes::ByteArray<16>, D>(deserializer).map(|bytes| Self(bytes.into_array()))
     }
-}
-
-/// Six words that two people compare: the same on both sides, whichever asks.
-#[must_use]
-pub fn fingerprint_words(one: &PeerKey, other: &PeerKey) -> String {
-    let _ = (one, other);
-    String::new()
 }
 
 #[cfg(test)]

@@ -1,7 +1,35 @@
 //! The seal: what lives here is key agreement, seal and open, signature, replay window, and pairing's PAKE.
 //!
+//! ```text
+//!   keys         the node's one secret, and what follows from a public key
+//!   hpke         RFC 9180: one session's keys between two nodes
+//!   envelope     the bytes of a sealed message, and the statement that its author signs
+//!   sender       seals requests, opens the answer to each          (one per link)
+//!   receiver     opens requests once, seals the answer to each     (one per link)
+//!   window       which sequence numbers of a session were seen
+//!   fingerprint  words that two people compare
+//!   code         the pairing code as it is shown and typed
+//!   pairing      a code becomes two pinned keys (SPAKE2)
+//! ```
+//!
 //! The only room that touches ciphers. No IO, no clock: random numbers and time are arguments.
 
+mod code;
+mod envelope;
+mod error;
+mod fingerprint;
+mod hpke;
 mod keys;
+mod pairing;
+mod receiver;
+mod sender;
+mod session;
+mod window;
 
-pub use keys::{KeyError, LinkNonce, NodeSecret, fingerprint_words};
+pub use code::{NotAPairingCode, PairingCode};
+pub use error::{OpenError, SealError};
+pub use fingerprint::{fingerprint_words, words_match};
+pub use keys::{KeyError, LinkNonce, NodeSecret};
+pub use pairing::{AdderConfirm, AdderStart, PairingError, ShowerStart, WrongCode};
+pub use receiver::{Answerer, Receiver, RefusalCounts};
+pub use sender::{PendingAnswer, Sender};

@@ -1,0 +1,127 @@
+//! The asking end of a link: seals requests, and opens the one answer to each.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use ed25519_dalek::VerifyingKey;
+use rand_core::CryptoRng;
+
+use crate::codec::MAX_BODY;
+use crate::id::PeerKey;
+use crate::smsg::envelope::{self, Direction, Statement};
+use crate::smsg::session::{Ends, SessionKeys};
+use crate::smsg::{LinkNonce, NodeSecret, OpenError, SealError};
+
+/// Messages sealed in one session. Far below what ChaCha20-Poly1305 bears with one key, and hours at the rate that one
+/// peer is allowed.
+const MESSAGES_PER_SESSION: u64 = 1 << 20;
+
+/// How long a session is used: whoever steals its keys from memory reads one hour.
+const SESSION_LIFE: Duration = Duration::from_secs(3600);
+
+/// Seals what one node asks of one peer over one connection.
+pub struct Sender {
+    secret: Arc<NodeSecret>,
+    ends: Arc<Ends>,
+    peer: VerifyingKey,
+    nonce: LinkNonce,
+    /// Only ever grows, so that the peer can tell an ended session from a new one.
+    next_number: Option<u32>,
+    session: Option<Session>,
+}
+
+struct Session {
+    keys: Arc<SessionKeys>,
+    next_seq: u64,
+    begun: Duration,
+}
+
+impl Session {
+    fn is_fresh(&self, now: Duration) -> bool {
+        self.next_seq < MESSAGES_PER_SESSION && now.saturating_sub(self.begun) < SESSION_LIFE
+    }
+}
+
+impl Sender {
+    /// For a connection whose other end is `peer` and told `nonce` in its Hello.
+    #[must_use]
+    pub fn new(secret: Arc<NodeSecret>, peer: PeerKey, nonce: LinkNonce) -> Self {
+        let ends = Arc::new(Ends::new(secret.public(), peer));
+        Self { secret, ends, peer: peer.verifying(), nonce, next_number: Some(0), session: None }
+    }
+
+    /// Seals one request. `now` counts from any fixed moment and never runs backwards.
+    ///
+    /// # Errors
+    /// [`SealError::TooLarge`] for a body above [`MAX_BODY`]; the others end the connection's usefulness.
+    pub fn seal<R: CryptoRng>(
+        &mut self,
+        body: &[u8],
+        now: Duration,
+        rng: &mut R,
+    ) -> Result<(Vec<u8>, PendingAnswer), SealError> {
+        if body.len() > MAX_BODY {
+            return Err(SealError::TooLarge { size: body.len(), limit: MAX_BODY });
+        }
+        let (keys, seq) = self.next(now, rng)?;
+        let statement = keys.statement(&self.ends, Direction::Request, seq);
+        let message = envelope::seal_request(&keys.requests, keys.number, &statement, &self.secret, body)?;
+        let expected = keys.statement(&self.ends, Direction::Answer, seq);
+        Ok((message, PendingAnswer { keys, expected, peer: self.peer }))
+    }
+
+    /// Begins anew after a refusal as stale, which told `nonce`. Answers to what was sealed before still open.
+    pub fn renew(&mut self, nonce: LinkNonce) {
+        self.nonce = nonce;
+        self.session = None;
+    }
+
+    /// A session, and a sequence number of it that no other message has.
+    fn next<R: CryptoRng>(&mut self, now: Duration, rng: &mut R) -> Result<(Arc<SessionKeys>, u64), SealError> {
+        if !self.session.as_ref().is_some_and(|session| session.is_fresh(now)) {
+            let number = self.next_number.ok_or(SealError::SessionsExhausted)?;
+            self.next_number = number.checked_add(1);
+            let keys = SessionKeys::begin(&self.secret, &self.ends, self.nonce, number, rng)
+                .map_err(|_| SealError::KeyAgreement)?;
+            self.session = Some(Session { keys: Arc::new(keys), next_seq: 0, begun: now });
+        }
+        let session = self.session.as_mut().ok_or(SealError::KeyAgreement)?;
+        let seq = session.next_seq;
+        session.next_seq += 1;
+        Ok((Arc::clone(&session.keys), seq))
+    }
+}
+
+impl fmt::Debug for Sender {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Sender").field("peer", &self.ends.answerer).finish_non_exhaustive()
+    }
+}
+
+/// Opens the answer to one request, once.
+pub struct PendingAnswer {
+    keys: Arc<SessionKeys>,
+    expected: Statement,
+    peer: VerifyingKey,
+}
+
+impl PendingAnswer {
+    /// The answer's body.
+    ///
+    /// # Errors
+    /// [`OpenError`] for anything but this peer's answer to this request.
+    pub fn open(self, bytes: &[u8]) -> Result<Vec<u8>, OpenError> {
+        envelope::open_answer(&self.keys.answers, &self.expected, &self.peer, bytes)
+    }
+}
+
+impl fmt::Debug for PendingAnswer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PendingAnswer")
+            .field("peer", &self.expected.author)
+            .field("session", &self.keys.number)
+            .field("seq", &self.expected.seq)
+            .finish_non_exhaustive()
+    }
+}
