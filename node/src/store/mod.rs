@@ -1,6 +1,15 @@
 //! Files and SQLite: the only room that writes to disk.
 //!
-//! What lives here: the data directory and its lock, atomic writes, the database. What may not enter: what the
-//! stored things mean; rooms keep their own tables and files through these doors.
+//! What lives here: the places on disk and the lock on them, whole-or-nothing files, the database and its tables as
+//! plain rows. What may not enter: what the stored things mean; rooms keep their files and rows through these doors.
 
 pub mod atomic;
+pub mod clock;
+pub mod data_dir;
+pub mod database;
+pub mod file;
+pub mod peers;
+mod schema;
+
+pub use data_dir::{Lock, LockError, Places, PlacesError};
+pub use database::{Database, DatabaseError};

@@ -1,0 +1,15 @@
+//! The wall clock, for what is stored and shown. It may be wrong: nothing is decided by it.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+/// Unix time in seconds; 0 on a machine whose clock stands before 1970.
+#[must_use]
+pub fn unix_now() -> u64 {
+    unix_seconds(SystemTime::now())
+}
+
+/// A point in time as Unix seconds; 0 for what lies before 1970.
+#[must_use]
+pub fn unix_seconds(time: SystemTime) -> u64 {
+    time.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
+}

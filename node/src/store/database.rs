@@ -1,0 +1,398 @@
+//! SQLite: durable when a call returns, refused when damaged, never silently made anew.
+
+use std::fs::{self, File, OpenOptions};
+use std::io;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use rusqlite::{Connection, ErrorCode, OpenFlags};
+
+use super::schema::{APPLICATION_ID, MIGRATIONS};
+
+/// How long a statement waits for another connection. The lock admits one node, so only a person's `sqlite3` is meant.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Up to this size the whole file is checked at start: it takes some 0.1 s. Beyond it, damage shows when it is met.
+const MAX_CHECKED: u64 = 64 * 1024 * 1024;
+
+/// The node's database. Cloning gives another handle on the same connection.
+#[derive(Debug, Clone)]
+pub struct Database {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    path: PathBuf,
+    connection: Mutex<Connection>,
+}
+
+/// Why the database did not do it; what it held, it holds.
+#[derive(Debug, thiserror::Error)]
+pub enum DatabaseError {
+    /// Not what we wrote.
+    #[error("the database `{}` is damaged ({why}): it was left as it is; restore a copy, or move it away to start without peers", path.display())]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// What was found.
+        why: String,
+    },
+    /// The file itself could not be made or reached.
+    #[error("cannot use the database `{}`", path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
+    /// Written by a later miner-ctrl.
+    #[error("the database `{}` has version {found}, this miner-ctrl knows up to {known}: use the newer miner-ctrl", path.display())]
+    Newer {
+        /// The file.
+        path: PathBuf,
+        /// Its version.
+        found: i64,
+        /// Ours.
+        known: i64,
+    },
+    /// SQLite refused or failed.
+    #[error("the database `{}` failed", path.display())]
+    Query {
+        /// The file.
+        path: PathBuf,
+        /// What SQLite said.
+        #[source]
+        source: rusqlite::Error,
+    },
+    /// The work was dropped, since the program ends.
+    #[error("the database is closing")]
+    ShuttingDown,
+}
+
+impl Database {
+    /// Opens the database, creating it when missing and bringing older ones up to date.
+    ///
+    /// A new one appears whole or not at all: an empty file is therefore a damaged one, not a fresh one.
+    ///
+    /// # Errors
+    /// [`DatabaseError`]; then nothing was changed.
+    pub fn open(path: &Path) -> Result<Self, DatabaseError> {
+        let failed = |source| DatabaseError::File { path: path.to_owned(), source };
+        match fs::symlink_metadata(path) {
+            Ok(_) => {}
+            Err(error) if error.kind() == io::ErrorKind::NotFound => create(path)?,
+            Err(source) => return Err(failed(source)),
+        }
+        for file in [path.to_owned(), beside(path, "-wal"), beside(path, "-shm")] {
+            make_private(&file).map_err(failed)?;
+        }
+        check_header(path)?;
+        let mut connection = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_WRITE)
+            .map_err(|source| explain(path, source))?;
+        prepare(&mut connection, path).map_err(|cause| cause.at(path))?;
+        Ok(Self::new(path, connection))
+    }
+
+    /// One that is gone when dropped, for tests.
+    ///
+    /// # Errors
+    /// [`DatabaseError`].
+    pub fn in_memory() -> Result<Self, DatabaseError> {
+        let path = Path::new(":memory:");
+        let mut connection = Connection::open_in_memory().map_err(|source| explain(path, source))?;
+        migrate(&mut connection).map_err(|cause| cause.at(path))?;
+        Ok(Self::new(path, connection))
+    }
+
+    fn new(path: &Path, connection: Connection) -> Self {
+        Self { inner: Arc::new(Inner { path: path.to_owned(), connection: Mutex::new(connection) }) }
+    }
+
+    /// Where it lies.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.inner.path
+    }
+
+    /// Does work on the connection, away from the async threads. It is done even if the caller stops waiting.
+    ///
+    /// # Errors
+    /// [`DatabaseError`]; an uncommitted transaction is undone.
+    pub async fn run<T, F>(&self, work: F) -> Result<T, DatabaseError>
+    where
+        T: Send + 'static,
+        F: FnOnce(&mut Connection) -> rusqlite::Result<T> + Send + 'static,
+    {
+        let database = self.clone();
+        match tokio::task::spawn_blocking(move || database.run_blocking(work)).await {
+            Ok(done) => done,
+            Err(error) => match error.try_into_panic() {
+                Ok(panic) => std::panic::resume_unwind(panic),
+                Err(_) => Err(DatabaseError::ShuttingDown),
+            },
+        }
+    }
+
+    /// As [`Database::run`], for threads that may wait.
+    ///
+    /// # Errors
+    /// [`DatabaseError`]; an uncommitted transaction is undone.
+    pub fn run_blocking<T>(
+        &self,
+        work: impl FnOnce(&mut Connection) -> rusqlite::Result<T>,
+    ) -> Result<T, DatabaseError> {
+        // A panic inside `work` undid its transaction while unwinding: the connection is as good as before.
+        let mut connection = self.inner.connection.lock().unwrap_or_else(PoisonError::into_inner);
+        work(&mut connection).map_err(|source| explain(&self.inner.path, source))
+    }
+
+    /// What damage found by a reader of rows is called.
+    #[must_use]
+    pub fn damaged(&self, why: impl Into<String>) -> DatabaseError {
+        DatabaseError::Damaged { path: self.inner.path.clone(), why: why.into() }
+    }
+}
+
+/// What went wrong while the path was not at hand.
+enum Cause {
+    Damaged(String),
+    Newer(i64),
+    Query(rusqlite::Error),
+}
+
+impl From<rusqlite::Error> for Cause {
+    fn from(source: rusqlite::Error) -> Self {
+        Self::Query(source)
+    }
+}
+
+impl Cause {
+    fn at(self, path: &Path) -> DatabaseError {
+        let path = path.to_owned();
+        match self {
+            Self::Damaged(why) => DatabaseError::Damaged { path, why },
+            Self::Newer(found) => DatabaseError::Newer { path, found, known: newest() },
+            Self::Query(source) => explain(&path, source),
+        }
+    }
+}
+
+fn explain(path: &Path, source: rusqlite::Error) -> DatabaseError {
+    match source.sqlite_error_code() {
+        Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => {
+            DatabaseError::Damaged { path: path.to_owned(), why: source.to_string() }
+        }
+        _ => DatabaseError::Query { path: path.to_owned(), source },
+    }
+}
+
+fn newest() -> i64 {
+    i64::try_from(MIGRATIONS.len()).unwrap_or(i64::MAX)
+}
+
+fn beside(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(suffix);
+    name.into()
+}
+
+fn make_private(path: &Path) -> io::Result<()> {
+    match fs::set_permissions(path, fs::Permissions::from_mode(0o600)) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
+
+/// Makes a database beside its place and moves it there when it is whole, so that a kill leaves none or a good one.
+fn create(path: &Path) -> Result<(), DatabaseError> {
+    let failed = |source| DatabaseError::File { path: path.to_owned(), source };
+    let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let log = beside(path, "-wal");
+    if fs::metadata(&log).is_ok_and(|log| log.len() > 0) {
+        // Somebody took the file and left its log, which SQLite would apply to whatever stands here next.
+        let why = "it is missing, but its log `-wal` is there".to_owned();
+        return Err(DatabaseError::Damaged { path: path.to_owned(), why });
+    }
+    let temporary = beside(path, ".new");
+    let journal = beside(&temporary, "-journal");
+    for left in [&temporary, &journal] {
+        match fs::remove_file(left) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(failed(error)),
+            _ => {}
+        }
+    }
+    OpenOptions::new().write(true).create_new(true).mode(0o600).open(&temporary).map_err(failed)?;
+    let mut connection = Connection::open_with_flags(&temporary, OpenFlags::SQLITE_OPEN_READ_WRITE)
+        .map_err(|source| explain(path, source))?;
+    migrate(&mut connection).map_err(|cause| cause.at(path))?;
+    connection.close().map_err(|(_, source)| explain(path, source))?;
+    File::open(&temporary)
+        .and_then(|file| file.sync_all())
+        .and_then(|()| fs::rename(&temporary, path))
+        .and_then(|()| File::open(directory)?.sync_all())
+        .map_err(failed)
+}
+
+/// SQLite takes an empty file for a new database. Ours are never empty, so this one lost its content.
+fn check_header(path: &Path) -> Result<(), DatabaseError> {
+    let size = fs::metadata(path).map_err(|source| DatabaseError::File { path: path.to_owned(), source })?.len();
+    if size == 0 {
+        return Err(DatabaseError::Damaged { path: path.to_owned(), why: "it is empty".to_owned() });
+    }
+    Ok(())
+}
+
+fn prepare(connection: &mut Connection, path: &Path) -> Result<(), Cause> {
+    connection.busy_timeout(BUSY_TIMEOUT)?;
+    // Looked at before anything is written: a foreign, damaged or newer file stays as it is.
+    let id: i32 = connection.pragma_query_value(None, "application_id", |row| row.get(0))?;
+    if id != APPLICATION_ID {
+        return Err(Cause::Damaged("it is not a miner-ctrl database".to_owned()));
+    }
+    let version = version(connection)?;
+    if version > newest() {
+        return Err(Cause::Newer(version));
+    }
+    if fs::metadata(path).is_ok_and(|file| file.len() <= MAX_CHECKED) {
+        let found: String = connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?;
+        if found != "ok" {
+            return Err(Cause::Damaged(found));
+        }
+    }
+    // The log first: changing it inside a transaction is not possible. FULL: committed means on the disk.
+    connection.query_row("PRAGMA journal_mode = WAL", [], |_| Ok(()))?;
+    connection.pragma_update(None, "synchronous", "FULL")?;
+    connection.pragma_update(None, "foreign_keys", true)?;
+    connection.pragma_update(None, "trusted_schema", false)?;
+    migrate(connection)
+}
+
+fn version(connection: &Connection) -> rusqlite::Result<i64> {
+    connection.pragma_query_value(None, "user_version", |row| row.get(0))
+}
+
+fn migrate(connection: &mut Connection) -> Result<(), Cause> {
+    let from = version(connection)?;
+    let done = usize::try_from(from).map_err(|_| Cause::Damaged(format!("its version is {from}")))?;
+    for (index, step) in MIGRATIONS.iter().enumerate().skip(done) {
+        let transaction = connection.transaction()?;
+        transaction.execute_batch(step)?;
+        transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
+        transaction.pragma_update(None, "user_version", i64::try_from(index + 1).unwrap_or(i64::MAX))?;
+        transaction.commit()?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn place() -> (tempfile::TempDir, PathBuf) {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("node.db");
+        (directory, path)
+    }
+
+    fn count(database: &Database) -> i64 {
+        database.run_blocking(|c| c.query_row("SELECT count(*) FROM peers", [], |row| row.get(0))).unwrap()
+    }
+
+    #[test]
+    fn its_files_are_private_and_its_settings_are_durable() {
+        let (directory, path) = place();
+        let database = Database::open(&path).unwrap();
+        database.run_blocking(|c| c.execute_batch("CREATE TABLE t (x)")).unwrap();
+        let files: Vec<_> = fs::read_dir(directory.path()).unwrap().map(|entry| entry.unwrap().path()).collect();
+        assert_eq!(files.len(), 3, "{files:?}");
+        for file in files {
+            assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600, "{file:?}");
+        }
+        let setting = |name: &'static str| {
+            database
+                .run_blocking(move |c| c.pragma_query_value(None, name, |row| row.get::<_, rusqlite::types::Value>(0)))
+        };
+        assert_eq!(setting("journal_mode").unwrap(), rusqlite::types::Value::Text("wal".into()));
+        assert_eq!(setting("synchronous").unwrap(), rusqlite::types::Value::Integer(2));
+        assert_eq!(setting("foreign_keys").unwrap(), rusqlite::types::Value::Integer(1));
+    }
+
+    #[test]
+    fn garbage_empty_foreign_and_torn_files_are_refused_and_left_as_they_are() {
+        let (directory, path) = place();
+        let database = Database::open(&path).unwrap();
+        database
+            .run_blocking(|c| c.execute_batch("CREATE TABLE t (x); INSERT INTO t VALUES (randomblob(90000))"))
+            .unwrap();
+        drop(database);
+        let whole = fs::read(&path).unwrap();
+        let foreign = directory.path().join("foreign.db");
+        Connection::open(&foreign).unwrap().execute_batch("CREATE TABLE t (x)").unwrap();
+        let mut scratched = whole.clone();
+        scratched[4096..8192].fill(0xa5);
+        for (name, bytes) in [
+            ("garbage", b"not a database at all, but long enough to have a header of 100 bytes".repeat(9)),
+            ("empty", vec![]),
+            ("foreign", fs::read(&foreign).unwrap()),
+            ("torn", whole[..whole.len() - 4096].to_vec()),
+            ("scratched", scratched),
+        ] {
+            let path = directory.path().join(name);
+            super::super::atomic::write(&path, &bytes).unwrap();
+            let error = Database::open(&path).unwrap_err();
+            assert!(matches!(error, DatabaseError::Damaged { .. }), "{name}: {error:?}");
+            assert!(error.to_string().contains(name), "{error}");
+            assert_eq!(fs::read(&path).unwrap(), bytes, "{name} is untouched");
+        }
+    }
+
+    #[test]
+    fn a_newer_version_is_refused_and_not_downgraded() {
+        let (_directory, path) = place();
+        Database::open(&path).unwrap().run_blocking(|c| c.pragma_update(None, "user_version", 99)).unwrap();
+        assert!(matches!(Database::open(&path), Err(DatabaseError::Newer { found: 99, .. })));
+    }
+
+    #[test]
+    fn a_log_without_its_database_is_not_taken_for_a_first_start() {
+        let (_directory, path) = place();
+        super::super::atomic::write(&beside(&path, "-wal"), b"frames").unwrap();
+        assert!(matches!(Database::open(&path), Err(DatabaseError::Damaged { .. })));
+        assert!(!path.exists());
+    }
+
+    #[test]
+    fn what_a_killed_creation_left_does_not_hinder_the_next() {
+        let (_directory, path) = place();
+        super::super::atomic::write(&beside(&path, ".new"), b"half").unwrap();
+        assert_eq!(count(&Database::open(&path).unwrap()), 0);
+    }
+
+    #[tokio::test]
+    async fn a_failed_or_panicking_change_leaves_no_trace() {
+        let database = Database::in_memory().unwrap();
+        let failed = database
+            .run(|c| {
+                let transaction = c.transaction()?;
+                transaction.execute_batch("CREATE TABLE gone (x)")?;
+                transaction.execute_batch("nonsense")
+            })
+            .await;
+        assert!(matches!(failed, Err(DatabaseError::Query { .. })));
+        let copy = database.clone();
+        let panicked = tokio::spawn(async move {
+            copy.run::<(), _>(|c| {
+                let transaction = c.transaction()?;
+                transaction.execute_batch("CREATE TABLE gone (x)")?;
+                panic!("in the middle")
+            })
+            .await
+        });
+        assert!(panicked.await.is_err());
+        database.run(|c| c.execute_batch("CREATE TABLE gone (x)")).await.unwrap();
+    }
+}

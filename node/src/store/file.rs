@@ -1,0 +1,205 @@
+//! Files read under a limit; secrets created once and read only while nobody else can.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+use zeroize::Zeroizing;
+
+use super::data_dir::no_follow;
+
+/// Why a file could not be read.
+#[derive(Debug, thiserror::Error)]
+pub enum ReadError {
+    /// Others may read or change a secret.
+    #[error("`{}` {why}", path.display())]
+    NotPrivate {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it, and what to do.
+        why: String,
+    },
+    /// It is there and cannot be read.
+    #[error("cannot read `{}`", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
+    /// More bytes than such a file can sensibly have.
+    #[error("`{}` is larger than {limit} bytes", path.display())]
+    TooLarge {
+        /// The file.
+        path: PathBuf,
+        /// Bytes allowed.
+        limit: u64,
+    },
+}
+
+/// A secret as it was found.
+#[derive(Debug)]
+pub struct Secret {
+    /// What it holds.
+    pub bytes: Zeroizing<Vec<u8>>,
+    /// When it was last written.
+    pub modified: SystemTime,
+}
+
+/// Reads a text file; `None` when there is none.
+///
+/// # Errors
+/// [`ReadError`]; a file that is no UTF-8 is one that cannot be read.
+pub fn read_text(path: &Path, limit: u64) -> Result<Option<String>, ReadError> {
+    let failed = |source| ReadError::Read { path: path.to_owned(), source };
+    let file = match File::open(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        opened => opened.map_err(failed)?,
+    };
+    let mut text = String::new();
+    file.take(limit + 1).read_to_string(&mut text).map_err(failed)?;
+    if text.len() as u64 > limit {
+        return Err(ReadError::TooLarge { path: path.to_owned(), limit });
+    }
+    Ok(Some(text))
+}
+
+/// Whether anything is at a path, were it a dangling link.
+///
+/// # Errors
+/// [`ReadError::Read`] when the system does not tell.
+pub fn exists(path: &Path) -> Result<bool, ReadError> {
+    match fs::symlink_metadata(path) {
+        Ok(_) => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(source) => Err(ReadError::Read { path: path.to_owned(), source }),
+    }
+}
+
+/// Reads a secret that only its owner, this user, can read; `None` when there is none.
+///
+/// # Errors
+/// [`ReadError`]; also for a link, for another owner, and for any permission of group or others.
+pub fn read_secret(path: &Path, limit: u64) -> Result<Option<Secret>, ReadError> {
+    let failed = |source| ReadError::Read { path: path.to_owned(), source };
+    let not_private = |why: String| Err(ReadError::NotPrivate { path: path.to_owned(), why });
+    // A link is not followed, and a pipe put in the file's place must not hold up the start.
+    let flags = no_follow() | i32::try_from(rustix::fs::OFlags::NONBLOCK.bits()).unwrap_or(0);
+    let file = match OpenOptions::new().read(true).custom_flags(flags).open(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        opened => opened.map_err(failed)?,
+    };
+    // Of the open file, not of the path: what is checked is what is read.
+    let found = file.metadata().map_err(failed)?;
+    let us = rustix::process::geteuid().as_raw();
+    if !found.is_file() {
+        return not_private("is not a file".to_owned());
+    }
+    if found.uid() != us {
+        return not_private(format!("belongs to user {}, this is user {us}: run as its owner", found.uid()));
+    }
+    if found.mode() & 0o077 != 0 {
+        return not_private(format!("is open to others (mode {:o}): chmod 600 it", found.mode() & 0o7777));
+    }
+    if found.len() > limit {
+        return Err(ReadError::TooLarge { path: path.to_owned(), limit });
+    }
+    // Room for the whole secret at once: a buffer that grows leaves copies of its beginning behind.
+    let mut bytes = Zeroizing::new(Vec::with_capacity(usize::try_from(limit + 1).unwrap_or(usize::MAX)));
+    file.take(limit + 1).read_to_end(&mut bytes).map_err(failed)?;
+    if bytes.len() as u64 > limit {
+        return Err(ReadError::TooLarge { path: path.to_owned(), limit });
+    }
+    let modified = found.modified().map_err(failed)?;
+    Ok(Some(Secret { bytes, modified }))
+}
+
+/// Creates a secret, 0600, whole or not at all; one that is there stays, and that is an error (`AlreadyExists`).
+///
+/// # Errors
+/// What the system said.
+pub fn create_secret(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let directory = path.parent().ok_or(io::ErrorKind::InvalidInput)?;
+    let name = path.file_name().ok_or(io::ErrorKind::InvalidInput)?;
+    let temporary = directory.join(format!(".{}.{}.tmp", name.to_string_lossy(), std::process::id()));
+    // Left by a process of our number that was killed here; it never became the secret.
+    match fs::remove_file(&temporary) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let created = (|| {
+        let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&temporary)?;
+        file.write_all(bytes)?;
+        file.sync_all()?;
+        // Unlike a rename, a link refuses to replace what is there.
+        match fs::hard_link(&temporary, path) {
+            Ok(()) => Ok(()),
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Err(error),
+            // A file system without hard links. The caller holds the lock, so nobody comes between.
+            Err(_) if fs::symlink_metadata(path).is_ok() => Err(io::ErrorKind::AlreadyExists.into()),
+            Err(_) => fs::rename(&temporary, path),
+        }
+    })();
+    // After a rename it is gone already.
+    let _ = fs::remove_file(&temporary);
+    created?;
+    File::open(directory)?.sync_all()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::{PermissionsExt, symlink};
+
+    #[test]
+    fn a_secret_is_created_private_and_never_replaced() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("secret");
+        create_secret(&path, b"one").unwrap();
+        assert_eq!(create_secret(&path, b"two").unwrap_err().kind(), io::ErrorKind::AlreadyExists);
+        assert_eq!(*read_secret(&path, 3).unwrap().unwrap().bytes, b"one");
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+        assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 1, "no temporary file is left");
+    }
+
+    #[test]
+    fn a_secret_open_to_others_is_not_read() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("secret");
+        create_secret(&path, b"one").unwrap();
+        for mode in [0o640, 0o604, 0o620, 0o610, 0o601] {
+            fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+            let error = read_secret(&path, 3).unwrap_err();
+            assert!(error.to_string().contains("chmod 600"), "{mode:o}: {error}");
+        }
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o400)).unwrap();
+        assert!(read_secret(&path, 3).unwrap().is_some());
+    }
+
+    #[test]
+    fn a_link_a_directory_and_a_longer_file_are_no_secret() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("secret");
+        create_secret(&path, b"four").unwrap();
+        assert!(matches!(read_secret(&path, 3), Err(ReadError::TooLarge { .. })));
+        symlink(&path, directory.path().join("link")).unwrap();
+        assert!(matches!(read_secret(&directory.path().join("link"), 9), Err(ReadError::Read { .. })));
+        let inner = directory.path().join("directory");
+        fs::create_dir(&inner).unwrap();
+        assert!(matches!(read_secret(&inner, 9), Err(ReadError::NotPrivate { .. })));
+        assert!(read_secret(&directory.path().join("nothing"), 9).unwrap().is_none());
+    }
+
+    #[test]
+    fn a_text_has_a_limit_and_may_be_missing() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("text");
+        assert_eq!(read_text(&path, 3).unwrap(), None);
+        super::super::atomic::write(&path, b"four").unwrap();
+        assert!(matches!(read_text(&path, 3), Err(ReadError::TooLarge { .. })));
+        assert_eq!(read_text(&path, 4).unwrap().unwrap(), "four");
+    }
+}

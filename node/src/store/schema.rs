@@ -1,0 +1,24 @@
+//! The tables, step by step. A step that was released is never changed: what comes later is a further step.
+
+/// Marks the file as ours in its header (`PRAGMA application_id`): `MNCT`.
+pub(super) const APPLICATION_ID: i32 = 0x4d4e_4354;
+
+/// Each step brings the database from the version of its index to the next, in one transaction.
+pub(super) const MIGRATIONS: &[&str] = &[
+    // 1: registered peers. The name is unique whatever its case, as the registry demands too; the node id, being
+    // computed from the key, is not stored.
+    "CREATE TABLE peers (
+        key BLOB PRIMARY KEY NOT NULL CHECK (length(key) = 32),
+        name TEXT NOT NULL COLLATE NOCASE UNIQUE,
+        role TEXT NOT NULL,
+        permission TEXT NOT NULL,
+        addresses TEXT NOT NULL,
+        paired_at INTEGER NOT NULL,
+        last_seen INTEGER,
+        agent TEXT,
+        score REAL NOT NULL,
+        successes INTEGER NOT NULL,
+        failures INTEGER NOT NULL,
+        timeouts INTEGER NOT NULL
+    ) STRICT, WITHOUT ROWID",
+];
