@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -175,6 +176,15 @@ pub(crate) enum Command {
     },
 }
 
+/// What the mesh refused since it started.
+#[derive(Debug, Default)]
+pub struct Counts {
+    /// Connections turned away at the door.
+    pub turned_away: AtomicU64,
+    /// Sealed messages that were refused: altered, replayed, stale, signed by another.
+    pub messages_refused: AtomicU64,
+}
+
 /// Links that are up, by peer. Written by the mesh loop alone; a caller takes a clone and is off.
 #[derive(Debug)]
 pub(crate) struct Links {
@@ -208,6 +218,7 @@ pub struct MeshHandle {
     pub(crate) commands: mpsc::Sender<Command>,
     pub(crate) links: Arc<Links>,
     pub(crate) listening: watch::Receiver<Vec<Multiaddr>>,
+    pub(crate) counts: Arc<Counts>,
 }
 
 impl fmt::Debug for MeshHandle {
@@ -314,6 +325,12 @@ impl MeshHandle {
     #[must_use]
     pub fn listening(&self) -> Vec<Multiaddr> {
         self.listening.borrow().clone()
+    }
+
+    /// What was refused since the mesh started.
+    #[must_use]
+    pub fn counts(&self) -> &Counts {
+        &self.counts
     }
 
     /// Told whenever a link comes or goes.

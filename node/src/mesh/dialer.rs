@@ -47,10 +47,14 @@ pub(crate) struct Dialer {
 impl Dialer {
     /// Adds a peer or changes its addresses; it is dialled at once unless a link is up.
     pub(crate) fn register(&mut self, id: PeerId, addresses: Vec<Multiaddr>, now: Instant) {
-        let peer = self.peers.entry(id).or_insert(Peer { addresses: vec![], state: State::Idle, failures: 0, up: false });
+        let peer =
+            self.peers.entry(id).or_insert(Peer { addresses: vec![], state: State::Idle, failures: 0, up: false });
         let changed = peer.addresses != addresses;
         peer.addresses = addresses;
-        if !peer.up && !peer.addresses.is_empty() && (changed || peer.state == State::Idle) && peer.state != State::Dialing
+        if !peer.up
+            && !peer.addresses.is_empty()
+            && (changed || peer.state == State::Idle)
+            && peer.state != State::Dialing
         {
             peer.state = State::Waiting { until: now };
             peer.failures = 0;

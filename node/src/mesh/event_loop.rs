@@ -20,7 +20,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::behaviour::{Behaviour, BehaviourEvent, agent};
-use super::command::{COMMANDS, Command, Event, Household, Links, MeshHandle, PairBy, PairError, Paired};
+use super::command::{COMMANDS, Command, Counts, Event, Household, Links, MeshHandle, PairBy, PairError, Paired};
 use super::convert::{self, ip_of, peer_id, peer_key, port_of};
 use super::dialer::Dialer;
 use super::gate::{Door, DoorEvent};
@@ -94,9 +94,10 @@ pub async fn start(
     for address in &config.listen {
         claim(address)?;
     }
+    let counts = Arc::new(Counts::default());
     let door = {
         let household = Arc::clone(&household);
-        Door::new(Box::new(move || household.pairing_possible()))
+        Door::new(Box::new(move || household.pairing_possible()), Arc::clone(&counts))
     };
     let mut swarm = Swarm::new(
         transport::build(&keypair).map_err(StartError::Noise)?,
@@ -113,13 +114,19 @@ pub async fn start(
     let (ups_sender, ups) = mpsc::channel(UPS);
     let links = Arc::new(Links::new());
     let listening_sender = watch::Sender::new(listening);
-    let handle = MeshHandle { commands, links: Arc::clone(&links), listening: listening_sender.subscribe() };
+    let handle = MeshHandle {
+        commands,
+        links: Arc::clone(&links),
+        listening: listening_sender.subscribe(),
+        counts: Arc::clone(&counts),
+    };
     let mut event_loop = EventLoop {
         swarm,
         household,
         us: Ourselves { key: config.secret.public(), name: config.name, role: config.role },
         secret: config.secret,
         links,
+        counts,
         listening: listening_sender,
         dialer: Dialer::default(),
         connections: HashMap::new(),
@@ -208,6 +215,7 @@ struct EventLoop {
     us: Ourselves,
     secret: Arc<NodeSecret>,
     links: Arc<Links>,
+    counts: Arc<Counts>,
     listening: watch::Sender<Vec<Multiaddr>>,
     dialer: Dialer,
     connections: HashMap<ConnectionId, Connection>,
@@ -241,11 +249,7 @@ impl EventLoop {
                 event = self.swarm.select_next_some() => self.on_event(event),
             }
         }
-        let peers: Vec<PeerId> = self.swarm.connected_peers().copied().collect();
-        for peer in peers {
-            // Already gone is fine.
-            let _ = self.swarm.disconnect_peer_id(peer);
-        }
+        // Dropping the swarm closes every connection; peers see it at once.
     }
 
     fn on_command(&mut self, command: Command) {
@@ -426,6 +430,7 @@ impl EventLoop {
             dialer: connection.dialer,
             greeting: Greeting { hello, secret: Arc::clone(&self.secret) },
             answer,
+            counts: Arc::clone(&self.counts),
         };
         let ups = self.ups_sender.clone();
         let task = self.running.spawn(async move {
@@ -439,11 +444,8 @@ impl EventLoop {
     fn on_link_up(&mut self, id: ConnectionId, link: Link) {
         let Some(connection) = self.connections.get_mut(&id) else { return };
         let (peer, key, dialer) = (connection.peer, connection.key, connection.dialer);
-        let event = Event::Up {
-            address: connection.address.to_string(),
-            inbound: !dialer,
-            hello: Arc::clone(&link.hello),
-        };
+        let event =
+            Event::Up { address: connection.address.to_string(), inbound: !dialer, hello: Arc::clone(&link.hello) };
         let now = Instant::now();
         if let Some(state) = &mut connection.link {
             state.up = Some((link.clone(), now));

@@ -9,6 +9,8 @@
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -20,6 +22,7 @@ use libp2p::swarm::{
 use libp2p::{Multiaddr, PeerId, Stream};
 use tokio::time::Instant;
 
+use super::command::Counts;
 use super::streams::{Opened, Protocol, Streams};
 
 /// Handshakes under way. Each costs about 1 ms of CPU and at most [`super::transport`]'s timeout of memory.
@@ -96,7 +99,7 @@ pub(crate) struct Door {
     connections: HashMap<ConnectionId, (PeerId, IpAddr)>,
     per_peer: HashMap<PeerId, usize>,
     events: VecDeque<ToSwarm<DoorEvent, Protocol>>,
-    turned_away: u64,
+    counts: Arc<Counts>,
 }
 
 impl fmt::Debug for Door {
@@ -106,7 +109,7 @@ impl fmt::Debug for Door {
 }
 
 impl Door {
-    pub(crate) fn new(pairing_possible: Box<dyn Fn() -> bool + Send>) -> Self {
+    pub(crate) fn new(pairing_possible: Box<dyn Fn() -> bool + Send>, counts: Arc<Counts>) -> Self {
         Self {
             registered: HashSet::new(),
             pairing_possible,
@@ -117,7 +120,7 @@ impl Door {
             connections: HashMap::new(),
             per_peer: HashMap::new(),
             events: VecDeque::new(),
-            turned_away: 0,
+            counts,
         }
     }
 
@@ -151,13 +154,8 @@ impl Door {
             .collect()
     }
 
-    /// Connections turned away so far.
-    pub(crate) const fn turned_away(&self) -> u64 {
-        self.turned_away
-    }
-
-    fn turn_away(&mut self, why: TurnedAway) -> ConnectionDenied {
-        self.turned_away += 1;
+    fn turn_away(&self, why: TurnedAway) -> ConnectionDenied {
+        self.counts.turned_away.fetch_add(1, Ordering::Relaxed);
         ConnectionDenied::new(why)
     }
 

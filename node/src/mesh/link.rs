@@ -8,6 +8,7 @@ use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use bytes::BytesMut;
@@ -24,6 +25,7 @@ use tokio::time::{Instant, Sleep};
 use tokio_util::codec::{Encoder, FramedRead};
 use tokio_util::compat::{Compat, FuturesAsyncReadCompatExt};
 
+use super::command::Counts;
 use super::frame::{Frame, FrameError, Frames, Kind};
 
 /// Requests that wait for their turn; a caller that finds it full is told *Busy*.
@@ -171,6 +173,7 @@ pub(crate) struct LinkTask {
     pub(crate) dialer: bool,
     pub(crate) greeting: Greeting,
     pub(crate) answer: Arc<dyn Answer>,
+    pub(crate) counts: Arc<Counts>,
 }
 
 impl LinkTask {
@@ -183,7 +186,7 @@ impl LinkTask {
     }
 
     async fn serve(self, up: impl FnOnce(Link) -> bool + Send) -> Result<(), LinkEnd> {
-        let Self { peer, stream, dialer, greeting, answer } = self;
+        let Self { peer, stream, dialer, greeting, answer, counts } = self;
         let (read, write) = tokio::io::split(stream.compat());
         let mut frames = FramedRead::new(read, Frames);
         let mut out = Out { write, bytes: BytesMut::new(), unflushed: false };
@@ -212,6 +215,7 @@ impl LinkTask {
             next_id: 0,
             answers: JoinSet::new(),
             answer,
+            counts,
             rate: BURST,
             rated_at: Instant::now(),
             unreadable: 0,
@@ -267,6 +271,7 @@ struct Session {
     next_id: u64,
     answers: JoinSet<Answered>,
     answer: Arc<dyn Answer>,
+    counts: Arc<Counts>,
     rate: f64,
     rated_at: Instant,
     unreadable: u32,
@@ -410,6 +415,7 @@ impl Session {
 
     fn on_unopened(&mut self, id: u64, error: &OpenError) -> Result<(), LinkEnd> {
         tracing::debug!(peer = %self.peer.node_id(), %error, "a message was refused");
+        self.counts.messages_refused.fetch_add(1, Ordering::Relaxed);
         let refusal = error.refusal(self.nonce);
         // Honest peers meet a stale session; nothing else that cannot be opened comes from one.
         if !matches!(refusal, Refusal::Stale { .. }) {

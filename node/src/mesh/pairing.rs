@@ -48,12 +48,7 @@ async fn ask_approval(wire: &mut Wire, us: Ourselves, them: PeerKey) -> Result<P
     }
 }
 
-async fn ask_by_code(
-    wire: &mut Wire,
-    us: Ourselves,
-    them: PeerKey,
-    code: &PairingCode,
-) -> Result<Paired, PairError> {
+async fn ask_by_code(wire: &mut Wire, us: Ourselves, them: PeerKey, code: &PairingCode) -> Result<Paired, PairError> {
     let (exchange, message) = AdderStart::new(code, us.key, them, &mut rand::rng());
     let door = Door::Code { message: ByteBuf::from(message) };
     wire.say(&Knock { versions: vec![VERSION], name: us.name, role: us.role, door }).await?;

@@ -43,7 +43,8 @@ fn with_dns() -> impl Transport<
 > + Send
 + Unpin
 + 'static {
-    let tcp = || tcp::tokio::Transport::new(tcp::Config::default().nodelay(true)).map(|stream, _| Gathered::new(stream));
+    let tcp =
+        || tcp::tokio::Transport::new(tcp::Config::default().nodelay(true)).map(|stream, _| Gathered::new(stream));
     dns::tokio::Transport::system(tcp()).unwrap_or_else(|error| {
         // A machine without resolv.conf still reaches rigs by address.
         tracing::warn!(%error, "no DNS configuration: peers are reached by IP address only");
