@@ -1,1 +1,474 @@
-//! handle
+//! All one can ask of this node: the gateway's trait on the mesh, the fleet and the worker.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::StreamExt;
+use futures::stream;
+use miner_ctrl_dashboard::node::{
+    AddPeer, Added, DeployOutcome, LogQuery, MinerCommand, MinerOutcome, NodeInfo, PeerView, PendingView, Pinged,
+    RigView,
+};
+use miner_ctrl_dashboard::{Node, NodeError};
+use miner_ctrl_protocol::message::{LogPage, MAX_WAIT_SECONDS};
+use miner_ctrl_protocol::profile::Invalid;
+use miner_ctrl_protocol::smsg::fingerprint_words;
+use miner_ctrl_protocol::{
+    NodeName, PeerKey, Permission, ProfileDraft, ProfileName, Refusal, Request, Response,
+};
+use tokio::time::Instant;
+
+use crate::fleet::{FleetHandle, NewPeer, Observation, PairingMode, PeerSnapshot, ResolveError};
+use crate::house::dialable;
+use crate::identity::NodeRecord;
+use crate::mesh::{AskError, MeshHandle, PairBy, PairError, Paired, dial_address};
+use crate::miners::check_profile;
+use crate::store::Places;
+use crate::store::clock::unix_now;
+use crate::worker::Worker;
+
+/// A request that only reads. A timeout means unknown.
+const ASK: Duration = Duration::from_secs(10);
+/// Start and stop: a miner that builds its dataset takes its time to stop.
+const ACT: Duration = Duration::from_secs(30);
+/// Pairing takes under a second; the transport's own timeout is longer.
+const PAIR: Duration = Duration::from_secs(15);
+/// A node that lives for one command gives rigs this long to answer.
+const SETTLE: Duration = Duration::from_secs(5);
+/// Rigs asked at once by a node that lives for one command.
+const SETTLE_AT_ONCE: usize = 64;
+
+/// All one can ask of this node.
+#[derive(Debug, Clone)]
+pub struct NodeHandle {
+    pub(crate) inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+pub(crate) struct Inner {
+    pub(crate) key: PeerKey,
+    pub(crate) record: NodeRecord,
+    pub(crate) places: Places,
+    pub(crate) pairing: PairingMode,
+    pub(crate) fleet: FleetHandle,
+    pub(crate) mesh: MeshHandle,
+    pub(crate) worker: Arc<Worker>,
+    /// `node serve`; otherwise the node lives for one command, dials only whom it must, and watches nobody.
+    pub(crate) serving: bool,
+}
+
+/// Whom a person named.
+enum Target {
+    Peer(Arc<PeerSnapshot>),
+    /// This node itself.
+    Here,
+}
+
+impl NodeHandle {
+    fn resolve(&self, text: &str) -> Result<Target, NodeError> {
+        let record = &self.inner.record;
+        if text == record.name.as_str() || text == record.peer_id || text == record.id.to_string() {
+            return Ok(Target::Here);
+        }
+        self.resolve_peer(text).map(Target::Peer)
+    }
+
+    fn resolve_peer(&self, text: &str) -> Result<Arc<PeerSnapshot>, NodeError> {
+        self.inner.fleet.now().resolve(text).cloned().map_err(|error| match error {
+            ResolveError::Ambiguous { asked, candidates } => NodeError::AmbiguousPeer { asked, candidates },
+            ResolveError::Unknown(asked) => NodeError::UnknownPeer(asked),
+        })
+    }
+
+    /// A node that lives for one command has not dialled anybody yet.
+    async fn reach(&self, peer: &PeerSnapshot) {
+        if !self.inner.serving {
+            self.inner.mesh.register(peer.peer.key, dialable(&peer.peer.addresses)).await;
+        }
+    }
+
+    async fn ask(&self, peer: &PeerSnapshot, request: Request, limit: Duration) -> Result<Response, NodeError> {
+        self.reach(peer).await;
+        let key = peer.peer.key;
+        let answer = self.inner.mesh.ask(&key, &request, limit).await;
+        let fleet = &self.inner.fleet;
+        match &answer {
+            Ok(_) | Err(AskError::Refused(_)) => fleet.observe(key, Observation::Answered),
+            Err(AskError::Timeout) => fleet.observe(key, Observation::TimedOut),
+            Err(AskError::BadAnswer | AskError::Lost) => fleet.observe(key, Observation::Failed),
+            Err(AskError::Busy | AskError::TooLarge | AskError::Unreachable) => {}
+        }
+        answer.map_err(|error| self.explain(peer, error, limit))
+    }
+
+    fn explain(&self, peer: &PeerSnapshot, error: AskError, limit: Duration) -> NodeError {
+        let name = peer.peer.name.clone();
+        match error {
+            AskError::BadAnswer => NodeError::Internal(format!("{name} sent {error}")),
+            AskError::Busy => NodeError::Refused { peer: name, refusal: Refusal::Busy { retry_after_ms: 1000 } },
+            AskError::Lost | AskError::Timeout => NodeError::Timeout { peer: name, seconds: limit.as_secs() },
+            AskError::Refused(refusal) => NodeError::Refused { peer: name, refusal },
+            AskError::TooLarge => NodeError::Invalid(Invalid::new("request", error.to_string())),
+            AskError::Unreachable => {
+                let problem = self.inner.fleet.now().peer(&peer.peer.key).and_then(|peer| peer.state.problem.clone());
+                let why = problem.or_else(|| {
+                    peer.peer.addresses.is_empty().then(|| "it has no address here, so it must dial this node".into())
+                });
+                NodeError::Unreachable { peer: name.to_string(), why }
+            }
+        }
+    }
+
+    /// Asks a peer, or this node itself; says who answered.
+    async fn ask_target(
+        &self,
+        target: &Target,
+        request: Request,
+        limit: Duration,
+    ) -> Result<(NodeName, Response), NodeError> {
+        match target {
+            Target::Here => {
+                let answer = self.inner.worker.carry_out(request).await.map_err(NodeError::RefusedHere)?;
+                Ok((self.inner.record.name.clone(), answer))
+            }
+            Target::Peer(peer) => Ok((peer.peer.name.clone(), self.ask(peer, request, limit).await?)),
+        }
+    }
+
+    /// This node's own row among the rigs.
+    fn own_rig(&self) -> Option<RigView> {
+        let stats = self.inner.worker.stats().ok()?;
+        let NodeRecord { id, name, role, peer_id, created_at, .. } = self.inner.record.clone();
+        let peer = PeerView {
+            id,
+            name,
+            role,
+            peer_id,
+            address: None,
+            addresses: vec![],
+            permission: Permission::Control,
+            online: true,
+            ping_ms: None,
+            score: 100,
+            last_seen: Some(unix_now()),
+            paired_at: created_at,
+            agent: None,
+            problem: None,
+        };
+        Some(RigView { peer, hashrate: stats.hashrate(), stats: Some(stats), age_seconds: Some(0), problem: None })
+    }
+
+    /// A node that lives for one command watches nobody: it asks.
+    async fn settle(&self, rigs: Vec<Arc<PeerSnapshot>>) -> BTreeMap<PeerKey, NodeError> {
+        stream::iter(rigs)
+            .map(|rig| async move {
+                let asked = self.ask(&rig, Request::Stats, SETTLE).await;
+                match asked {
+                    Ok(Response::Stats(stats)) => {
+                        self.inner.fleet.observe(rig.peer.key, Observation::Stats(Arc::from(stats)));
+                        None
+                    }
+                    Ok(_) => None,
+                    Err(error) => Some((rig.peer.key, error)),
+                }
+            })
+            .buffer_unordered(SETTLE_AT_ONCE)
+            .filter_map(|failed| async { failed })
+            .collect()
+            .await
+    }
+
+    async fn rig_views(&self, rigs: Vec<Arc<PeerSnapshot>>) -> Vec<RigView> {
+        let keys: Vec<PeerKey> = rigs.iter().map(|rig| rig.peer.key).collect();
+        let failures = if self.inner.serving { BTreeMap::new() } else { self.settle(rigs).await };
+        if !self.inner.serving {
+            self.observed(&keys, &failures).await;
+        }
+        let (fleet, now) = (self.inner.fleet.now(), Instant::now());
+        keys.iter()
+            .filter_map(|key| {
+                let mut view = fleet.peer(key)?.rig_view(now);
+                if let Some(error) = failures.get(key) {
+                    view.problem = Some(error.to_string());
+                }
+                Some(view)
+            })
+            .collect()
+    }
+
+    /// Waits until the snapshot shows what those that answered said.
+    async fn observed(&self, keys: &[PeerKey], failures: &BTreeMap<PeerKey, NodeError>) {
+        let mut snapshots = self.inner.fleet.snapshot();
+        let shown = snapshots.wait_for(|fleet| {
+            keys.iter().filter(|key| !failures.contains_key(key)).all(|key| {
+                fleet.peer(key).is_none_or(|peer| peer.state.stats.is_some())
+            })
+        });
+        // What does not come is shown as not known.
+        let _ = tokio::time::timeout(Duration::from_secs(1), shown).await;
+    }
+
+    async fn stored_profile(&self, name: &ProfileName) -> Result<ProfileDraft, NodeError> {
+        let (store, wanted) = (self.inner.worker.profiles.clone(), name.clone());
+        let found = blocking(move || store.load(&wanted)).await?;
+        found.ok_or_else(|| NodeError::UnknownProfile(name.clone()))
+    }
+}
+
+async fn blocking<T: Send + 'static, E: std::error::Error + Send + 'static>(
+    work: impl FnOnce() -> Result<T, E> + Send + 'static,
+) -> Result<T, NodeError> {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(Ok(value)) => Ok(value),
+        Ok(Err(error)) => Err(NodeError::Internal(chain(&error))),
+        Err(error) => Err(NodeError::Internal(error.to_string())),
+    }
+}
+
+/// An error with its causes, once, at the edge.
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(deeper) = cause {
+        text = format!("{text}: {deeper}");
+        cause = deeper.source();
+    }
+    text
+}
+
+/// An answer of another kind than the request's; no honest node sends one.
+fn out_of_turn(rig: &NodeName) -> NodeError {
+    NodeError::Internal(format!("{rig} gave an answer to another question"))
+}
+
+impl Node for NodeHandle {
+    async fn info(&self) -> NodeInfo {
+        let inner = &self.inner;
+        let fleet = inner.fleet.now();
+        let NodeRecord { id, name, role, public_key, peer_id, created_at } = inner.record.clone();
+        let code = inner.fleet.current_code().await.ok().flatten();
+        NodeInfo {
+            id,
+            name,
+            role,
+            addresses: inner.mesh.listening().iter().map(|address| format!("{address}/p2p/{peer_id}")).collect(),
+            peer_id,
+            public_key,
+            fingerprint: inner.key.words(),
+            created_at,
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            serving: inner.serving,
+            peers: fleet.peers.len(),
+            peers_online: fleet.online(),
+            pairing: inner.pairing.to_string(),
+            pairing_code: code.map(|code| code.to_string()),
+            data_dir: inner.places.data_dir.display().to_string(),
+            config_dir: inner.places.config_dir.display().to_string(),
+        }
+    }
+
+    async fn peers(&self) -> Vec<PeerView> {
+        self.inner.fleet.now().peers.iter().map(|peer| peer.view()).collect()
+    }
+
+    async fn peer(&self, peer: &str) -> Result<PeerView, NodeError> {
+        Ok(self.resolve_peer(peer)?.view())
+    }
+
+    async fn add_peer(&self, add: AddPeer) -> Result<Added, NodeError> {
+        let (address, expected) =
+            dial_address(&add.address).map_err(|error| Invalid::new("address", error.to_string()))?;
+        let by = match &add.code {
+            None => PairBy::Approval,
+            Some(code) => PairBy::Code(code.parse().map_err(|error| Invalid::new("code", format!("{error}")))?),
+        };
+        if let Some(name) = &add.name
+            && let Some(taken) = self.inner.fleet.now().peers.iter().find(|peer| {
+                peer.peer.name.as_str().eq_ignore_ascii_case(name.as_str())
+                    && !peer.peer.addresses.contains(&address.to_string())
+            })
+        {
+            let id = taken.peer.id;
+            return Err(NodeError::Conflict(format!("another peer is called {name} already ({id}): choose another name")));
+        }
+        let paired = self.inner.mesh.pair(address.clone(), expected, by, PAIR).await;
+        let (key, own_name, role) = match paired.map_err(|error| pairing_failed(&error))? {
+            Paired::Done { key, name, role } => (key, name, role),
+            Paired::Pending { key } => {
+                return Ok(Added::Pending { id: key.node_id(), words: fingerprint_words(&self.inner.key, &key) });
+            }
+        };
+        let default = Permission::by_default(self.inner.record.role, role, false);
+        let new = NewPeer {
+            key,
+            name: add.name,
+            own_name,
+            role,
+            addresses: vec![address.to_string()],
+            permission: add.permission.unwrap_or(default),
+            now: unix_now(),
+        };
+        let peer = self.inner.fleet.register(new).await?;
+        self.inner.mesh.register(key, dialable(&peer.addresses)).await;
+        Ok(Added::Paired { peer: Box::new(self.resolve_peer(&peer.peer_id)?.view()) })
+    }
+
+    async fn remove_peer(&self, peer: &str) -> Result<PeerView, NodeError> {
+        let peer = self.resolve_peer(peer)?;
+        self.inner.fleet.remove(peer.peer.key).await?;
+        self.inner.mesh.remove(peer.peer.key).await;
+        Ok(peer.view())
+    }
+
+    async fn ping_peer(&self, peer: &str) -> Result<Pinged, NodeError> {
+        let peer = self.resolve_peer(peer)?;
+        self.reach(&peer).await;
+        // The link may have to come up first; that is not part of the round trip.
+        let deadline = Instant::now() + SETTLE;
+        if self.inner.mesh.wait_for_link(&peer.peer.key, deadline).await.is_none() {
+            return Err(self.explain(&peer, AskError::Unreachable, SETTLE));
+        }
+        let begun = Instant::now();
+        match self.ask(&peer, Request::Ping { sent_at: 0 }, ASK).await? {
+            Response::Pong { .. } => Ok(Pinged {
+                id: peer.peer.id,
+                name: peer.peer.name.clone(),
+                round_trip_ms: begun.elapsed().as_secs_f64() * 1000.0,
+            }),
+            _ => Err(out_of_turn(&peer.peer.name)),
+        }
+    }
+
+    async fn pending(&self) -> Vec<PendingView> {
+        let now = Instant::now();
+        self.inner.fleet.now().pending.iter().map(|pending| pending.view(now)).collect()
+    }
+
+    async fn approve(&self, request: &str, permission: Option<Permission>) -> Result<PeerView, NodeError> {
+        let peer = self.inner.fleet.approve(request, permission).await?;
+        self.inner.mesh.register(peer.key, dialable(&peer.addresses)).await;
+        Ok(self.resolve_peer(&peer.peer_id)?.view())
+    }
+
+    async fn deny(&self, request: &str) -> Result<PendingView, NodeError> {
+        Ok(self.inner.fleet.deny(request).await?.view(Instant::now()))
+    }
+
+    async fn pairing_code(&self) -> Result<String, NodeError> {
+        Ok(self.inner.fleet.show_code().await?.to_string())
+    }
+
+    async fn rigs(&self) -> Vec<RigView> {
+        let rigs = self.inner.fleet.now().peers.iter().filter(|peer| peer.peer.role.mines()).cloned().collect();
+        let mut views: Vec<RigView> = self.own_rig().into_iter().collect();
+        views.extend(self.rig_views(rigs).await);
+        views
+    }
+
+    async fn rig(&self, peer: &str) -> Result<RigView, NodeError> {
+        match self.resolve(peer)? {
+            Target::Here => self.own_rig().ok_or_else(|| NodeError::RefusedHere(self.inner.worker.without_miners.clone())),
+            Target::Peer(peer) => {
+                let key = peer.peer.key;
+                let view = self.rig_views(vec![peer]).await.pop();
+                view.ok_or_else(|| NodeError::UnknownPeer(key.node_id().to_string()))
+            }
+        }
+    }
+
+    async fn command(&self, peer: &str, command: MinerCommand) -> Result<MinerOutcome, NodeError> {
+        let target = self.resolve(peer)?;
+        let request = match command {
+            MinerCommand::Restart(miner) => Request::RestartMiner { miner },
+            MinerCommand::Start { profile, miner } => Request::StartMiner { profile, miner },
+            MinerCommand::Stop(miner) => Request::StopMiner { miner },
+        };
+        let (rig, answer) = self.ask_target(&target, request, ACT).await?;
+        match answer {
+            Response::Miner { status, changed } => Ok(MinerOutcome { rig, miners: vec![*status], changed }),
+            Response::Miners { statuses, changed } => Ok(MinerOutcome { rig, miners: statuses, changed }),
+            _ => Err(out_of_turn(&rig)),
+        }
+    }
+
+    async fn deploy(&self, peer: &str, profile: &ProfileName) -> Result<DeployOutcome, NodeError> {
+        let target = self.resolve(peer)?;
+        let draft = self.stored_profile(profile).await?;
+        let (rig, answer) = self.ask_target(&target, Request::DeployProfile { profile: draft }, ASK).await?;
+        match answer {
+            Response::Deployed { changed } => Ok(DeployOutcome { rig, profile: profile.clone(), changed }),
+            _ => Err(out_of_turn(&rig)),
+        }
+    }
+
+    async fn logs(&self, peer: &str, query: LogQuery) -> Result<LogPage, NodeError> {
+        let target = self.resolve(peer)?;
+        let LogQuery { miner, lines, after, wait } = query;
+        let wait = wait.min(MAX_WAIT_SECONDS);
+        let limit = ASK + Duration::from_secs(u64::from(wait));
+        let (rig, answer) = self.ask_target(&target, Request::Logs { miner, lines, after, wait }, limit).await?;
+        match answer {
+            Response::Logs(page) => Ok(page),
+            _ => Err(out_of_turn(&rig)),
+        }
+    }
+
+    async fn profiles(&self) -> Result<Vec<ProfileDraft>, NodeError> {
+        let store = self.inner.worker.profiles.clone();
+        blocking(move || store.list()).await
+    }
+
+    async fn profile(&self, name: &ProfileName) -> Result<ProfileDraft, NodeError> {
+        self.stored_profile(name).await
+    }
+
+    async fn put_profile(&self, draft: ProfileDraft, replace: bool) -> Result<ProfileDraft, NodeError> {
+        let profile = draft.check()?;
+        check_profile(&profile)?;
+        let draft = profile.into_draft();
+        let (store, name) = (self.inner.worker.profiles.clone(), draft.name.clone());
+        let stored = blocking(move || {
+            if !replace && store.load(&draft.name)?.is_some() {
+                return Ok(None);
+            }
+            store.save(&draft).map(|()| Some(draft))
+        });
+        stored.await?.ok_or_else(|| {
+            NodeError::Conflict(format!("there is a profile `{name}` already: edit it, or remove it first"))
+        })
+    }
+
+    async fn remove_profile(&self, name: &ProfileName) -> Result<(), NodeError> {
+        let (store, wanted) = (self.inner.worker.profiles.clone(), name.clone());
+        match blocking(move || store.remove(&wanted)).await? {
+            true => Ok(()),
+            false => Err(NodeError::UnknownProfile(name.clone())),
+        }
+    }
+}
+
+fn pairing_failed(error: &PairError) -> NodeError {
+    use miner_ctrl_protocol::pair::PairRefusal;
+    let hint = match error {
+        PairError::Connect(_) | PairError::Timeout => {
+            "check the address, that `miner-ctrl node serve` runs there, and that it shows a code or takes requests"
+        }
+        PairError::FalseProof | PairError::Refused(PairRefusal::WrongCode) => {
+            "read the code again on the other machine; after three wrong tries ask for a new one with `miner-ctrl pair`"
+        }
+        PairError::OtherNode { .. } => "check the address; if the other node was set up anew, use its new peer id",
+        PairError::Ourselves => "give the address of the other machine",
+        PairError::Refused(PairRefusal::NoCode) => "show a new code on the other machine with `miner-ctrl pair`",
+        PairError::Refused(PairRefusal::Denied) => "ask its operator; it can be asked again in ten minutes",
+        PairError::Refused(PairRefusal::Off) => {
+            "use a code (`miner-ctrl pair` there), or let it take requests with `--pairing ask`"
+        }
+        PairError::Refused(PairRefusal::Version) => "run the same version of miner-ctrl on both machines",
+        PairError::Refused(PairRefusal::Internal) => "look into its log",
+        PairError::Broken(_) | PairError::Refused(PairRefusal::Busy) | PairError::Unavailable => {
+            "try again in a few seconds"
+        }
+    };
+    NodeError::PairingFailed { why: error.to_string(), hint: hint.to_owned() }
+}

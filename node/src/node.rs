@@ -1,1 +1,204 @@
-//! node
+//! The wiring: opens the rooms, starts the tasks, and ends them in order.
+
+use std::sync::{Arc, OnceLock};
+
+use miner_ctrl_protocol::{Refusal, Role};
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use crate::config::{self, ConfigError, NodeConfig};
+use crate::fleet::{self, FleetSettings};
+use crate::handle::{Inner, NodeHandle};
+use crate::house::{House, dialable};
+use crate::identity::{self, Identity, IdentityError};
+use crate::mesh::{self, AddressError, Household, MeshConfig, listen_addresses};
+use crate::miners::{self, MinersConfig, MinersHandle, ProfileStore, SpawnError};
+use crate::store::clock::unix_now;
+use crate::store::{Database, DatabaseError, Lock, LockError, Places, PlacesError};
+use crate::watchers;
+use crate::worker::Worker;
+
+/// News of rigs that came up and wait for their watchers: every rig of a large fleet at once.
+const UPS: usize = 16 * 1024;
+
+/// How a node is started.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mode {
+    /// For the length of one command: it listens nowhere, dials only whom the command needs, and runs no miner.
+    Command,
+    /// `node serve`.
+    Serve,
+}
+
+/// Why a node did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// An address to listen on that is none.
+    #[error("cannot listen on `{text}`")]
+    Address {
+        /// As it was written.
+        text: String,
+        /// What is wrong with it.
+        #[source]
+        source: AddressError,
+    },
+    /// The settings.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// The registry.
+    #[error(transparent)]
+    Database(#[from] DatabaseError),
+    /// The key or node.json.
+    #[error(transparent)]
+    Identity(#[from] IdentityError),
+    /// Another node runs on this data.
+    #[error(transparent)]
+    Lock(#[from] LockError),
+    /// The mesh.
+    #[error(transparent)]
+    Mesh(#[from] mesh::StartError),
+    /// The miners.
+    #[error(transparent)]
+    Miners(#[from] SpawnError),
+    /// There is no identity yet.
+    #[error("this node has no identity yet")]
+    NoIdentity,
+    /// The directories.
+    #[error(transparent)]
+    Places(#[from] PlacesError),
+}
+
+/// A node that runs.
+#[derive(Debug)]
+pub struct Node {
+    /// All one can ask of it.
+    pub handle: NodeHandle,
+    miners: Option<MinersHandle>,
+    stop_mesh: CancellationToken,
+    stop_fleet: CancellationToken,
+    mesh: JoinHandle<()>,
+    fleet: JoinHandle<()>,
+    watchers: Option<JoinHandle<()>>,
+    /// Released last.
+    _lock: Lock,
+}
+
+/// Starts a node on the data at `places`.
+///
+/// # Errors
+/// [`StartError`]; then nothing is left running.
+pub async fn start(places: Places, config: NodeConfig, mode: Mode) -> Result<Node, StartError> {
+    places.make_directories()?;
+    let lock = Lock::acquire(&places)?;
+    let Identity { secret, record } = identity::load(&places)?.ok_or(StartError::NoIdentity)?;
+    let policy = config::load_policy(&places)?;
+    let listen = match mode {
+        Mode::Command => vec![],
+        Mode::Serve => listen_on(&config.listen)?,
+    };
+    let database = Database::open(&places.database_file())?;
+    let (stop_mesh, stop_fleet) = (CancellationToken::new(), CancellationToken::new());
+    let key = secret.public();
+    let settings = FleetSettings { own_key: key, own_role: record.role, pairing: config.pairing, clock: unix_now };
+    let (fleet, fleet_task) = fleet::spawn(database, settings, stop_fleet.clone())?;
+
+    let miners = match mode {
+        Mode::Serve if record.role.mines() => Some(miners::spawn(MinersConfig::of(&config, &places, &record.name))?),
+        _ => None,
+    };
+    let without_miners = match record.role {
+        Role::Controller => Refusal::RunsNoMiner,
+        _ => Refusal::Conflict { why: "its node is not running; start it with `miner-ctrl node serve`".into() },
+    };
+    let worker = Arc::new(Worker {
+        name: record.name.clone(),
+        miners: miners.clone(),
+        profiles: ProfileStore::new(places.profiles_dir()),
+        policy,
+        without_miners,
+    });
+    let (ups, came_up) = mpsc::channel(UPS);
+    let house = Arc::new(House {
+        own_key: key,
+        own_role: record.role,
+        fleet: fleet.clone(),
+        worker: Arc::clone(&worker),
+        mesh: OnceLock::new(),
+        ups,
+    });
+    let peers = match mode {
+        // Registered when the command needs them.
+        Mode::Command => vec![],
+        Mode::Serve => {
+            let fleet = fleet.now();
+            fleet.peers.iter().map(|peer| (peer.peer.key, dialable(&peer.peer.addresses))).collect()
+        }
+    };
+    let mesh_config = MeshConfig { secret, name: record.name.clone(), role: record.role, listen, peers };
+    let household: Arc<dyn Household> = Arc::clone(&house) as Arc<dyn Household>;
+    let started = mesh::start(mesh_config, household, stop_mesh.clone()).await;
+    let (mesh, mesh_task) = match started {
+        Ok(started) => started,
+        Err(error) => {
+            // What was running is left as it was found: the miners go on or were not started yet.
+            if let Some(miners) = &miners {
+                miners.shutdown().await;
+            }
+            stop_fleet.cancel();
+            let _ = fleet_task.await;
+            return Err(error.into());
+        }
+    };
+    // Set once, here.
+    let _ = house.mesh.set(mesh.clone());
+    let watchers = (mode == Mode::Serve && record.role.commands())
+        .then(|| tokio::spawn(watchers::run(mesh.clone(), fleet.clone(), came_up, stop_mesh.clone())));
+    let inner = Inner {
+        key,
+        record,
+        places,
+        pairing: config.pairing,
+        fleet,
+        mesh,
+        worker,
+        serving: mode == Mode::Serve,
+    };
+    Ok(Node {
+        handle: NodeHandle { inner: Arc::new(inner) },
+        miners,
+        stop_mesh,
+        stop_fleet,
+        mesh: mesh_task,
+        fleet: fleet_task,
+        watchers,
+        _lock: lock,
+    })
+}
+
+impl Node {
+    /// Stops in order: no more requests, then the miners (or not, as configured), then what is known is written.
+    pub async fn shutdown(self) {
+        self.stop_mesh.cancel();
+        // A task that panicked has said so already.
+        let _ = self.mesh.await;
+        if let Some(watchers) = self.watchers {
+            let _ = watchers.await;
+        }
+        if let Some(miners) = self.miners {
+            miners.shutdown().await;
+        }
+        self.stop_fleet.cancel();
+        let _ = self.fleet.await;
+    }
+}
+
+fn listen_on(texts: &[String]) -> Result<Vec<mesh::Address>, StartError> {
+    let mut addresses = Vec::new();
+    for text in texts {
+        let these =
+            listen_addresses(text).map_err(|source| StartError::Address { text: text.clone(), source })?;
+        addresses.extend(these);
+    }
+    Ok(addresses)
+}

@@ -1,1 +1,168 @@
-//! worker
+//! What this node does when it is asked, by a peer or by its own operator.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use miner_ctrl_protocol::message::{MAX_LOG_LINES, MAX_WAIT_SECONDS, ProfileChoice, ProfileSummary};
+use miner_ctrl_protocol::{
+    NodeName, Permission, Policy, Profile, ProfileDraft, ProfileName, Refusal, Request, Response, RigStats,
+};
+use tokio::time::timeout;
+
+use crate::miners::{MinersHandle, ProfileStore, check_profile, host};
+
+/// The rig's side of the conversation.
+#[derive(Debug)]
+pub struct Worker {
+    /// What its operator calls this node.
+    pub name: NodeName,
+    /// None on a pure controller, and while only a command runs.
+    pub miners: Option<MinersHandle>,
+    /// Profiles of this node.
+    pub profiles: ProfileStore,
+    /// What its operator allows, whoever asks.
+    pub policy: Policy,
+    /// Why there are no miners, when there are none.
+    pub without_miners: Refusal,
+}
+
+impl Worker {
+    /// Answers a peer that was granted `granted`.
+    pub async fn answer(&self, granted: Permission, request: Request) -> Response {
+        let needs = request.needs();
+        if granted < needs {
+            return Response::Refused(Refusal::NotAllowed { needs, granted });
+        }
+        if let Some(verb) = request.verb()
+            && let Err(rule) = self.policy.allows_verb(verb)
+        {
+            return Response::Refused(Refusal::PolicyForbids { rule: rule.0 });
+        }
+        self.carry_out(request).await.unwrap_or_else(Response::Refused)
+    }
+
+    /// Does what is asked, for one who may ask it.
+    ///
+    /// # Errors
+    /// [`Refusal`], as it goes to the asker.
+    pub async fn carry_out(&self, request: Request) -> Result<Response, Refusal> {
+        match request {
+            Request::DeployProfile { profile } => self.deploy(profile).await,
+            Request::Logs { miner, lines, after, wait } => {
+                let wait = Duration::from_secs(u64::from(wait.min(MAX_WAIT_SECONDS)));
+                let lines = lines.min(MAX_LOG_LINES);
+                Ok(Response::Logs(self.miners()?.logs(miner, lines, after, wait).await?))
+            }
+            Request::Ping { sent_at } => Ok(Response::Pong { sent_at }),
+            Request::Policy => Ok(Response::Policy(self.policy.clone())),
+            Request::Profiles => {
+                let profiles = self.blocking(ProfileStore::list).await?;
+                Ok(Response::Profiles(profiles.into_iter().map(summary).collect()))
+            }
+            Request::RemoveProfile { name } => {
+                let changed = self.blocking(move |store| store.remove(&name)).await?;
+                Ok(Response::Removed { changed })
+            }
+            Request::RestartMiner { miner } => {
+                let (status, changed) = self.miners()?.restart(miner).await?;
+                Ok(Response::Miner { status: Box::new(status), changed })
+            }
+            Request::StartMiner { profile, miner } => {
+                let profile = match profile {
+                    ProfileChoice::Inline(draft) => draft.check()?,
+                    ProfileChoice::Stored(name) => self.stored(name).await?,
+                };
+                let profile = self.permitted(profile)?;
+                let (status, changed) = self.miners()?.start(profile, miner).await?;
+                Ok(Response::Miner { status: Box::new(status), changed })
+            }
+            Request::Stats => Ok(Response::Stats(Box::new(self.stats()?))),
+            Request::StopMiner { miner } => {
+                let (statuses, changed) = self.miners()?.stop(miner).await?;
+                Ok(Response::Miners { statuses, changed })
+            }
+            Request::Watch { after, wait } => {
+                let mut snapshots = self.miners()?.watch();
+                let wait = Duration::from_secs(u64::from(wait.min(MAX_WAIT_SECONDS)));
+                // No change in time, or a node that is stopping: what there is.
+                let _ = timeout(wait, snapshots.wait_for(|snapshot| snapshot.revision != after)).await;
+                Ok(Response::Stats(Box::new(self.stats()?)))
+            }
+        }
+    }
+
+    /// This rig's statistics now.
+    ///
+    /// # Errors
+    /// [`Refusal::RunsNoMiner`] on a pure controller.
+    pub fn stats(&self) -> Result<RigStats, Refusal> {
+        let snapshot = Arc::clone(&self.miners()?.watch().borrow());
+        Ok(RigStats {
+            revision: snapshot.revision,
+            name: self.name.clone(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            host: host::stats(),
+            miners: snapshot.miners.clone(),
+        })
+    }
+
+    fn miners(&self) -> Result<&MinersHandle, Refusal> {
+        self.miners.as_ref().ok_or_else(|| self.without_miners.clone())
+    }
+
+    /// The driver's checks and the rig's own policy, before anything is stored or started.
+    fn permitted(&self, profile: Profile) -> Result<Profile, Refusal> {
+        check_profile(&profile)?;
+        self.policy.allows_profile(&profile).map_err(|rule| Refusal::PolicyForbids { rule: rule.0 })?;
+        Ok(profile)
+    }
+
+    async fn deploy(&self, draft: ProfileDraft) -> Result<Response, Refusal> {
+        self.miners()?;
+        let profile = self.permitted(draft.check()?)?.into_draft();
+        let changed = self
+            .blocking(move |store| {
+                let same = store.load(&profile.name)?.is_some_and(|stored| stored == profile);
+                if !same {
+                    store.save(&profile)?;
+                }
+                Ok(!same)
+            })
+            .await?;
+        Ok(Response::Deployed { changed })
+    }
+
+    async fn stored(&self, name: ProfileName) -> Result<Profile, Refusal> {
+        let wanted = name.clone();
+        let draft = self.blocking(move |store| store.load(&wanted)).await?;
+        Ok(draft.ok_or(Refusal::UnknownProfile { name })?.check()?)
+    }
+
+    async fn blocking<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&ProfileStore) -> Result<T, crate::miners::ProfileStoreError> + Send + 'static,
+    ) -> Result<T, Refusal> {
+        let store = self.profiles.clone();
+        match tokio::task::spawn_blocking(move || work(&store)).await {
+            Ok(Ok(value)) => Ok(value),
+            Ok(Err(error)) => Err(internal(&error)),
+            Err(error) => Err(internal(&error)),
+        }
+    }
+}
+
+fn summary(draft: ProfileDraft) -> ProfileSummary {
+    ProfileSummary {
+        name: draft.name,
+        program: draft.program,
+        algorithm: draft.algorithm.or(draft.coin),
+        pools: draft.pools.into_iter().map(|pool| pool.url).collect(),
+    }
+}
+
+/// The cause stays in this node's log; the asker gets its number.
+fn internal(error: &dyn std::error::Error) -> Refusal {
+    let id = u64::from(rand::random::<u32>());
+    tracing::error!(id, error, "a request failed");
+    Refusal::Internal { id }
+}

@@ -110,6 +110,14 @@ pub fn listen_addresses(text: &str) -> Result<Vec<Multiaddr>, AddressError> {
     Ok(vec![Multiaddr::from(ip).with(Protocol::Tcp(port)).with(Protocol::Ws("/".into()))])
 }
 
+/// The address alone: libp2p adds the peer id to what it was told to dial.
+pub(crate) fn without_peer_id(mut address: Multiaddr) -> Multiaddr {
+    if matches!(address.iter().last(), Some(Protocol::P2p(_))) {
+        address.pop();
+    }
+    address
+}
+
 /// The IP address in a multiaddr, if it has one.
 pub(crate) fn ip_of(address: &Multiaddr) -> Option<IpAddr> {
     address.iter().find_map(|part| match part {

@@ -347,7 +347,7 @@ impl EventLoop {
                 }
             }
             SwarmEvent::ConnectionEstablished { peer_id, connection_id, endpoint, .. } => {
-                let address = endpoint.get_remote_address().clone();
+                let address = convert::without_peer_id(endpoint.get_remote_address().clone());
                 self.on_established(peer_id, connection_id, address, endpoint.is_dialer());
             }
             SwarmEvent::ConnectionClosed { connection_id, .. } => self.on_closed(connection_id),

@@ -1,0 +1,137 @@
+//! The household around the mesh: fleet and worker, as the mesh sees them.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::{Arc, OnceLock};
+
+use miner_ctrl_protocol::pair::PairRefusal;
+use miner_ctrl_protocol::smsg::{PairingCode, fingerprint_words};
+use miner_ctrl_protocol::{PeerKey, Permission, Request, Response, Role};
+use tokio::sync::mpsc;
+
+use crate::fleet::{self, AdmissionRefusal, FleetHandle, FleetSnapshot, Knock, NewPeer, Observation};
+use crate::mesh::{Address, Answer, Event, Household, Knocked, Later, MeshHandle, Stranger};
+use crate::store::clock::unix_now;
+use crate::worker::Worker;
+
+/// What the mesh calls on.
+#[derive(Debug)]
+pub(crate) struct House {
+    pub(crate) own_key: PeerKey,
+    pub(crate) own_role: Role,
+    pub(crate) fleet: FleetHandle,
+    pub(crate) worker: Arc<Worker>,
+    /// The mesh itself, once it runs: whoever is admitted is registered there too.
+    pub(crate) mesh: OnceLock<MeshHandle>,
+    /// Peers whose link came up, for whoever watches them.
+    pub(crate) ups: mpsc::Sender<PeerKey>,
+}
+
+/// What a registered peer may ask: what it was granted, and never anything for a worker.
+pub(crate) fn granted(fleet: &FleetSnapshot, peer: &PeerKey) -> Permission {
+    match fleet.peer(peer) {
+        Some(known) if known.peer.role.commands() => known.peer.permission,
+        _ => Permission::None,
+    }
+}
+
+impl Answer for House {
+    fn answer(&self, peer: PeerKey, request: Request) -> Pin<Box<dyn Future<Output = Response> + Send>> {
+        let granted = granted(&self.fleet.now(), &peer);
+        let worker = Arc::clone(&self.worker);
+        Box::pin(async move { worker.answer(granted, request).await })
+    }
+}
+
+impl Household for House {
+    fn pairing_possible(&self) -> bool {
+        self.fleet.now().pairing_possible
+    }
+
+    fn code_for_try(&self, key: PeerKey) -> Later<Result<PairingCode, PairRefusal>> {
+        let fleet = self.fleet.clone();
+        Box::pin(async move { fleet.code_for_try(key).await.map_err(refusal) })
+    }
+
+    fn wrong_code(&self, key: PeerKey) -> Later<()> {
+        let fleet = self.fleet.clone();
+        // Its answer is always that the code was wrong.
+        Box::pin(async move { drop(fleet.code_tried(key, false).await) })
+    }
+
+    fn admit(&self, stranger: Stranger) -> Later<Result<(), PairRefusal>> {
+        let (fleet, mesh, own_role) = (self.fleet.clone(), self.mesh.get().cloned(), self.own_role);
+        Box::pin(async move {
+            fleet.code_tried(stranger.key, true).await.map_err(refusal)?;
+            let new = NewPeer {
+                key: stranger.key,
+                name: None,
+                own_name: stranger.name,
+                role: stranger.role,
+                addresses: vec![],
+                permission: Permission::by_default(own_role, stranger.role, true),
+                now: unix_now(),
+            };
+            let peer = fleet.register(new).await.map_err(|error| {
+                tracing::error!(error = &error as &dyn std::error::Error, "a paired peer could not be registered");
+                PairRefusal::Internal
+            })?;
+            if let Some(mesh) = mesh {
+                mesh.register(peer.key, dialable(&peer.addresses)).await;
+            }
+            Ok(())
+        })
+    }
+
+    fn knock(&self, stranger: Stranger) -> Later<Knocked> {
+        let (fleet, own_key) = (self.fleet.clone(), self.own_key);
+        Box::pin(async move {
+            if fleet.now().peer(&stranger.key).is_some() {
+                return Knocked::Admitted;
+            }
+            let words = fingerprint_words(&own_key, &stranger.key);
+            let Stranger { key, name, role, address } = stranger;
+            match fleet.knock(fleet::Stranger { key, name, role, address, words }).await {
+                Knock::Pending => Knocked::Pending,
+                Knock::Denied => Knocked::Refused(PairRefusal::Denied),
+                Knock::Busy => Knocked::Refused(PairRefusal::Busy),
+                Knock::Off => Knocked::Refused(PairRefusal::Off),
+            }
+        })
+    }
+
+    fn observe(&self, key: PeerKey, event: Event) {
+        match event {
+            Event::DialFailed { why } => self.fleet.observe(key, Observation::DialFailed { why }),
+            Event::Down { .. } => self.fleet.observe(key, Observation::Disconnected),
+            Event::Identified { agent } => self.fleet.observe(key, Observation::Identified { agent }),
+            Event::Pinged(round_trip) => self.fleet.observe(key, Observation::Pinged(round_trip)),
+            Event::Up { address, inbound, hello } => {
+                self.fleet.observe(key, Observation::Connected { address: Some(address), inbound });
+                self.fleet.observe(
+                    key,
+                    Observation::Greeted {
+                        role: hello.role,
+                        name: hello.name.clone(),
+                        agent: hello.agent.chars().filter(|c| !c.is_control()).take(64).collect(),
+                    },
+                );
+                // A full queue is made up for by the watchers' own look-around.
+                let _ = self.ups.try_send(key);
+            }
+        }
+    }
+}
+
+/// Stored addresses as the mesh dials them; one that does not parse any more is left out.
+pub(crate) fn dialable(addresses: &[String]) -> Vec<Address> {
+    addresses.iter().filter_map(|text| crate::mesh::dial_address(text).ok()).map(|(address, _)| address).collect()
+}
+
+const fn refusal(refusal: AdmissionRefusal) -> PairRefusal {
+    match refusal {
+        AdmissionRefusal::Busy => PairRefusal::Busy,
+        AdmissionRefusal::NoCode => PairRefusal::NoCode,
+        AdmissionRefusal::Off => PairRefusal::Off,
+    }
+}

@@ -1,0 +1,96 @@
+//! A hashrate on its way to the page: for each rig whose link is up, one open `Watch`, answered when something changed.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use miner_ctrl_protocol::{PeerKey, Refusal, Request, Response};
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use crate::fleet::{FleetHandle, Observation};
+use crate::mesh::{AskError, Link, MeshHandle};
+
+/// Seconds a rig may keep a watch open when nothing changes.
+const WAIT: u32 = 30;
+/// How long we wait for its answer: the watch, and what a loaded rig may take on top.
+const LIMIT: Duration = Duration::from_secs(35);
+/// Between an answer and the next watch: what is shown is at most a second old, and a busy rig costs one message a
+/// second.
+const PAUSE: Duration = Duration::from_millis(900);
+/// After a refusal: it will hardly be another one soon, and an operator who grants the permission sees it in time.
+const REFUSED_PAUSE: Duration = Duration::from_secs(20);
+/// Links that came up unnoticed, because the queue was full, are found this often.
+const LOOK_AROUND: Duration = Duration::from_secs(10);
+
+/// Watches every rig that comes up, until `stop`.
+pub(crate) async fn run(
+    mesh: MeshHandle,
+    fleet: FleetHandle,
+    mut ups: mpsc::Receiver<PeerKey>,
+    stop: CancellationToken,
+) {
+    let mut watching: HashMap<PeerKey, Link> = HashMap::new();
+    let mut watchers: JoinSet<(PeerKey, Link)> = JoinSet::new();
+    let mut look_around = tokio::time::interval(LOOK_AROUND);
+    look_around.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        let found = tokio::select! {
+            biased;
+            () = stop.cancelled() => return,
+            Some(ended) = watchers.join_next() => {
+                match ended {
+                    Ok((key, link)) => drop(
+                        // A newer link's watcher may have taken its place already.
+                        watching.get(&key).is_some_and(|present| present.same_as(&link)).then(|| watching.remove(&key)),
+                    ),
+                    Err(error) => tracing::error!(%error, "a watcher broke off"),
+                }
+                continue;
+            }
+            Some(key) = ups.recv() => mesh.link(&key).map(|link| (key, link)).into_iter().collect(),
+            _ = look_around.tick() => mesh.connected(),
+        };
+        for (key, link) in found {
+            let mines = fleet.now().peer(&key).is_some_and(|peer| peer.peer.role.mines()) || link.hello.role.mines();
+            if mines && !watching.get(&key).is_some_and(|present| present.same_as(&link)) {
+                watching.insert(key, link.clone());
+                watchers.spawn(watch(key, link, fleet.clone()));
+            }
+        }
+    }
+}
+
+/// Watches one rig until its link ends.
+async fn watch(key: PeerKey, link: Link, fleet: FleetHandle) -> (PeerKey, Link) {
+    let mut after = 0;
+    loop {
+        let pause = match link.ask(&Request::Watch { after, wait: WAIT }, LIMIT).await {
+            Ok(Response::Stats(stats)) => {
+                after = stats.revision;
+                fleet.observe(key, Observation::Answered);
+                fleet.observe(key, Observation::Stats(Arc::from(stats)));
+                PAUSE
+            }
+            Ok(Response::Refused(Refusal::Busy { retry_after_ms })) | Err(AskError::Refused(Refusal::Busy { retry_after_ms })) => {
+                Duration::from_millis(u64::from(retry_after_ms)).clamp(PAUSE, REFUSED_PAUSE)
+            }
+            Ok(Response::Refused(refusal)) | Err(AskError::Refused(refusal)) => {
+                fleet.observe(key, Observation::Answered);
+                fleet.observe(key, Observation::Unreadable { why: refusal.to_string() });
+                REFUSED_PAUSE
+            }
+            Err(AskError::Timeout) => {
+                fleet.observe(key, Observation::TimedOut);
+                PAUSE
+            }
+            Err(AskError::Lost | AskError::Unreachable) => return (key, link),
+            Ok(_) | Err(_) => {
+                fleet.observe(key, Observation::Failed);
+                REFUSED_PAUSE
+            }
+        };
+        tokio::time::sleep(pause).await;
+    }
+}
