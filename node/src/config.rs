@@ -1,1 +1,361 @@
-//! config
+//! How the node behaves: defaults, then `config.toml`, then the environment, then flags; the later wins.
+//!
+//! Every default is in [`NodeConfig::default`]. A key that nobody knows is refused, since a misspelt one would
+//! otherwise be a setting that silently does nothing.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use miner_ctrl_protocol::{Policy, Program};
+use serde::Deserialize;
+
+use crate::fleet::PairingMode;
+use crate::store::Places;
+use crate::store::file::{self, ReadError};
+
+/// Largest settings or policy file: thousands of wallets fit.
+const MAX_FILE: u64 = 1024 * 1024;
+
+/// Settings of a node, complete.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NodeConfig {
+    /// Where peers reach it: `:port`, `host:port` or a multiaddr. Empty: it only dials.
+    pub listen: Vec<String>,
+    /// Where its dashboard listens; none for no dashboard.
+    pub dashboard: Option<String>,
+    /// How strangers can pair.
+    pub pairing: PairingMode,
+    /// What happens to miners when it stops.
+    pub on_shutdown: OnShutdown,
+    /// Where mining programs lie, when not where the driver looks by itself.
+    pub programs: BTreeMap<Program, PathBuf>,
+    /// Whether stand-ins run instead of mining programs.
+    pub simulate: bool,
+}
+
+impl Default for NodeConfig {
+    fn default() -> Self {
+        Self {
+            listen: vec![":9091".to_owned()],
+            // This machine alone: who reaches the dashboard commands the fleet.
+            dashboard: Some("127.0.0.1:9090".to_owned()),
+            pairing: PairingMode::Ask,
+            on_shutdown: OnShutdown::Stop,
+            programs: BTreeMap::new(),
+            simulate: false,
+        }
+    }
+}
+
+/// What happens to running miners when the node stops.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum OnShutdown {
+    /// They go on.
+    Leave,
+    /// They are stopped.
+    Stop,
+}
+
+impl FromStr for OnShutdown {
+    type Err = &'static str;
+    fn from_str(word: &str) -> Result<Self, Self::Err> {
+        match word {
+            "leave" => Ok(Self::Leave),
+            "stop" => Ok(Self::Stop),
+            _ => Err("is not one of leave, stop"),
+        }
+    }
+}
+
+/// The dashboard's address or none, as one layer says it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum DashboardChoice {
+    /// Serve it there.
+    At(String),
+    /// Do not serve it.
+    Off,
+}
+
+impl DashboardChoice {
+    /// `off` or an address.
+    #[must_use]
+    pub fn parse(text: &str) -> Self {
+        if text == "off" { Self::Off } else { Self::At(text.to_owned()) }
+    }
+
+    fn into_address(self) -> Option<String> {
+        match self {
+            Self::At(address) => Some(address),
+            Self::Off => None,
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for DashboardChoice {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        #[serde(untagged, expecting = "an address, \"off\" or false")]
+        enum Written {
+            Address(String),
+            Switch(bool),
+        }
+        match Written::deserialize(deserializer)? {
+            Written::Address(text) => Ok(Self::parse(&text)),
+            Written::Switch(false) => Ok(Self::Off),
+            Written::Switch(true) => Err(serde::de::Error::custom("write the dashboard's address, \"off\" or false")),
+        }
+    }
+}
+
+/// What one layer (file, environment or flags) says; what it leaves out stays as the layer below has it.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Settings {
+    /// In place of all addresses below.
+    pub listen: Option<Vec<String>>,
+    /// See [`NodeConfig::dashboard`].
+    pub dashboard: Option<DashboardChoice>,
+    /// See [`NodeConfig::pairing`].
+    pub pairing: Option<PairingMode>,
+    /// See [`NodeConfig::on_shutdown`].
+    pub on_shutdown: Option<OnShutdown>,
+    /// Added to the programs below, program by program.
+    pub programs: BTreeMap<Program, PathBuf>,
+    /// See [`NodeConfig::simulate`].
+    pub simulate: Option<bool>,
+}
+
+/// Why the settings cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The policy is there and cannot be understood. To go on without it would allow what it forbids.
+    #[error("the policy `{}` cannot be understood: mend it; without it everything would be allowed", path.display())]
+    Policy {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        #[source]
+        source: serde_json::Error,
+    },
+    /// A file cannot be read.
+    #[error(transparent)]
+    Read(#[from] ReadError),
+    /// The settings file cannot be understood, or has a key that nobody knows.
+    #[error("the settings `{}` cannot be understood", path.display())]
+    Settings {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong and where.
+        #[source]
+        source: Box<toml::de::Error>,
+    },
+    /// An environment variable has a value that it cannot have.
+    #[error("the environment variable {name}: `{value}` {why}")]
+    Variable {
+        /// Which.
+        name: &'static str,
+        /// What it says.
+        value: String,
+        /// What it takes.
+        why: String,
+    },
+}
+
+impl NodeConfig {
+    /// The settings of this node; `flags` are what the command line said.
+    ///
+    /// # Errors
+    /// [`ConfigError`], naming the file or variable and the key.
+    pub fn load(places: &Places, env: impl Fn(&str) -> Option<OsString>, flags: Settings) -> Result<Self, ConfigError> {
+        Ok(Self::default().with(Settings::from_file(places)?).with(Settings::from_env(env)?).with(flags))
+    }
+
+    fn with(mut self, layer: Settings) -> Self {
+        if let Some(listen) = layer.listen {
+            self.listen = listen;
+        }
+        if let Some(dashboard) = layer.dashboard {
+            self.dashboard = dashboard.into_address();
+        }
+        self.pairing = layer.pairing.unwrap_or(self.pairing);
+        self.on_shutdown = layer.on_shutdown.unwrap_or(self.on_shutdown);
+        self.programs.extend(layer.programs);
+        self.simulate = layer.simulate.unwrap_or(self.simulate);
+        self
+    }
+}
+
+impl Settings {
+    /// What `config.toml` says; nothing when there is none.
+    ///
+    /// # Errors
+    /// [`ConfigError::Read`] or [`ConfigError::Settings`].
+    pub fn from_file(places: &Places) -> Result<Self, ConfigError> {
+        let path = places.config_file();
+        let Some(text) = file::read_text(&path, MAX_FILE)? else { return Ok(Self::default()) };
+        toml::from_str(&text).map_err(|source| ConfigError::Settings { path, source: Box::new(source) })
+    }
+
+    /// What the environment says. An empty variable counts as unset, as compose files leave them.
+    ///
+    /// # Errors
+    /// [`ConfigError::Variable`].
+    pub fn from_env(env: impl Fn(&str) -> Option<OsString>) -> Result<Self, ConfigError> {
+        let raw = |name: &str| env(name).filter(|value| !value.is_empty());
+        let text = |name: &'static str| match raw(name).map(OsString::into_string) {
+            None => Ok(None),
+            Some(Ok(value)) => Ok(Some(value)),
+            Some(Err(value)) => Err(ConfigError::Variable {
+                name,
+                value: value.to_string_lossy().into_owned(),
+                why: "is not UTF-8".to_owned(),
+            }),
+        };
+        let programs = [(Program::Xmrig, "MINER_CTRL_XMRIG"), (Program::TtMiner, "MINER_CTRL_TT_MINER")];
+        Ok(Self {
+            listen: text("MINER_CTRL_LISTEN")?.map(|list| list_of(&list)),
+            dashboard: text("MINER_CTRL_DASHBOARD")?.map(|value| DashboardChoice::parse(&value)),
+            pairing: word("MINER_CTRL_PAIRING", text("MINER_CTRL_PAIRING")?)?,
+            on_shutdown: word("MINER_CTRL_ON_SHUTDOWN", text("MINER_CTRL_ON_SHUTDOWN")?)?,
+            programs: programs
+                .into_iter()
+                .filter_map(|(program, name)| raw(name).map(|path| (program, PathBuf::from(path))))
+                .collect(),
+            simulate: word::<Switch>("MINER_CTRL_SIMULATE", text("MINER_CTRL_SIMULATE")?)?.map(|switch| switch.0),
+        })
+    }
+}
+
+/// What this rig allows, from `policy.json`; without the file, everything.
+///
+/// # Errors
+/// [`ConfigError::Read`] or [`ConfigError::Policy`]: a damaged policy stops the node, it does not open it.
+pub fn load_policy(places: &Places) -> Result<Policy, ConfigError> {
+    let path = places.policy_file();
+    let Some(text) = file::read_text(&path, MAX_FILE)? else { return Ok(Policy::default()) };
+    serde_json::from_str(&text).map_err(|source| ConfigError::Policy { path, source })
+}
+
+/// A yes or no as people write it in environments.
+struct Switch(bool);
+
+impl FromStr for Switch {
+    type Err = &'static str;
+    fn from_str(word: &str) -> Result<Self, Self::Err> {
+        match word {
+            "1" | "true" => Ok(Self(true)),
+            "0" | "false" => Ok(Self(false)),
+            _ => Err("is not one of 1, true, 0, false"),
+        }
+    }
+}
+
+fn list_of(text: &str) -> Vec<String> {
+    if text == "off" {
+        return Vec::new();
+    }
+    text.split(',').map(str::trim).filter(|item| !item.is_empty()).map(str::to_owned).collect()
+}
+
+fn word<T: FromStr<Err: std::fmt::Display>>(
+    name: &'static str,
+    value: Option<String>,
+) -> Result<Option<T>, ConfigError> {
+    let Some(value) = value else { return Ok(None) };
+    match value.parse() {
+        Ok(parsed) => Ok(Some(parsed)),
+        Err(why) => Err(ConfigError::Variable { name, why: why.to_string(), value }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::atomic;
+    use std::error::Error;
+
+    fn home() -> (tempfile::TempDir, Places) {
+        let home = tempfile::tempdir().unwrap();
+        let places = Places::resolve(Some(home.path()), |_| None).unwrap();
+        places.make_directories().unwrap();
+        (home, places)
+    }
+
+    #[test]
+    fn without_anything_the_defaults_hold() {
+        let (_home, places) = home();
+        assert_eq!(NodeConfig::load(&places, |_| None, Settings::default()).unwrap(), NodeConfig::default());
+        assert_eq!(load_policy(&places).unwrap(), Policy::default());
+    }
+
+    #[test]
+    fn the_later_layer_wins() {
+        let (_home, places) = home();
+        let text = r#"
+            listen = [":1", "/ip4/1.2.3.4/tcp/5/ws"]
+            dashboard = "off"
+            pairing = "code"
+            on_shutdown = "leave"
+            programs = { xmrig = "/file/xmrig", tt-miner = "/file/tt" }
+        "#;
+        atomic::write(&places.config_file(), text.as_bytes()).unwrap();
+        let env = |name: &str| match name {
+            "MINER_CTRL_LISTEN" => Some(":2, :3".into()),
+            "MINER_CTRL_PAIRING" => Some("off".into()),
+            "MINER_CTRL_XMRIG" => Some("/env/xmrig".into()),
+            "MINER_CTRL_DASHBOARD" => Some("".into()),
+            _ => None,
+        };
+        let flags = Settings { pairing: Some(PairingMode::Ask), simulate: Some(true), ..Settings::default() };
+        let config = NodeConfig::load(&places, env, flags).unwrap();
+        let programs = [(Program::Xmrig, "/env/xmrig".into()), (Program::TtMiner, "/file/tt".into())];
+        assert_eq!(
+            config,
+            NodeConfig {
+                listen: vec![":2".into(), ":3".into()],
+                dashboard: None,
+                pairing: PairingMode::Ask,
+                on_shutdown: OnShutdown::Leave,
+                programs: programs.into(),
+                simulate: true,
+            }
+        );
+    }
+
+    #[test]
+    fn an_unknown_key_is_refused_by_name_and_file() {
+        let (_home, places) = home();
+        for (text, key) in [("lisen = [\":1\"]", "lisen"), ("[programs]\nxmrg = \"/x\"", "xmrg"), ("pairing = 1", "1")]
+        {
+            atomic::write(&places.config_file(), text.as_bytes()).unwrap();
+            let error = NodeConfig::load(&places, |_| None, Settings::default()).unwrap_err();
+            assert!(error.to_string().contains("config.toml"), "{error}");
+            let cause = error.source().unwrap().to_string();
+            assert!(cause.contains(key), "{cause}");
+        }
+    }
+
+    #[test]
+    fn a_wrong_variable_is_refused_by_name() {
+        for (name, value) in
+            [("MINER_CTRL_PAIRING", "maybe"), ("MINER_CTRL_SIMULATE", "yes"), ("MINER_CTRL_ON_SHUTDOWN", "x")]
+        {
+            let error = Settings::from_env(|asked| (asked == name).then(|| value.into())).unwrap_err().to_string();
+            assert!(error.contains(name) && error.contains(value), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_damaged_policy_stops_the_node() {
+        let (_home, places) = home();
+        for text in ["", "{", r#"{"walets": []}"#, r#"{"verbs": ["fly"]}"#] {
+            atomic::write(&places.policy_file(), text.as_bytes()).unwrap();
+            assert!(matches!(load_policy(&places), Err(ConfigError::Policy { .. })), "{text:?}");
+        }
+        atomic::write(&places.policy_file(), br#"{"wallets": ["mine"]}"#).unwrap();
+        assert_eq!(load_policy(&places).unwrap().wallets, Some(vec!["mine".into()]));
+    }
+}

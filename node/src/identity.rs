@@ -1,1 +1,390 @@
-//! identity
+//! The node's key: created when there is none, refused when damaged, never replaced.
+//!
+//! `private.key` is the 32 bytes of the seed and nothing else: with no format there is nothing to misread, and its
+//! length is checked at once. `node.json` repeats what follows from it, and adds what the operator chose (name, role).
+//! The key is written first, so that a kill in between leaves a key whose `node.json` is made up again at the next
+//! start; the other way round would leave an identity without its secret.
+
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use miner_ctrl_protocol::smsg::{KeyError, NodeSecret};
+use miner_ctrl_protocol::{NodeId, NodeName, PeerKey, Role};
+use rand::TryRng;
+use rand::rngs::{SysError, SysRng};
+use serde::{Deserialize, Serialize};
+use zeroize::Zeroizing;
+
+use crate::store::clock::{unix_now, unix_seconds};
+use crate::store::file::{self, ReadError, Secret};
+use crate::store::{Places, PlacesError, atomic};
+
+/// Bytes of the key file: an Ed25519 seed.
+const KEY_BYTES: usize = 32;
+
+/// Largest `node.json`: ours has some 300 bytes.
+const MAX_RECORD: u64 = 64 * 1024;
+
+/// Who this node is.
+#[derive(Debug, Clone)]
+pub struct Identity {
+    /// The one secret. Zeroized when the last holder is gone, never printed.
+    pub secret: Arc<NodeSecret>,
+    /// What may be told.
+    pub record: NodeRecord,
+}
+
+/// `node.json`: what the node tells of itself. No secret in it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NodeRecord {
+    /// Handle, from the key.
+    pub id: NodeId,
+    /// What the operator calls it.
+    pub name: NodeName,
+    /// What it is for.
+    pub role: Role,
+    /// X25519 public key, base64.
+    pub public_key: String,
+    /// libp2p's spelling of the Ed25519 public key.
+    pub peer_id: String,
+    /// Unix time, seconds.
+    pub created_at: u64,
+}
+
+/// Why there is no identity to go by. Whatever was found is still there.
+#[derive(Debug, thiserror::Error)]
+pub enum IdentityError {
+    /// `node.json` and the key tell of two nodes.
+    #[error("`{}` says another {field} than the key in `{}`: restore the pair from one copy, or remove `{}` to have it made again from the key", record.display(), key.display(), record.display())]
+    Contradicts {
+        /// `node.json`.
+        record: PathBuf,
+        /// The key file.
+        key: PathBuf,
+        /// What differs.
+        field: &'static str,
+    },
+    /// The key could not be written.
+    #[error("cannot create the key `{}`", path.display())]
+    Create {
+        /// The key file.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
+    /// The key file holds no key.
+    #[error("the key `{}` is damaged ({why}): restore it from a copy; a new one would make this node a stranger to its peers", path.display())]
+    DamagedKey {
+        /// The key file.
+        path: PathBuf,
+        /// What is wrong.
+        why: String,
+    },
+    /// `node.json` cannot be understood.
+    #[error("`{}` is damaged: restore it, or remove it to have it made again from the key", path.display())]
+    DamagedRecord {
+        /// `node.json`.
+        path: PathBuf,
+        /// What is wrong.
+        #[source]
+        source: serde_json::Error,
+    },
+    /// There is a node here already.
+    #[error("this is already node {} ({}): its identity is kept; for a second node choose another --home", record.name, record.id)]
+    Exists {
+        /// The node that is here.
+        record: Box<NodeRecord>,
+    },
+    /// Traces of a node without its key.
+    #[error("the key `{}` is missing, and `{}` shows that there was one: restore the key, or move that file away to become a new node", key.display(), trace.display())]
+    KeyMissing {
+        /// Where the key should be.
+        key: PathBuf,
+        /// What shows it.
+        trace: PathBuf,
+    },
+    /// The directory cannot be made or is not ours.
+    #[error(transparent)]
+    Places(#[from] PlacesError),
+    /// The system gave no random numbers.
+    #[error("the system gave no random numbers for a key")]
+    Random(#[source] SysError),
+    /// A file cannot be read.
+    #[error(transparent)]
+    Read(#[from] ReadError),
+    /// `node.json` cannot be written.
+    #[error(transparent)]
+    Write(#[from] atomic::WriteError),
+}
+
+impl Identity {
+    /// The public key that everything about the node follows from.
+    #[must_use]
+    pub fn key(&self) -> PeerKey {
+        self.secret.public()
+    }
+}
+
+/// Creates the node's identity; left out, the name is the machine's.
+///
+/// # Errors
+/// [`IdentityError::Exists`] when there is one, and everything that [`load`] finds wrong.
+pub fn init(places: &Places, name: Option<NodeName>, role: Role) -> Result<Identity, IdentityError> {
+    if let Some(found) = load(places)? {
+        return Err(IdentityError::Exists { record: Box::new(found.record) });
+    }
+    places.make_directories()?;
+    let mut seed = Zeroizing::new([0; KEY_BYTES]);
+    SysRng.try_fill_bytes(&mut *seed).map_err(IdentityError::Random)?;
+    let secret = parse_key(places, &*seed)?;
+    let record = describe(&secret.public(), name, role, unix_now());
+    let path = places.key_file();
+    match file::create_secret(&path, &*seed) {
+        // Another process was faster; its key stays.
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => match load(places)? {
+            Some(found) => return Err(IdentityError::Exists { record: Box::new(found.record) }),
+            None => return Err(IdentityError::Create { path, source: error }),
+        },
+        created => created.map_err(|source| IdentityError::Create { path, source })?,
+    }
+    write_record(places, &record)?;
+    Ok(Identity { secret: Arc::new(secret), record })
+}
+
+/// Loads the node's identity; `None` when there was never one here.
+///
+/// A key without `node.json` (its creation was cut short, or the file was removed) gets one again: all but name and
+/// role follows from the key, and these take their defaults.
+///
+/// # Errors
+/// [`IdentityError`]; nothing that was found is changed.
+pub fn load(places: &Places) -> Result<Option<Identity>, IdentityError> {
+    let Some(Secret { bytes, modified }) = file::read_secret(&places.key_file(), KEY_BYTES as u64)? else {
+        for trace in [places.node_file(), places.database_file()] {
+            if file::exists(&trace)? {
+                return Err(IdentityError::KeyMissing { key: places.key_file(), trace });
+            }
+        }
+        return Ok(None);
+    };
+    // The directory too: who may write to it could have put another key there.
+    places.make_directories()?;
+    let secret = parse_key(places, &bytes)?;
+    let record = match read_record(places)? {
+        Some(record) => {
+            check_record(places, &record, &secret.public())?;
+            record
+        }
+        None => {
+            let record = describe(&secret.public(), None, Role::default(), unix_seconds(modified));
+            write_record(places, &record)?;
+            record
+        }
+    };
+    Ok(Some(Identity { secret: Arc::new(secret), record }))
+}
+
+/// libp2p's spelling of a key: base58 of the identity multihash of its protobuf.
+#[must_use]
+pub fn peer_id(key: &PeerKey) -> String {
+    // Multihash: identity (0x00), 36 bytes (0x24). Protobuf: type (field 1) Ed25519 (1), data (field 2) of 32 bytes.
+    const PREFIX: [u8; 6] = [0x00, 0x24, 0x08, 0x01, 0x12, 0x20];
+    bs58::encode([&PREFIX[..], key.as_bytes()].concat()).into_string()
+}
+
+/// What to call a node when nobody says: the host's name made fit, or else by its id.
+#[must_use]
+pub fn default_name(host: &str, id: &NodeId) -> NodeName {
+    let fit: String =
+        host.chars().map(|c| if c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.') { c } else { '-' }).collect();
+    let fit = fit.trim_start_matches(|c: char| !c.is_ascii_alphanumeric());
+    let fit: String = fit.chars().take(miner_ctrl_protocol::name::MAX_NAME).collect();
+    let fit = fit.trim_end_matches(|c: char| !c.is_ascii_alphanumeric());
+    // Every unconfigured machine is called localhost: as a name it would tell nothing.
+    let generic = fit.eq_ignore_ascii_case("localhost") || fit.eq_ignore_ascii_case("localhost.localdomain");
+    let by_id = || format!("node-{}", &id.to_string()[..6]);
+    let text = if generic { by_id() } else { fit.to_owned() };
+    text.parse().unwrap_or_else(|_| by_id().parse().expect("`node-` and six hexadecimal digits are a name"))
+}
+
+fn describe(key: &PeerKey, name: Option<NodeName>, role: Role, created_at: u64) -> NodeRecord {
+    let id = key.node_id();
+    let name = name.unwrap_or_else(|| default_name(&rustix::system::uname().nodename().to_string_lossy(), &id));
+    NodeRecord { id, name, role, public_key: STANDARD.encode(key.x25519()), peer_id: peer_id(key), created_at }
+}
+
+fn parse_key(places: &Places, bytes: &[u8]) -> Result<NodeSecret, IdentityError> {
+    let damaged = |why: String| IdentityError::DamagedKey { path: places.key_file(), why };
+    // What a power loss makes of a file on some file systems: the right length, all zeros.
+    if bytes.iter().all(|byte| bytes.first() == Some(byte)) && bytes.len() == KEY_BYTES {
+        return Err(damaged("all its bytes are the same".to_owned()));
+    }
+    NodeSecret::from_seed(bytes).map_err(|error: KeyError| damaged(error.to_string()))
+}
+
+fn read_record(places: &Places) -> Result<Option<NodeRecord>, IdentityError> {
+    let path = places.node_file();
+    let Some(text) = file::read_text(&path, MAX_RECORD)? else { return Ok(None) };
+    serde_json::from_str(&text).map(Some).map_err(|source| IdentityError::DamagedRecord { path, source })
+}
+
+fn check_record(places: &Places, record: &NodeRecord, key: &PeerKey) -> Result<(), IdentityError> {
+    let expected = describe(key, Some(record.name.clone()), record.role, record.created_at);
+    let field = if record.public_key != expected.public_key {
+        "public key"
+    } else if record.id != expected.id {
+        "id"
+    } else if record.peer_id != expected.peer_id {
+        "peer id"
+    } else {
+        return Ok(());
+    };
+    Err(IdentityError::Contradicts { record: places.node_file(), key: places.key_file(), field })
+}
+
+fn write_record(places: &Places, record: &NodeRecord) -> Result<(), IdentityError> {
+    let mut text = serde_json::to_vec_pretty(record).expect("names, numbers and text are JSON");
+    text.push(b'\n');
+    Ok(atomic::write(&places.node_file(), &text)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+    use std::os::unix::fs::PermissionsExt;
+    use std::path::Path;
+
+    fn home() -> (tempfile::TempDir, Places) {
+        let home = tempfile::tempdir().unwrap();
+        let places = Places::resolve(Some(home.path()), |_| None).unwrap();
+        (home, places)
+    }
+
+    fn put(path: &Path, bytes: &[u8]) {
+        atomic::write(path, bytes).unwrap();
+    }
+
+    #[test]
+    fn an_identity_is_the_same_after_a_restart() {
+        let (_home, places) = home();
+        assert!(load(&places).unwrap().is_none());
+        let made = init(&places, Some("rig-alpha".parse().unwrap()), Role::Worker).unwrap();
+        let found = load(&places).unwrap().unwrap();
+        assert_eq!(found.record, made.record);
+        assert_eq!(found.key(), made.key());
+        assert_eq!(fs::metadata(places.key_file()).unwrap().permissions().mode() & 0o777, 0o600);
+        assert_eq!(fs::metadata(places.node_dir()).unwrap().permissions().mode() & 0o777, 0o700);
+        assert!(!fs::read_to_string(places.node_file()).unwrap().contains("secret"));
+    }
+
+    #[test]
+    fn a_second_init_is_refused_and_changes_nothing() {
+        let (_home, places) = home();
+        init(&places, None, Role::Dual).unwrap();
+        let (key, record) = (fs::read(places.key_file()).unwrap(), fs::read(places.node_file()).unwrap());
+        let error = init(&places, Some("other".parse().unwrap()), Role::Worker).unwrap_err();
+        assert!(matches!(error, IdentityError::Exists { .. }), "{error}");
+        assert_eq!((fs::read(places.key_file()).unwrap(), fs::read(places.node_file()).unwrap()), (key, record));
+    }
+
+    #[test]
+    fn a_damaged_or_open_key_stops_the_start_and_is_never_replaced() {
+        let (_home, places) = home();
+        init(&places, None, Role::Dual).unwrap();
+        let whole = fs::read(places.key_file()).unwrap();
+        for bytes in [&whole[..31], &[whole.as_slice(), &[0]].concat(), &[], &[0; 32], &[0xff; 32]] {
+            put(&places.key_file(), bytes);
+            assert!(load(&places).is_err(), "{} bytes", bytes.len());
+            assert!(init(&places, None, Role::Dual).is_err());
+            assert_eq!(fs::read(places.key_file()).unwrap(), bytes);
+        }
+        put(&places.key_file(), &whole);
+        fs::set_permissions(places.key_file(), fs::Permissions::from_mode(0o640)).unwrap();
+        assert!(load(&places).unwrap_err().to_string().contains("chmod 600"));
+    }
+
+    #[test]
+    fn a_key_alone_gets_its_record_again() {
+        let (_home, places) = home();
+        let made = init(&places, Some("rig-alpha".parse().unwrap()), Role::Worker).unwrap();
+        fs::remove_file(places.node_file()).unwrap();
+        let found = load(&places).unwrap().unwrap();
+        assert_eq!((found.record.id, &found.record.peer_id), (made.record.id, &made.record.peer_id));
+        assert_eq!(found.record.role, Role::Dual);
+        assert_eq!(load(&places).unwrap().unwrap().record, found.record);
+    }
+
+    #[test]
+    fn a_record_of_another_key_is_refused() {
+        let (_home, places) = home();
+        let made = init(&places, None, Role::Dual).unwrap();
+        let other = describe(&NodeSecret::from_seed(&[9; 32]).unwrap().public(), None, Role::Dual, 0);
+        for (record, expected) in [
+            (NodeRecord { public_key: other.public_key, ..made.record.clone() }, "public key"),
+            (NodeRecord { id: other.id, ..made.record.clone() }, "id"),
+            (NodeRecord { peer_id: other.peer_id, ..made.record.clone() }, "peer id"),
+        ] {
+            write_record(&places, &record).unwrap();
+            let error = load(&places).unwrap_err();
+            assert!(matches!(error, IdentityError::Contradicts { field, .. } if field == expected), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_damaged_record_is_left_as_it_is() {
+        let (_home, places) = home();
+        init(&places, None, Role::Dual).unwrap();
+        for text in ["", "{", "{}", "[1]", "\u{feff}{}"] {
+            put(&places.node_file(), text.as_bytes());
+            assert!(matches!(load(&places), Err(IdentityError::DamagedRecord { .. })), "{text:?}");
+            assert_eq!(fs::read_to_string(places.node_file()).unwrap(), text);
+        }
+    }
+
+    #[test]
+    fn a_lost_key_is_not_a_first_start() {
+        let (_home, places) = home();
+        init(&places, None, Role::Dual).unwrap();
+        fs::remove_file(places.key_file()).unwrap();
+        assert!(matches!(load(&places), Err(IdentityError::KeyMissing { .. })));
+        fs::rename(places.node_file(), places.database_file()).unwrap();
+        assert!(matches!(init(&places, None, Role::Dual), Err(IdentityError::KeyMissing { .. })));
+        assert!(!places.key_file().exists());
+    }
+
+    #[test]
+    fn a_peer_id_is_spelt_as_libp2p_spells_it() {
+        // RFC 8032, section 7.1, test 1; the peer id as rust-libp2p gives it for that key.
+        let seed = [
+            0x9d, 0x61, 0xb1, 0x9d, 0xef, 0xfd, 0x5a, 0x60, 0xba, 0x84, 0x4a, 0xf4, 0x92, 0xec, 0x2c, 0xc4, 0x44, 0x49,
+            0xc5, 0x69, 0x7b, 0x32, 0x69, 0x19, 0x70, 0x3b, 0xac, 0x03, 0x1c, 0xae, 0x7f, 0x60,
+        ];
+        let key = NodeSecret::from_seed(&seed).unwrap().public();
+        let theirs = libp2p::identity::ed25519::PublicKey::try_from_bytes(key.as_bytes()).unwrap();
+        assert_eq!(peer_id(&key), libp2p::identity::PublicKey::from(theirs).to_peer_id().to_string());
+        assert!(peer_id(&key).starts_with("12D3KooW"));
+    }
+
+    #[test]
+    fn any_host_name_makes_a_node_name() {
+        let id = "0123456789abcdef".parse().unwrap();
+        for (host, name) in [
+            ("rig-alpha", "rig-alpha"),
+            ("Rig 1's box", "Rig-1-s-box"),
+            ("rig.example.org.", "rig.example.org"),
+            ("--", "node-012345"),
+            ("", "node-012345"),
+            ("localhost", "node-012345"),
+            ("0123456789abcdef", "node-012345"),
+            ("\u{e9}\u{e9}", "node-012345"),
+        ] {
+            assert_eq!(default_name(host, &id).as_str(), name, "{host:?}");
+        }
+        assert_eq!(default_name(&"x".repeat(200), &id).as_str().len(), 63);
+    }
+}

@@ -1,1 +1,30 @@
-//! fleet
+//! What we know of others: who is registered, how they behave, who may join.
+//!
+//! ```text
+//!   registry     who: names and ids are unique, people's words are resolved      reputation   how well they answer
+//!   admission    who may join: pairing code, requests that wait, refused keys    snapshot     what readers see
+//!   task         owns the three, writes the registry to the store, publishes snapshots; `FleetHandle` is its door
+//! ```
+//!
+//! All but the task is pure: `now` is an argument. What may not enter: libp2p, and SQL (the rows are the store's).
+//! What a person decided (who is registered, under which name, with which permission) is on the disk before the call
+//! returns, and only then in the snapshot; what merely happened (scores, last seen) is written now and then.
+
+pub mod admission;
+mod code;
+mod handle;
+mod mailbox;
+pub mod registry;
+pub mod reputation;
+mod resolve;
+mod rows;
+pub mod snapshot;
+mod task;
+
+pub use admission::{AdmissionRefusal, Knock, PairingMode, PendingRequest, Stranger};
+pub use code::Code;
+pub use handle::{FleetError, FleetHandle, Observation};
+pub use registry::{NewPeer, Peer};
+pub use resolve::ResolveError;
+pub use snapshot::{FleetSnapshot, PeerSnapshot};
+pub use task::{FleetSettings, spawn};

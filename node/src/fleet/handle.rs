@@ -1,0 +1,272 @@
+//! The door of the fleet task: every caller has a clone of it.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use miner_ctrl_dashboard::NodeError;
+use miner_ctrl_protocol::profile::Invalid;
+use miner_ctrl_protocol::{NodeName, PeerKey, Permission, RigStats, Role};
+use rand::rngs::SysError;
+use tokio::sync::{mpsc, oneshot, watch};
+
+use super::admission::{AdmissionRefusal, Knock, PendingError, PendingRequest, Stranger};
+use super::code::Code;
+use super::mailbox::{Mailbox, Presence};
+use super::registry::{NewPeer, Peer, RegistryError};
+use super::snapshot::FleetSnapshot;
+use crate::store::DatabaseError;
+
+/// Something seen of a registered peer. Of others it is ignored.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Observation {
+    /// It answered a request; a refusal is an answer.
+    Answered,
+    /// Its link is up: the first connection of a peer, not a second one beside it.
+    Connected {
+        /// Where we dialled it or where it dials from.
+        address: Option<String>,
+        /// Whether it dialled us: then the address is where it came from, not one to dial.
+        inbound: bool,
+    },
+    /// It could not be dialled.
+    DialFailed {
+        /// Why, for people.
+        why: String,
+    },
+    /// Its link is down: the last connection of the peer.
+    Disconnected,
+    /// The link broke in the middle of a request, or what came was no answer.
+    Failed,
+    /// It said Hello.
+    Greeted {
+        /// What it is for.
+        role: Role,
+        /// What it calls itself. Our name for it stays: people and scripts go by that.
+        name: NodeName,
+        /// Program and version.
+        agent: String,
+    },
+    /// libp2p's identify told its program.
+    Identified {
+        /// Program and version.
+        agent: String,
+    },
+    /// A round trip of libp2p's ping.
+    Pinged(Duration),
+    /// Its statistics.
+    Stats(Arc<RigStats>),
+    /// No answer came in time.
+    TimedOut,
+}
+
+/// Why the fleet did not do it; then nothing was changed.
+#[derive(Debug, thiserror::Error)]
+pub enum FleetError {
+    /// Admission does not allow it.
+    #[error(transparent)]
+    Admission(#[from] AdmissionRefusal),
+    /// It could not be stored.
+    #[error(transparent)]
+    Database(#[from] DatabaseError),
+    /// It is this node itself.
+    #[error("this is the node itself")]
+    OwnKey,
+    /// No pairing request, or several.
+    #[error(transparent)]
+    Pending(#[from] PendingError),
+    /// The system gave no random numbers.
+    #[error("the system gave no random numbers for a code")]
+    Random(#[source] SysError),
+    /// The registry does not allow it.
+    #[error(transparent)]
+    Registry(#[from] RegistryError),
+    /// The node is stopping.
+    #[error("this node is shutting down")]
+    ShuttingDown,
+}
+
+impl From<FleetError> for NodeError {
+    fn from(error: FleetError) -> Self {
+        match error {
+            FleetError::Admission(refusal) => Self::Conflict(refusal.to_string()),
+            FleetError::Pending(PendingError::Unknown(asked)) => Self::UnknownPending(asked),
+            FleetError::Registry(RegistryError::Addresses(why)) => Self::Invalid(Invalid::new("address", why)),
+            FleetError::Registry(RegistryError::Unknown(id)) => Self::UnknownPeer(id.to_string()),
+            FleetError::ShuttingDown => Self::ShuttingDown,
+            FleetError::OwnKey | FleetError::Pending(_) | FleetError::Registry(_) => Self::Conflict(error.to_string()),
+            FleetError::Database(_) | FleetError::Random(_) => {
+                tracing::error!(error = &error as &dyn std::error::Error, "the fleet failed");
+                Self::Internal(error.to_string())
+            }
+        }
+    }
+}
+
+pub(super) type Reply<T> = oneshot::Sender<Result<T, FleetError>>;
+
+/// What is asked of the fleet task.
+#[derive(Debug)]
+pub(super) enum Command {
+    Approve { text: String, permission: Option<Permission>, reply: Reply<Peer> },
+    CodeForTry { key: PeerKey, reply: Reply<Result<Code, AdmissionRefusal>> },
+    CodeTried { key: PeerKey, right: bool, reply: Reply<Result<(), AdmissionRefusal>> },
+    CurrentCode { reply: Reply<Option<Code>> },
+    Deny { text: String, reply: Reply<PendingRequest> },
+    Knock { stranger: Stranger, reply: Reply<Knock> },
+    Register { new: NewPeer, reply: Reply<Peer> },
+    Remove { key: PeerKey, reply: Reply<Peer> },
+    Rename { key: PeerKey, name: NodeName, reply: Reply<Peer> },
+    SetAddresses { key: PeerKey, addresses: Vec<String>, reply: Reply<Peer> },
+    SetPermission { key: PeerKey, permission: Permission, reply: Reply<Peer> },
+    ShowCode { reply: Reply<Code> },
+}
+
+/// All that one can ask of the fleet. What changes the registry is on the disk, and in the snapshot, when the call
+/// returns; it is done even if the caller stops waiting.
+#[derive(Debug, Clone)]
+pub struct FleetHandle {
+    pub(super) commands: mpsc::Sender<Command>,
+    pub(super) observations: mpsc::Sender<(PeerKey, Observation)>,
+    pub(super) mailbox: Arc<Mailbox>,
+    pub(super) dropped: Arc<AtomicU64>,
+    pub(super) snapshot: watch::Receiver<Arc<FleetSnapshot>>,
+}
+
+impl FleetHandle {
+    /// The fleet as it is, and as it becomes.
+    #[must_use]
+    pub fn snapshot(&self) -> watch::Receiver<Arc<FleetSnapshot>> {
+        self.snapshot.clone()
+    }
+
+    /// The fleet as it is.
+    #[must_use]
+    pub fn now(&self) -> Arc<FleetSnapshot> {
+        self.snapshot.borrow().clone()
+    }
+
+    /// Tells what was seen of a peer; never waits. Links coming up and going down are never lost; of the rest, what
+    /// finds the queue full is dropped and counted.
+    pub fn observe(&self, key: PeerKey, observation: Observation) {
+        let taken = match observation {
+            Observation::Connected { address, inbound } => {
+                self.mailbox.leave(key, Presence::Connected(address.filter(|_| !inbound)))
+            }
+            Observation::Disconnected => self.mailbox.leave(key, Presence::Disconnected),
+            other => self.observations.try_send((key, other)).is_ok(),
+        };
+        if !taken {
+            self.dropped.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Observations that found the queue full, or the task ended.
+    #[must_use]
+    pub fn dropped(&self) -> u64 {
+        self.dropped.load(Ordering::Relaxed)
+    }
+
+    /// Registers a peer, or brings what is known of its key up to date.
+    ///
+    /// # Errors
+    /// [`FleetError`].
+    pub async fn register(&self, new: NewPeer) -> Result<Peer, FleetError> {
+        self.ask(|reply| Command::Register { new, reply }).await
+    }
+
+    /// Forgets a peer.
+    ///
+    /// # Errors
+    /// [`FleetError`].
+    pub async fn remove(&self, key: PeerKey) -> Result<Peer, FleetError> {
+        self.ask(|reply| Command::Remove { key, reply }).await
+    }
+
+    /// Calls a peer something else.
+    ///
+    /// # Errors
+    /// [`FleetError`].
+    pub async fn rename(&self, key: PeerKey, name: NodeName) -> Result<Peer, FleetError> {
+        self.ask(|reply| Command::Rename { key, name, reply }).await
+    }
+
+    /// Grants a peer another permission.
+    ///
+    /// # Errors
+    /// [`FleetError`].
+    pub async fn set_permission(&self, key: PeerKey, permission: Permission) -> Result<Peer, FleetError> {
+        self.ask(|reply| Command::SetPermission { key, permission, reply }).await
+    }
+
+    /// Dials a peer elsewhere from now on.
+    ///
+    /// # Errors
+    /// [`FleetError`].
+    pub async fn set_addresses(&self, key: PeerKey, addresses: Vec<String>) -> Result<Peer, FleetError> {
+        self.ask(|reply| Command::SetAddresses { key, addresses, reply }).await
+    }
+
+    /// Shows a new pairing code in place of the one before.
+    ///
+    /// # Errors
+    /// [`FleetError`]; with pairing off there is none.
+    pub async fn show_code(&self) -> Result<Code, FleetError> {
+        self.ask(|reply| Command::ShowCode { reply }).await
+    }
+
+    /// The pairing code that is showing.
+    ///
+    /// # Errors
+    /// [`FleetError::ShuttingDown`].
+    pub async fn current_code(&self) -> Result<Option<Code>, FleetError> {
+        self.ask(|reply| Command::CurrentCode { reply }).await
+    }
+
+    /// The code for a stranger's try. Tell [`FleetHandle::code_tried`] as soon as its confirmation was looked at, and
+    /// before it learns anything.
+    ///
+    /// # Errors
+    /// [`AdmissionRefusal`]; `NoCode` too when the node is stopping.
+    pub async fn code_for_try(&self, key: PeerKey) -> Result<Code, AdmissionRefusal> {
+        self.ask(|reply| Command::CodeForTry { key, reply }).await.unwrap_or(Err(AdmissionRefusal::NoCode))
+    }
+
+    /// What came of a try. Only after `Ok` is the stranger to be registered, and otherwise to be answered alike
+    /// whether its confirmation was right or not.
+    ///
+    /// # Errors
+    /// [`AdmissionRefusal::NoCode`]; for a wrong confirmation always.
+    pub async fn code_tried(&self, key: PeerKey, right: bool) -> Result<(), AdmissionRefusal> {
+        self.ask(|reply| Command::CodeTried { key, right, reply }).await.unwrap_or(Err(AdmissionRefusal::NoCode))
+    }
+
+    /// A stranger asks to be approved by a person.
+    pub async fn knock(&self, stranger: Stranger) -> Knock {
+        self.ask(|reply| Command::Knock { stranger, reply }).await.unwrap_or(Knock::Busy)
+    }
+
+    /// Registers the waiting stranger named by its words or id; left out, the permission follows from the roles.
+    ///
+    /// # Errors
+    /// [`FleetError`].
+    pub async fn approve(&self, text: &str, permission: Option<Permission>) -> Result<Peer, FleetError> {
+        let text = text.to_owned();
+        self.ask(|reply| Command::Approve { text, permission, reply }).await
+    }
+
+    /// Turns the waiting stranger named by its words or id away.
+    ///
+    /// # Errors
+    /// [`FleetError`].
+    pub async fn deny(&self, text: &str) -> Result<PendingRequest, FleetError> {
+        let text = text.to_owned();
+        self.ask(|reply| Command::Deny { text, reply }).await
+    }
+
+    async fn ask<T>(&self, command: impl FnOnce(Reply<T>) -> Command) -> Result<T, FleetError> {
+        let (reply, answer) = oneshot::channel();
+        self.commands.send(command(reply)).await.map_err(|_| FleetError::ShuttingDown)?;
+        answer.await.map_err(|_| FleetError::ShuttingDown)?
+    }
+}

@@ -1,0 +1,97 @@
+//! Peers to rows and back. A row that makes no sense stops the start: it was not written by us.
+
+use miner_ctrl_protocol::PeerKey;
+
+use super::registry::{MAX_PEERS, Peer, Registry};
+use super::reputation::Reputation;
+use crate::identity;
+use crate::store::peers::{self, PeerLife, PeerRow};
+use crate::store::{Database, DatabaseError};
+
+/// The registry as it was stored.
+pub(super) fn load(database: &Database) -> Result<Registry, DatabaseError> {
+    let mut registry = Registry::default();
+    let rows = peers::load(database)?;
+    if rows.len() > MAX_PEERS {
+        return Err(database.damaged(format!("{} peers, at most {MAX_PEERS} were ever allowed", rows.len())));
+    }
+    for row in rows {
+        let name: String = row.name.chars().take(64).collect();
+        registry.put(from_row(row).map_err(|why| database.damaged(format!("peer {name:?}: {why}")))?);
+    }
+    Ok(registry)
+}
+
+/// A peer as it is stored.
+pub(super) fn to_row(peer: &Peer) -> PeerRow {
+    PeerRow {
+        key: *peer.key.as_bytes(),
+        name: peer.name.to_string(),
+        role: peer.role.to_string(),
+        permission: peer.permission.to_string(),
+        addresses: serde_json::Value::from(peer.addresses.clone()).to_string(),
+        paired_at: peer.paired_at,
+        life: PeerLife {
+            last_seen: peer.last_seen,
+            agent: peer.agent.clone(),
+            score: peer.reputation.mean(),
+            successes: peer.reputation.successes(),
+            failures: peer.reputation.failures(),
+            timeouts: peer.reputation.timeouts(),
+        },
+    }
+}
+
+fn from_row(row: PeerRow) -> Result<Peer, String> {
+    let key = PeerKey::from_bytes(&row.key).map_err(|error| error.to_string())?;
+    Ok(Peer {
+        key,
+        id: key.node_id(),
+        peer_id: identity::peer_id(&key),
+        name: row.name.parse().map_err(|error: miner_ctrl_protocol::name::NameError| error.to_string())?,
+        role: row.role.parse().map_err(|error: miner_ctrl_protocol::role::UnknownWord| error.to_string())?,
+        permission: row
+            .permission
+            .parse()
+            .map_err(|error: miner_ctrl_protocol::role::UnknownWord| error.to_string())?,
+        addresses: serde_json::from_str(&row.addresses).map_err(|error| error.to_string())?,
+        paired_at: row.paired_at,
+        last_seen: row.life.last_seen,
+        agent: row.life.agent,
+        reputation: Reputation::from_parts(row.life.score, row.life.successes, row.life.failures, row.life.timeouts),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fleet::registry::tests::new_peer;
+    use crate::fleet::reputation::Outcome;
+
+    #[test]
+    fn a_peer_reads_back_as_it_was_stored() {
+        let mut peer = Registry::default().admit(new_peer(1, "alpha")).unwrap();
+        peer.addresses = vec!["a\"b".into(), "\u{e9}".into()];
+        peer.set_agent("miner-ctrl/0.1.0");
+        peer.reputation.record(Outcome::TimedOut);
+        assert_eq!(from_row(to_row(&peer)), Ok(peer));
+    }
+
+    #[test]
+    fn a_row_that_makes_no_sense_stops_the_start() {
+        let peer = Registry::default().admit(new_peer(1, "alpha")).unwrap();
+        for damage in [
+            |row: &mut PeerRow| row.key = [0; 32],
+            |row: &mut PeerRow| row.name = "../x".into(),
+            |row: &mut PeerRow| row.role = "king".into(),
+            |row: &mut PeerRow| row.permission = "all".into(),
+            |row: &mut PeerRow| row.addresses = "{}".into(),
+        ] {
+            let database = Database::in_memory().unwrap();
+            let mut row = to_row(&peer);
+            damage(&mut row);
+            tokio::runtime::Runtime::new().unwrap().block_on(peers::put(&database, row)).unwrap();
+            assert!(matches!(load(&database), Err(DatabaseError::Damaged { .. })));
+        }
+    }
+}

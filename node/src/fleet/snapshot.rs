@@ -1,0 +1,153 @@
+//! What readers see: the fleet at one moment, never changed, shared instead of copied.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use miner_ctrl_dashboard::node::{PeerView, PendingView, RigView};
+use miner_ctrl_protocol::{PeerKey, RigStats};
+use tokio::time::Instant;
+
+use super::admission::PendingRequest;
+use super::registry::Peer;
+use super::resolve::{self, ResolveError};
+
+/// The fleet at one moment.
+#[derive(Debug, Clone, Default)]
+pub struct FleetSnapshot {
+    /// Grows with each snapshot.
+    pub revision: u64,
+    /// Grows when a peer is registered, removed, renamed, or its permission or addresses change: while it stands
+    /// still, whoever keeps a list of keys need not look.
+    pub membership: u64,
+    /// Registered peers, by name.
+    pub peers: Vec<Arc<PeerSnapshot>>,
+    /// Strangers that wait for a person, oldest first.
+    pub pending: Vec<PendingRequest>,
+    /// Whether a pairing code is showing.
+    pub code_showing: bool,
+    /// Whether a stranger that connects now could possibly pair.
+    pub pairing_possible: bool,
+    /// Where each key stands in `peers`.
+    pub(super) places: Arc<HashMap<PeerKey, usize>>,
+}
+
+/// A registered peer at one moment.
+#[derive(Debug, Clone)]
+pub struct PeerSnapshot {
+    /// Who it is and what we know for good.
+    pub peer: Peer,
+    /// How it is.
+    pub state: PeerState,
+}
+
+/// How a peer is right now; gone with the process.
+#[derive(Debug, Clone, Default)]
+pub struct PeerState {
+    /// Whether its link is up.
+    pub online: bool,
+    /// Smoothed round trip of libp2p's ping; none when offline or not measured yet.
+    pub ping: Option<Duration>,
+    /// Its last statistics.
+    pub stats: Option<Heard>,
+    /// Why it is not online, when the last dial told; or what went wrong last.
+    pub problem: Option<String>,
+}
+
+/// Statistics and when they came.
+#[derive(Debug, Clone)]
+pub struct Heard {
+    /// What the rig said.
+    pub stats: Arc<RigStats>,
+    /// When it said so.
+    pub at: Instant,
+    /// When its link went down; none while these statistics are current.
+    pub stale_since: Option<Instant>,
+}
+
+impl FleetSnapshot {
+    /// A registered peer by its key.
+    #[must_use]
+    pub fn peer(&self, key: &PeerKey) -> Option<&Arc<PeerSnapshot>> {
+        self.peers.get(*self.places.get(key)?)
+    }
+
+    /// Which peer a person means: exact id, exact peer id, exact name, or a prefix of name or id that fits one.
+    ///
+    /// # Errors
+    /// [`ResolveError`].
+    pub fn resolve(&self, text: &str) -> Result<&Arc<PeerSnapshot>, ResolveError> {
+        let key = resolve::resolve(self.peers.iter().map(|peer| &peer.peer), text)?;
+        self.peer(&key).ok_or_else(|| ResolveError::Unknown(text.to_owned()))
+    }
+
+    /// How many are online.
+    #[must_use]
+    pub fn online(&self) -> usize {
+        self.peers.iter().filter(|peer| peer.state.online).count()
+    }
+}
+
+impl PeerSnapshot {
+    /// As the gateway shows a peer.
+    #[must_use]
+    pub fn view(&self) -> PeerView {
+        let Peer { id, peer_id, name, role, permission, addresses, paired_at, last_seen, agent, reputation, .. } =
+            &self.peer;
+        PeerView {
+            id: *id,
+            name: name.clone(),
+            role: *role,
+            peer_id: peer_id.clone(),
+            address: addresses.first().cloned(),
+            addresses: addresses.clone(),
+            permission: *permission,
+            online: self.state.online,
+            ping_ms: self.state.ping.map(|ping| ping.as_secs_f64() * 1000.0),
+            score: reputation.score(),
+            last_seen: *last_seen,
+            paired_at: *paired_at,
+            agent: agent.clone(),
+            problem: if self.state.online { None } else { self.state.problem.clone() },
+        }
+    }
+
+    /// As the gateway shows a rig.
+    #[must_use]
+    pub fn rig_view(&self, now: Instant) -> RigView {
+        let heard = self.state.stats.as_ref();
+        let age = |heard: &Heard| match heard.stale_since {
+            None => 0,
+            // A link that breaks unnoticed: the statistics are as old as they are, not as the break's discovery.
+            Some(_) => now.saturating_duration_since(heard.at).as_secs(),
+        };
+        let problem = match (&self.state.problem, heard, self.state.online) {
+            (Some(problem), ..) => Some(problem.clone()),
+            (None, None, true) => Some("no statistics yet".to_owned()),
+            (None, _, false) => Some("not connected".to_owned()),
+            (None, Some(_), true) => None,
+        };
+        RigView {
+            peer: self.view(),
+            stats: heard.map(|heard| (*heard.stats).clone()),
+            hashrate: heard.and_then(|heard| heard.stats.hashrate()),
+            age_seconds: heard.map(age),
+            problem,
+        }
+    }
+}
+
+impl PendingRequest {
+    /// As the gateway shows a request.
+    #[must_use]
+    pub fn view(&self, now: Instant) -> PendingView {
+        PendingView {
+            id: self.id,
+            name: self.stranger.name.clone(),
+            role: self.stranger.role,
+            address: self.stranger.address.clone(),
+            age_seconds: now.saturating_duration_since(self.since).as_secs(),
+            words: self.stranger.words.clone(),
+        }
+    }
+}

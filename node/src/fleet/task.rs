@@ -1,0 +1,423 @@
+//! The task that owns registry, reputation and admission.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::time::Duration;
+
+use miner_ctrl_protocol::{PeerKey, Permission, Role};
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, MissedTickBehavior};
+use tokio_util::sync::CancellationToken;
+
+use super::admission::{Admission, PairingMode};
+use super::code::Code;
+use super::handle::{Command, FleetError, FleetHandle, Observation};
+use super::mailbox::{Mailbox, Presence};
+use super::registry::{NewPeer, Peer, Registry};
+use super::reputation::Outcome;
+use super::rows;
+use super::snapshot::{FleetSnapshot, Heard, PeerSnapshot, PeerState};
+use crate::store::{Database, DatabaseError, peers};
+
+/// Commands that wait. They come from people and from the few strangers that are let in; more is a flood, and waits
+/// outside.
+const MAX_COMMANDS: usize = 64;
+
+/// Observations that wait: 5 000 rigs that report at once while a registration is being stored.
+const MAX_OBSERVATIONS: usize = 8192;
+
+/// Observations taken before anything else gets its turn.
+const OBSERVATION_BATCH: usize = 256;
+
+/// Shortest time between snapshots of what merely happened: ten a second are more than an eye follows, and cost
+/// nothing to speak of with 10 000 peers.
+const PUBLISH_INTERVAL: Duration = Duration::from_millis(100);
+
+/// How often scores and last-seen times are written: what a power loss may cost of them.
+const FLUSH_INTERVAL: Duration = Duration::from_secs(30);
+
+/// How much one ping counts in the smoothed round trip: TCP's choice (RFC 6298).
+const PING_SHARE: u32 = 8;
+
+/// Longest problem that is kept for showing, characters.
+const MAX_PROBLEM: usize = 300;
+
+/// What the fleet task must know of this node.
+#[derive(Debug, Clone)]
+pub struct FleetSettings {
+    /// This node's key, which is never registered.
+    pub own_key: PeerKey,
+    /// This node's role, from which a new peer's permission follows when nobody says otherwise.
+    pub own_role: Role,
+    /// How strangers can pair.
+    pub pairing: PairingMode,
+    /// The wall clock, [`crate::store::clock::unix_now`] outside tests. Only stored and shown.
+    pub clock: fn() -> u64,
+}
+
+/// Starts the fleet task with what the database holds. It ends, with everything written, after `stop`.
+///
+/// # Errors
+/// [`DatabaseError`] when the peers cannot be read: a node that forgot its peers would be a stranger to them.
+pub fn spawn(
+    database: Database,
+    settings: FleetSettings,
+    stop: CancellationToken,
+) -> Result<(FleetHandle, JoinHandle<()>), DatabaseError> {
+    let registry = rows::load(&database)?;
+    let (commands, command_queue) = mpsc::channel(MAX_COMMANDS);
+    let (observations, observation_queue) = mpsc::channel(MAX_OBSERVATIONS);
+    let mailbox = Arc::new(Mailbox::default());
+    let mut fleet = Fleet {
+        admission: Admission::new(settings.pairing),
+        database,
+        registry,
+        settings,
+        states: HashMap::new(),
+        changed: HashSet::new(),
+        unwritten: HashSet::new(),
+        publish_at: None,
+        snapshot: watch::Sender::default(),
+    };
+    fleet.publish_members();
+    let handle = FleetHandle {
+        commands,
+        observations,
+        mailbox: mailbox.clone(),
+        dropped: Arc::new(AtomicU64::new(0)),
+        snapshot: fleet.snapshot.subscribe(),
+    };
+    let task = tokio::spawn(fleet.run(command_queue, observation_queue, mailbox, stop));
+    Ok((handle, task))
+}
+
+struct Fleet {
+    settings: FleetSettings,
+    database: Database,
+    registry: Registry,
+    admission: Admission,
+    /// Of registered peers only; a missing one is that of a peer of which nothing was seen.
+    states: HashMap<PeerKey, PeerState>,
+    /// What the next snapshot must show anew.
+    changed: HashSet<PeerKey>,
+    /// What the next flush must write.
+    unwritten: HashSet<PeerKey>,
+    /// When what merely happened is published.
+    publish_at: Option<Instant>,
+    snapshot: watch::Sender<Arc<FleetSnapshot>>,
+}
+
+impl Fleet {
+    async fn run(
+        mut self,
+        mut commands: mpsc::Receiver<Command>,
+        mut observations: mpsc::Receiver<(PeerKey, Observation)>,
+        mailbox: Arc<Mailbox>,
+        stop: CancellationToken,
+    ) {
+        let mut flush = tokio::time::interval(FLUSH_INTERVAL);
+        flush.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut batch = Vec::with_capacity(OBSERVATION_BATCH);
+        loop {
+            let publish_at = self.publish_at;
+            let admission_ends = self.admission.next_end();
+            tokio::select! {
+                biased; // links before what was seen on them; people before rigs; what is due before all
+                () = stop.cancelled() => break,
+                () = due(publish_at) => self.publish(),
+                () = due(admission_ends) => self.on_admission_end(),
+                () = mailbox.wait() => self.on_presence(&mailbox),
+                command = commands.recv() => match command {
+                    Some(command) => self.on_command(command).await,
+                    None => break, // every handle is gone
+                },
+                _ = observations.recv_many(&mut batch, OBSERVATION_BATCH) => self.on_observations(&mut batch),
+                _ = flush.tick() => self.flush().await,
+            }
+        }
+        // Whoever was let in gets an answer; whoever comes now hears that the node is stopping.
+        commands.close();
+        while let Some(command) = commands.recv().await {
+            self.on_command(command).await;
+        }
+        self.on_presence(&mailbox);
+        observations.close();
+        while observations.recv_many(&mut batch, OBSERVATION_BATCH).await > 0 {
+            self.on_observations(&mut batch);
+        }
+        self.flush().await;
+        self.publish();
+    }
+
+    async fn on_command(&mut self, command: Command) {
+        let now = Instant::now();
+        // An asker may have given up; what it asked for is done all the same.
+        match command {
+            Command::Approve { text, permission, reply } => {
+                let _ = reply.send(self.approve(&text, permission).await);
+            }
+            Command::CodeForTry { key, reply } => {
+                let _ = reply.send(Ok(self.admission.code_for_try(&key, now)));
+            }
+            Command::CodeTried { key, right, reply } => {
+                let tried = self.admission.code_tried(&key, right, now);
+                self.publish();
+                let _ = reply.send(Ok(tried));
+            }
+            Command::CurrentCode { reply } => {
+                let _ = reply.send(Ok(self.admission.current_code(now).cloned()));
+            }
+            Command::Deny { text, reply } => {
+                let denied = self.admission.deny(&text, now);
+                self.publish();
+                let _ = reply.send(denied.map_err(FleetError::from));
+            }
+            Command::Knock { stranger, reply } => {
+                let knock = self.admission.knock(stranger, now);
+                // Strangers set this pace, so it is the slow one.
+                self.publish_soon();
+                let _ = reply.send(Ok(knock));
+            }
+            Command::Register { new, reply } => {
+                let _ = reply.send(self.register(new).await);
+            }
+            Command::Remove { key, reply } => {
+                let _ = reply.send(self.remove(&key).await);
+            }
+            Command::Rename { key, name, reply } => {
+                let planned = self.registry.renamed(&key, name);
+                let _ = reply.send(self.store(planned.map_err(FleetError::from)).await);
+            }
+            Command::SetAddresses { key, addresses, reply } => {
+                let planned = self.registry.moved(&key, addresses);
+                let _ = reply.send(self.store(planned.map_err(FleetError::from)).await);
+            }
+            Command::SetPermission { key, permission, reply } => {
+                let planned = self.registry.permitted(&key, permission);
+                let _ = reply.send(self.store(planned.map_err(FleetError::from)).await);
+            }
+            Command::ShowCode { reply } => {
+                let shown = self.show_code(now);
+                self.publish();
+                let _ = reply.send(shown);
+            }
+        }
+    }
+
+    fn show_code(&mut self, now: Instant) -> Result<Code, FleetError> {
+        let code = Code::generate().map_err(FleetError::Random)?;
+        self.admission.show_code(code.clone(), now)?;
+        Ok(code)
+    }
+
+    async fn approve(&mut self, text: &str, permission: Option<Permission>) -> Result<Peer, FleetError> {
+        let stranger = &self.admission.find(text, Instant::now())?.stranger;
+        let new = NewPeer {
+            key: stranger.key,
+            name: None,
+            own_name: stranger.name.clone(),
+            role: stranger.role,
+            // It came to us from a port that nobody listens on; it will dial again.
+            addresses: Vec::new(),
+            permission: permission
+                .unwrap_or_else(|| Permission::by_default(self.settings.own_role, stranger.role, true)),
+            now: (self.settings.clock)(),
+        };
+        self.register(new).await
+    }
+
+    async fn register(&mut self, new: NewPeer) -> Result<Peer, FleetError> {
+        if new.key == self.settings.own_key {
+            return Err(FleetError::OwnKey);
+        }
+        let planned = self.registry.admit(new)?;
+        self.store(Ok(planned)).await
+    }
+
+    async fn remove(&mut self, key: &PeerKey) -> Result<Peer, FleetError> {
+        let peer = self.registry.permitted(key, Permission::None)?;
+        peers::remove(&self.database, *key.as_bytes()).await?;
+        let peer = self.registry.remove(key).map_or(peer, Arc::unwrap_or_clone);
+        self.states.remove(key);
+        self.unwritten.remove(key);
+        self.publish_members();
+        Ok(peer)
+    }
+
+    /// Stores a decision, and only then goes by it.
+    async fn store(&mut self, planned: Result<Peer, FleetError>) -> Result<Peer, FleetError> {
+        let peer = planned?;
+        peers::put(&self.database, rows::to_row(&peer)).await?;
+        self.admission.forget(&peer.key);
+        self.unwritten.remove(&peer.key);
+        self.registry.put(peer.clone());
+        self.publish_members();
+        Ok(peer)
+    }
+
+    fn on_presence(&mut self, mailbox: &Mailbox) {
+        let now = (self.settings.clock)();
+        for (key, presence) in mailbox.take() {
+            let Some(peer) = self.registry.peer_mut(&key) else { continue };
+            let state = self.states.entry(key).or_default();
+            peer.last_seen = peer.last_seen.max(Some(now));
+            match presence {
+                Presence::Connected(address) => {
+                    if let Some(address) = address {
+                        peer.prefer_address(&address);
+                    }
+                    state.online = true;
+                    state.problem = None;
+                    if let Some(heard) = &mut state.stats {
+                        heard.stale_since = None;
+                    }
+                }
+                Presence::Disconnected => {
+                    state.online = false;
+                    state.ping = None;
+                    if let Some(heard) = &mut state.stats {
+                        heard.stale_since = Some(Instant::now());
+                    }
+                }
+            }
+            self.touch(key);
+        }
+    }
+
+    fn on_observations(&mut self, batch: &mut Vec<(PeerKey, Observation)>) {
+        for (key, observation) in batch.drain(..) {
+            self.on_observation(key, observation);
+        }
+    }
+
+    fn on_observation(&mut self, key: PeerKey, observation: Observation) {
+        let Some(peer) = self.registry.peer_mut(&key) else { return };
+        let state = self.states.entry(key).or_default();
+        let alive =
+            !matches!(observation, Observation::DialFailed { .. } | Observation::Failed | Observation::TimedOut);
+        if alive {
+            // A clock that was set back does not make a peer unseen.
+            peer.last_seen = peer.last_seen.max(Some((self.settings.clock)()));
+        }
+        match observation {
+            Observation::Answered => peer.reputation.record(Outcome::Answered),
+            Observation::DialFailed { why } => {
+                peer.reputation.record(Outcome::DialFailed);
+                state.problem = Some(why.chars().filter(|c| !c.is_control()).take(MAX_PROBLEM).collect());
+            }
+            Observation::Failed => peer.reputation.record(Outcome::Failed),
+            Observation::Greeted { role, name: _, agent } => {
+                peer.role = role;
+                peer.set_agent(&agent);
+            }
+            Observation::Identified { agent } => peer.set_agent(&agent),
+            Observation::Pinged(ping) if state.online => {
+                state.ping = Some(state.ping.map_or(ping, |old| (old * (PING_SHARE - 1) + ping) / PING_SHARE));
+            }
+            Observation::Stats(stats) => {
+                let at = Instant::now();
+                state.stats = Some(Heard { stats, at, stale_since: (!state.online).then_some(at) });
+            }
+            Observation::TimedOut => peer.reputation.record(Outcome::TimedOut),
+            // Links come by the mailbox; a ping of a link that is down by now tells nothing.
+            Observation::Connected { .. } | Observation::Disconnected | Observation::Pinged(_) => {}
+        }
+        self.touch(key);
+    }
+
+    fn on_admission_end(&mut self) {
+        self.admission.sweep(Instant::now());
+        self.publish();
+    }
+
+    fn touch(&mut self, key: PeerKey) {
+        self.changed.insert(key);
+        self.unwritten.insert(key);
+        self.publish_soon();
+    }
+
+    fn publish_soon(&mut self) {
+        self.publish_at.get_or_insert_with(|| Instant::now() + PUBLISH_INTERVAL);
+    }
+
+    /// Publishes after a change of membership: order, places and everything else anew.
+    fn publish_members(&mut self) {
+        let before = self.snapshot.borrow().clone();
+        let mut places = HashMap::with_capacity(self.registry.len());
+        let mut peers = Vec::with_capacity(self.registry.len());
+        for peer in self.registry.peers() {
+            let known =
+                before.peer(&peer.key).filter(|known| !self.changed.contains(&peer.key) && known.peer == **peer);
+            places.insert(peer.key, peers.len());
+            peers.push(known.cloned().unwrap_or_else(|| self.show(peer)));
+        }
+        self.send(&before, peers, Arc::new(places), before.membership + 1);
+    }
+
+    /// Publishes what has changed about the same peers.
+    fn publish(&mut self) {
+        let before = self.snapshot.borrow().clone();
+        let mut peers = before.peers.clone();
+        for key in &self.changed {
+            if let (Some(place), Some(peer)) = (before.places.get(key), self.registry.peer(key)) {
+                peers[*place] = self.show(peer);
+            }
+        }
+        self.send(&before, peers, before.places.clone(), before.membership);
+    }
+
+    fn show(&self, peer: &Peer) -> Arc<PeerSnapshot> {
+        let state = self.states.get(&peer.key).cloned().unwrap_or_default();
+        Arc::new(PeerSnapshot { peer: peer.clone(), state })
+    }
+
+    fn send(
+        &mut self,
+        before: &FleetSnapshot,
+        peers: Vec<Arc<PeerSnapshot>>,
+        places: Arc<HashMap<PeerKey, usize>>,
+        membership: u64,
+    ) {
+        let now = Instant::now();
+        self.changed.clear();
+        self.publish_at = None;
+        self.snapshot.send_replace(Arc::new(FleetSnapshot {
+            revision: before.revision + 1,
+            membership,
+            peers,
+            pending: self.admission.pending(now).cloned().collect(),
+            code_showing: self.admission.current_code(now).is_some(),
+            pairing_possible: self.admission.pairing_possible(now),
+            places,
+        }));
+    }
+
+    async fn flush(&mut self) {
+        let rows: Vec<_> =
+            self.unwritten.iter().filter_map(|key| self.registry.peer(key)).map(|peer| rows::to_row(peer)).collect();
+        if rows.is_empty() {
+            return;
+        }
+        match peers::update(&self.database, rows).await {
+            Ok(()) => self.unwritten.clear(),
+            // They stay marked, and are written with the next flush if the disk allows.
+            Err(error) => {
+                tracing::warn!(error = &error as &dyn std::error::Error, "scores of peers are not stored");
+            }
+        }
+    }
+}
+
+/// Waits until then; for ever when there is no then.
+async fn due(at: Option<Instant>) {
+    match at {
+        Some(at) => tokio::time::sleep_until(at).await,
+        None => std::future::pending().await,
+    }
+}
+
+#[cfg(test)]
+#[path = "task_tests.rs"]
+mod tests;
