@@ -15,7 +15,7 @@ use miner_ctrl_protocol::message::{LogPage, MAX_WAIT_SECONDS};
 use miner_ctrl_protocol::profile::Invalid;
 use miner_ctrl_protocol::smsg::fingerprint_words;
 use miner_ctrl_protocol::{
-    NodeName, PeerKey, Permission, ProfileDraft, ProfileName, Refusal, Request, Response,
+    NodeName, PeerKey, Permission, Profile, ProfileDraft, ProfileName, Refusal, Request, Response,
 };
 use tokio::time::Instant;
 
@@ -23,7 +23,7 @@ use crate::fleet::{FleetHandle, NewPeer, Observation, PairingMode, PeerSnapshot,
 use crate::house::dialable;
 use crate::identity::NodeRecord;
 use crate::mesh::{AskError, MeshHandle, PairBy, PairError, Paired, dial_address};
-use crate::miners::check_profile;
+use crate::miners::drivers::driver;
 use crate::store::Places;
 use crate::store::clock::unix_now;
 use crate::worker::Worker;
@@ -212,7 +212,7 @@ impl NodeHandle {
     async fn stored_profile(&self, name: &ProfileName) -> Result<ProfileDraft, NodeError> {
         let (store, wanted) = (self.inner.worker.profiles.clone(), name.clone());
         let found = blocking(move || store.load(&wanted)).await?;
-        found.ok_or_else(|| NodeError::UnknownProfile(name.clone()))
+        found.map(Profile::into_draft).ok_or_else(|| NodeError::UnknownProfile(name.clone()))
     }
 }
 
@@ -416,7 +416,7 @@ impl Node for NodeHandle {
 
     async fn profiles(&self) -> Result<Vec<ProfileDraft>, NodeError> {
         let store = self.inner.worker.profiles.clone();
-        blocking(move || store.list()).await
+        Ok(blocking(move || store.list()).await?.into_iter().map(Profile::into_draft).collect())
     }
 
     async fn profile(&self, name: &ProfileName) -> Result<ProfileDraft, NodeError> {
@@ -425,14 +425,13 @@ impl Node for NodeHandle {
 
     async fn put_profile(&self, draft: ProfileDraft, replace: bool) -> Result<ProfileDraft, NodeError> {
         let profile = draft.check()?;
-        check_profile(&profile)?;
-        let draft = profile.into_draft();
-        let (store, name) = (self.inner.worker.profiles.clone(), draft.name.clone());
+        driver(profile.program).check(&profile)?;
+        let (store, name) = (self.inner.worker.profiles.clone(), profile.name.clone());
         let stored = blocking(move || {
-            if !replace && store.load(&draft.name)?.is_some() {
+            if !replace && store.load(&profile.name)?.is_some() {
                 return Ok(None);
             }
-            store.save(&draft).map(|()| Some(draft))
+            store.save(&profile).map(|_| Some(profile.into_draft()))
         });
         stored.await?.ok_or_else(|| {
             NodeError::Conflict(format!("there is a profile `{name}` already: edit it, or remove it first"))

@@ -1,8 +1,9 @@
 //! The wiring: opens the rooms, starts the tasks, and ends them in order.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
 
-use miner_ctrl_protocol::{Refusal, Role};
+use miner_ctrl_protocol::{Program, Refusal, Role};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -11,9 +12,10 @@ use crate::config::{self, ConfigError, NodeConfig};
 use crate::fleet::{self, FleetSettings};
 use crate::handle::{Inner, NodeHandle};
 use crate::house::{House, dialable};
-use crate::identity::{self, Identity, IdentityError};
-use crate::mesh::{self, AddressError, Household, MeshConfig, listen_addresses};
-use crate::miners::{self, MinersConfig, MinersHandle, ProfileStore, SpawnError};
+use crate::identity::{self, Identity, IdentityError, NodeRecord};
+use crate::mesh::{self, AddressError, Household, MeshConfig, RequestRate, listen_addresses};
+use crate::miners::profiles::ProfileStore;
+use crate::miners::{MinersConfig, MinersError, MinersHandle, ProgramPath, supervisor};
 use crate::store::clock::unix_now;
 use crate::store::{Database, DatabaseError, Lock, LockError, Places, PlacesError};
 use crate::watchers;
@@ -60,7 +62,7 @@ pub enum StartError {
     Mesh(#[from] mesh::StartError),
     /// The miners.
     #[error(transparent)]
-    Miners(#[from] SpawnError),
+    Miners(#[from] MinersError),
     /// There is no identity yet.
     #[error("this node has no identity yet")]
     NoIdentity,
@@ -103,18 +105,16 @@ pub async fn start(places: Places, config: NodeConfig, mode: Mode) -> Result<Nod
     let settings = FleetSettings { own_key: key, own_role: record.role, pairing: config.pairing, clock: unix_now };
     let (fleet, fleet_task) = fleet::spawn(database, settings, stop_fleet.clone())?;
 
-    let miners = match mode {
-        Mode::Serve if record.role.mines() => Some(miners::spawn(MinersConfig::of(&config, &places, &record.name))?),
-        _ => None,
-    };
-    let without_miners = match record.role {
-        Role::Controller => Refusal::RunsNoMiner,
-        _ => Refusal::Conflict { why: "its node is not running; start it with `miner-ctrl node serve`".into() },
+    let without_miners = match (record.role, mode) {
+        (Role::Controller, _) => Refusal::RunsNoMiner,
+        // They come up a moment after the mesh.
+        (_, Mode::Serve) => Refusal::Busy { retry_after_ms: 1000 },
+        (_, Mode::Command) => Refusal::Conflict { why: "its node is not running; start it with `miner-ctrl node serve`".into() },
     };
     let worker = Arc::new(Worker {
         name: record.name.clone(),
-        miners: miners.clone(),
-        profiles: ProfileStore::new(places.profiles_dir()),
+        miners: OnceLock::new(),
+        profiles: ProfileStore::new(&places.config_dir),
         policy,
         without_miners,
     });
@@ -135,16 +135,13 @@ pub async fn start(places: Places, config: NodeConfig, mode: Mode) -> Result<Nod
             fleet.peers.iter().map(|peer| (peer.peer.key, dialable(&peer.peer.addresses))).collect()
         }
     };
-    let mesh_config = MeshConfig { secret, name: record.name.clone(), role: record.role, listen, peers };
+    let rate = RequestRate::default();
+    let mesh_config = MeshConfig { secret, name: record.name.clone(), role: record.role, listen, peers, rate };
     let household: Arc<dyn Household> = Arc::clone(&house) as Arc<dyn Household>;
     let started = mesh::start(mesh_config, household, stop_mesh.clone()).await;
     let (mesh, mesh_task) = match started {
         Ok(started) => started,
         Err(error) => {
-            // What was running is left as it was found: the miners go on or were not started yet.
-            if let Some(miners) = &miners {
-                miners.shutdown().await;
-            }
             stop_fleet.cancel();
             let _ = fleet_task.await;
             return Err(error.into());
@@ -154,6 +151,24 @@ pub async fn start(places: Places, config: NodeConfig, mode: Mode) -> Result<Nod
     let _ = house.mesh.set(mesh.clone());
     let watchers = (mode == Mode::Serve && record.role.commands())
         .then(|| tokio::spawn(watchers::run(mesh.clone(), fleet.clone(), came_up, stop_mesh.clone())));
+    // After the mesh: a port that is taken must not cost a miner that runs on from before.
+    let miners = match mode {
+        Mode::Serve if record.role.mines() => match supervisor::spawn(miners_config(&config, &places, &record)).await {
+            Ok(miners) => Some(miners),
+            Err(error) => {
+                stop_mesh.cancel();
+                let _ = mesh_task.await;
+                stop_fleet.cancel();
+                let _ = fleet_task.await;
+                return Err(error.into());
+            }
+        },
+        _ => None,
+    };
+    if let Some(miners) = &miners {
+        // Set once, here.
+        let _ = worker.miners.set(miners.clone());
+    }
     let inner = Inner {
         key,
         record,
@@ -190,6 +205,28 @@ impl Node {
         }
         self.stop_fleet.cancel();
         let _ = self.fleet.await;
+    }
+}
+
+fn miners_config(config: &NodeConfig, places: &Places, record: &NodeRecord) -> MinersConfig {
+    let mut programs: BTreeMap<Program, ProgramPath> = config
+        .programs
+        .iter()
+        .map(|(program, path)| (*program, ProgramPath { path: path.clone(), prefix_args: vec![] }))
+        .collect();
+    if config.simulate
+        && let Ok(ourselves) = std::env::current_exe()
+    {
+        for program in Program::ALL {
+            let prefix_args = vec!["simulate".to_owned(), program.to_string()];
+            programs.insert(program, ProgramPath { path: ourselves.clone(), prefix_args });
+        }
+    }
+    MinersConfig {
+        node_name: record.name.clone(),
+        data_dir: places.data_dir.clone(),
+        programs,
+        on_shutdown: config.on_shutdown,
     }
 }
 

@@ -1,6 +1,6 @@
 //! What this node does when it is asked, by a peer or by its own operator.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use miner_ctrl_protocol::message::{MAX_LOG_LINES, MAX_WAIT_SECONDS, ProfileChoice, ProfileSummary};
@@ -9,20 +9,22 @@ use miner_ctrl_protocol::{
 };
 use tokio::time::timeout;
 
-use crate::miners::{MinersHandle, ProfileStore, check_profile, host};
+use crate::miners::drivers::driver;
+use crate::miners::profiles::{ProfileStore, ProfilesError};
+use crate::miners::{MinersHandle, host};
 
 /// The rig's side of the conversation.
 #[derive(Debug)]
 pub struct Worker {
     /// What its operator calls this node.
     pub name: NodeName,
-    /// None on a pure controller, and while only a command runs.
-    pub miners: Option<MinersHandle>,
+    /// Never set on a pure controller, nor while only a command runs.
+    pub miners: OnceLock<MinersHandle>,
     /// Profiles of this node.
     pub profiles: ProfileStore,
     /// What its operator allows, whoever asks.
     pub policy: Policy,
-    /// Why there are no miners, when there are none.
+    /// Why there are no miners, while there are none.
     pub without_miners: Refusal,
 }
 
@@ -107,40 +109,31 @@ impl Worker {
     }
 
     fn miners(&self) -> Result<&MinersHandle, Refusal> {
-        self.miners.as_ref().ok_or_else(|| self.without_miners.clone())
+        self.miners.get().ok_or_else(|| self.without_miners.clone())
     }
 
     /// The driver's checks and the rig's own policy, before anything is stored or started.
     fn permitted(&self, profile: Profile) -> Result<Profile, Refusal> {
-        check_profile(&profile)?;
+        driver(profile.program).check(&profile)?;
         self.policy.allows_profile(&profile).map_err(|rule| Refusal::PolicyForbids { rule: rule.0 })?;
         Ok(profile)
     }
 
     async fn deploy(&self, draft: ProfileDraft) -> Result<Response, Refusal> {
         self.miners()?;
-        let profile = self.permitted(draft.check()?)?.into_draft();
-        let changed = self
-            .blocking(move |store| {
-                let same = store.load(&profile.name)?.is_some_and(|stored| stored == profile);
-                if !same {
-                    store.save(&profile)?;
-                }
-                Ok(!same)
-            })
-            .await?;
+        let profile = self.permitted(draft.check()?)?;
+        let changed = self.blocking(move |store| store.save(&profile)).await?;
         Ok(Response::Deployed { changed })
     }
 
     async fn stored(&self, name: ProfileName) -> Result<Profile, Refusal> {
         let wanted = name.clone();
-        let draft = self.blocking(move |store| store.load(&wanted)).await?;
-        Ok(draft.ok_or(Refusal::UnknownProfile { name })?.check()?)
+        self.blocking(move |store| store.load(&wanted)).await?.ok_or(Refusal::UnknownProfile { name })
     }
 
     async fn blocking<T: Send + 'static>(
         &self,
-        work: impl FnOnce(&ProfileStore) -> Result<T, crate::miners::ProfileStoreError> + Send + 'static,
+        work: impl FnOnce(&ProfileStore) -> Result<T, ProfilesError> + Send + 'static,
     ) -> Result<T, Refusal> {
         let store = self.profiles.clone();
         match tokio::task::spawn_blocking(move || work(&store)).await {
@@ -151,7 +144,8 @@ impl Worker {
     }
 }
 
-fn summary(draft: ProfileDraft) -> ProfileSummary {
+fn summary(profile: Profile) -> ProfileSummary {
+    let draft = profile.into_draft();
     ProfileSummary {
         name: draft.name,
         program: draft.program,

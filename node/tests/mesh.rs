@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 use miner_ctrl::mesh::{
-    Answer, AskError, Event, Household, Knocked, Later, MeshConfig, MeshHandle, PairBy, PairError, Paired, Stranger,
+    Answer, AskError, Event, Household, Knocked, Later, MeshConfig, MeshHandle, PairBy, PairError, Paired, RequestRate, Stranger,
     dial_address, listen_addresses, start,
 };
 use miner_ctrl_protocol::pair::PairRefusal;
@@ -101,6 +101,7 @@ impl Node {
             role: Role::Dual,
             listen: listen_addresses(listen).unwrap(),
             peers: vec![],
+            rate: RequestRate::default(),
         };
         let (mesh, _) = start(config, Arc::clone(&house) as Arc<dyn Household>, stop.clone()).await.unwrap();
         house.mesh.set(mesh.clone()).unwrap();

@@ -13,7 +13,7 @@ fn stranger(number: u32) -> Stranger {
 }
 
 fn code() -> Code {
-    Code::generate().unwrap()
+    Code::generate(&mut rand::rng())
 }
 
 fn showing(now: Instant) -> Admission {

@@ -7,7 +7,6 @@ use std::time::Duration;
 use miner_ctrl_dashboard::NodeError;
 use miner_ctrl_protocol::profile::Invalid;
 use miner_ctrl_protocol::{NodeName, PeerKey, Permission, RigStats, Role};
-use rand::rngs::SysError;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::admission::{AdmissionRefusal, Knock, PendingError, PendingRequest, Stranger};
@@ -58,6 +57,11 @@ pub enum Observation {
     Stats(Arc<RigStats>),
     /// No answer came in time.
     TimedOut,
+    /// It does not give its statistics.
+    Unreadable {
+        /// Why, for people.
+        why: String,
+    },
 }
 
 /// Why the fleet did not do it; then nothing was changed.
@@ -75,9 +79,6 @@ pub enum FleetError {
     /// No pairing request, or several.
     #[error(transparent)]
     Pending(#[from] PendingError),
-    /// The system gave no random numbers.
-    #[error("the system gave no random numbers for a code")]
-    Random(#[source] SysError),
     /// The registry does not allow it.
     #[error(transparent)]
     Registry(#[from] RegistryError),
@@ -95,7 +96,7 @@ impl From<FleetError> for NodeError {
             FleetError::Registry(RegistryError::Unknown(id)) => Self::UnknownPeer(id.to_string()),
             FleetError::ShuttingDown => Self::ShuttingDown,
             FleetError::OwnKey | FleetError::Pending(_) | FleetError::Registry(_) => Self::Conflict(error.to_string()),
-            FleetError::Database(_) | FleetError::Random(_) => {
+            FleetError::Database(_) => {
                 tracing::error!(error = &error as &dyn std::error::Error, "the fleet failed");
                 Self::Internal(error.to_string())
             }

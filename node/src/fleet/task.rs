@@ -207,7 +207,7 @@ impl Fleet {
     }
 
     fn show_code(&mut self, now: Instant) -> Result<Code, FleetError> {
-        let code = Code::generate().map_err(FleetError::Random)?;
+        let code = Code::generate(&mut rand::rng());
         self.admission.show_code(code.clone(), now)?;
         Ok(code)
     }
@@ -305,7 +305,7 @@ impl Fleet {
             Observation::Answered => peer.reputation.record(Outcome::Answered),
             Observation::DialFailed { why } => {
                 peer.reputation.record(Outcome::DialFailed);
-                state.problem = Some(why.chars().filter(|c| !c.is_control()).take(MAX_PROBLEM).collect());
+                state.problem = Some(for_people(&why));
             }
             Observation::Failed => peer.reputation.record(Outcome::Failed),
             Observation::Greeted { role, name: _, agent } => {
@@ -318,9 +318,11 @@ impl Fleet {
             }
             Observation::Stats(stats) => {
                 let at = Instant::now();
+                state.problem = None;
                 state.stats = Some(Heard { stats, at, stale_since: (!state.online).then_some(at) });
             }
             Observation::TimedOut => peer.reputation.record(Outcome::TimedOut),
+            Observation::Unreadable { why } => state.problem = Some(for_people(&why)),
             // Links come by the mailbox; a ping of a link that is down by now tells nothing.
             Observation::Connected { .. } | Observation::Disconnected | Observation::Pinged(_) => {}
         }
@@ -416,6 +418,11 @@ async fn due(at: Option<Instant>) {
         Some(at) => tokio::time::sleep_until(at).await,
         None => std::future::pending().await,
     }
+}
+
+/// A problem as it is kept for showing: bounded, and nothing that a terminal would obey.
+fn for_people(why: &str) -> String {
+    why.chars().filter(|c| !c.is_control()).take(MAX_PROBLEM).collect()
 }
 
 #[cfg(test)]

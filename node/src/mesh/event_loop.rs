@@ -24,7 +24,7 @@ use super::command::{COMMANDS, Command, Counts, Event, Household, Links, MeshHan
 use super::convert::{self, ip_of, peer_id, peer_key, port_of};
 use super::dialer::Dialer;
 use super::gate::{Door, DoorEvent};
-use super::link::{Answer, Greeting, Link, LinkEnd, LinkTask};
+use super::link::{Answer, Greeting, Link, LinkEnd, LinkTask, RequestRate};
 use super::pairing::{self, Ourselves};
 use super::streams::Protocol;
 use super::transport;
@@ -59,6 +59,8 @@ pub struct MeshConfig {
     pub listen: Vec<Multiaddr>,
     /// Peers registered from the start, with the addresses to dial.
     pub peers: Vec<(PeerKey, Vec<Multiaddr>)>,
+    /// How many requests each peer may make.
+    pub rate: RequestRate,
 }
 
 /// Why the mesh did not start.
@@ -127,6 +129,7 @@ pub async fn start(
         secret: config.secret,
         links,
         counts,
+        rate: config.rate,
         listening: listening_sender,
         dialer: Dialer::default(),
         connections: HashMap::new(),
@@ -216,6 +219,7 @@ struct EventLoop {
     secret: Arc<NodeSecret>,
     links: Arc<Links>,
     counts: Arc<Counts>,
+    rate: RequestRate,
     listening: watch::Sender<Vec<Multiaddr>>,
     dialer: Dialer,
     connections: HashMap<ConnectionId, Connection>,
@@ -431,6 +435,7 @@ impl EventLoop {
             greeting: Greeting { hello, secret: Arc::clone(&self.secret) },
             answer,
             counts: Arc::clone(&self.counts),
+            rate: self.rate,
         };
         let ups = self.ups_sender.clone();
         let task = self.running.spawn(async move {

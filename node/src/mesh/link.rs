@@ -32,10 +32,6 @@ use super::frame::{Frame, FrameError, Frames, Kind};
 const QUEUE: usize = 64;
 /// Open requests each way. A rig has a handful of operators.
 const MAX_OPEN: usize = 32;
-/// Requests per second that a peer may make; a dashboard of one controller needs under 10.
-const RATE: f64 = 200.0;
-/// … and at once.
-const BURST: f64 = 400.0;
 /// Bytes waiting to be sent above which no further request is read: a peer that does not read its answers is not
 /// given more.
 const HIGH_WATER: usize = 2 * codec::MAX_MESSAGE;
@@ -51,6 +47,22 @@ const DEAD: Duration = Duration::from_secs(13);
 const RETIRE: Duration = Duration::from_secs(30);
 /// Requests that arrive and cannot be opened before the link is given up: one in a session's life is an accident.
 const MAX_UNREADABLE: u32 = 64;
+
+/// How many requests a peer may make.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct RequestRate {
+    /// In the long run.
+    pub per_second: f64,
+    /// At once, after a pause.
+    pub burst: f64,
+}
+
+impl Default for RequestRate {
+    /// A dashboard of one controller needs under 10 a second.
+    fn default() -> Self {
+        Self { per_second: 200.0, burst: 400.0 }
+    }
+}
 
 /// Answers requests of a peer; the worker implements it.
 pub trait Answer: Send + Sync + 'static {
@@ -174,6 +186,7 @@ pub(crate) struct LinkTask {
     pub(crate) greeting: Greeting,
     pub(crate) answer: Arc<dyn Answer>,
     pub(crate) counts: Arc<Counts>,
+    pub(crate) rate: RequestRate,
 }
 
 impl LinkTask {
@@ -186,7 +199,7 @@ impl LinkTask {
     }
 
     async fn serve(self, up: impl FnOnce(Link) -> bool + Send) -> Result<(), LinkEnd> {
-        let Self { peer, stream, dialer, greeting, answer, counts } = self;
+        let Self { peer, stream, dialer, greeting, answer, counts, rate } = self;
         let (read, write) = tokio::io::split(stream.compat());
         let mut frames = FramedRead::new(read, Frames);
         let mut out = Out { write, bytes: BytesMut::new(), unflushed: false };
@@ -216,7 +229,8 @@ impl LinkTask {
             answers: JoinSet::new(),
             answer,
             counts,
-            rate: BURST,
+            rate,
+            allowance: rate.burst,
             rated_at: Instant::now(),
             unreadable: 0,
             heard: Instant::now(),
@@ -272,7 +286,8 @@ struct Session {
     answers: JoinSet<Answered>,
     answer: Arc<dyn Answer>,
     counts: Arc<Counts>,
-    rate: f64,
+    rate: RequestRate,
+    allowance: f64,
     rated_at: Instant,
     unreadable: u32,
     heard: Instant,
@@ -457,11 +472,12 @@ impl Session {
 
     fn within_rate(&mut self) -> bool {
         let now = Instant::now();
-        self.rate = (self.rate + now.duration_since(self.rated_at).as_secs_f64() * RATE).min(BURST);
+        let earned = now.duration_since(self.rated_at).as_secs_f64() * self.rate.per_second;
+        self.allowance = (self.allowance + earned).min(self.rate.burst);
         self.rated_at = now;
-        let within = self.rate >= 1.0;
+        let within = self.allowance >= 1.0;
         if within {
-            self.rate -= 1.0;
+            self.allowance -= 1.0;
         }
         within
     }

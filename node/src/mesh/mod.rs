@@ -26,4 +26,4 @@ pub use command::{Counts, Event, Household, Knocked, Later, MeshHandle, PairBy, 
 pub use convert::{AddressError, DEFAULT_PORT, dial_address, listen_addresses, peer_id, peer_key};
 pub use event_loop::{MeshConfig, StartError, start};
 pub use libp2p::Multiaddr as Address;
-pub use link::{Answer, AskError, Link};
+pub use link::{Answer, AskError, Link, RequestRate};
