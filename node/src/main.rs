@@ -1,2 +1,7 @@
 //! The program `miner-ctrl`; everything is in the library.
-fn main() {}
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    miner_ctrl::cli::main()
+}

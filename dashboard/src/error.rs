@@ -1,0 +1,361 @@
+//! Every way to fail: one status, one code, one title and one hint each (RFC 9457).
+
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use miner_ctrl_protocol::Refusal;
+use miner_ctrl_protocol::profile::Invalid;
+use serde::{Deserialize, Serialize};
+
+use crate::node::NodeError;
+
+/// What `type` of a problem begins with; the code follows.
+pub const TYPE_PREFIX: &str = "urn:miner-ctrl:problem:";
+
+macro_rules! codes {
+    ($($(#[$doc:meta])* $variant:ident = $code:literal, $status:ident, $title:literal, $hint:literal;)+) => {
+        /// A kind of failure. Scripts and the command line go by it; texts are for people and may change.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+        pub enum Code { $($(#[$doc])* $variant,)+ }
+
+        impl Code {
+            /// Every kind there is.
+            pub const ALL: &'static [Self] = &[$(Self::$variant),+];
+
+            /// The word for it.
+            #[must_use]
+            pub const fn as_str(self) -> &'static str {
+                match self { $(Self::$variant => $code),+ }
+            }
+
+            /// HTTP's word for it.
+            #[must_use]
+            pub const fn status(self) -> StatusCode {
+                match self { $(Self::$variant => StatusCode::$status),+ }
+            }
+
+            /// A short sentence that is the same for every occurrence.
+            #[must_use]
+            pub const fn title(self) -> &'static str {
+                match self { $(Self::$variant => $title),+ }
+            }
+
+            /// What to do now.
+            #[must_use]
+            pub const fn hint(self) -> &'static str {
+                match self { $(Self::$variant => $hint),+ }
+            }
+        }
+    };
+}
+
+codes! {
+    /// Several miners could be meant.
+    AmbiguousMiner = "ambiguous-miner", CONFLICT, "Several miners could be meant",
+        "name one of them, or ask for all";
+    /// Several peers could be meant.
+    AmbiguousPeer = "ambiguous-peer", CONFLICT, "Several peers could be meant",
+        "give the whole name or the whole node id";
+    /// The request itself cannot be read.
+    BadRequest = "bad-request", BAD_REQUEST, "The request cannot be read",
+        "compare it with the API's description";
+    /// The body is larger than any valid one.
+    BodyTooLarge = "body-too-large", PAYLOAD_TOO_LARGE, "The body is too large",
+        "send less: 64 KiB, or 256 KiB for a profile";
+    /// The rig has too much to do.
+    Busy = "busy", SERVICE_UNAVAILABLE, "Busy",
+        "nothing was done: try again in a moment";
+    /// It contradicts what is there.
+    Conflict = "conflict", CONFLICT, "It contradicts what is there",
+        "look at what is there first; nothing was changed";
+    /// Something broke in this node.
+    Internal = "internal", INTERNAL_SERVER_ERROR, "Something broke in this node",
+        "the node's log has the cause, under the same request id";
+    /// A value cannot be taken.
+    Invalid = "invalid", UNPROCESSABLE_ENTITY, "A value cannot be taken",
+        "correct the named field and send it again";
+    /// The path takes other methods.
+    MethodNotAllowed = "method-not-allowed", METHOD_NOT_ALLOWED, "This path does not take that method",
+        "the Allow header lists what it takes";
+    /// A mining program cannot be started at the rig.
+    MinerUnavailable = "miner-unavailable", CONFLICT, "The mining program cannot be started on the rig",
+        "install the program on the rig, then run `miner-ctrl doctor` there";
+    /// Nothing lives at this path.
+    NotFound = "not-found", NOT_FOUND, "Nothing lives at this path",
+        "check the spelling of the path";
+    /// The rig did not grant this.
+    NotAllowed = "not-allowed", FORBIDDEN, "The rig did not grant this",
+        "on the rig, pair this node anew with a higher permission";
+    /// The other node does not know this one.
+    NotRegistered = "not-registered", FORBIDDEN, "The peer does not know this node",
+        "pair with it again: `miner-ctrl peer add`";
+    /// The node is not serving.
+    NotReady = "not-ready", SERVICE_UNAVAILABLE, "The node is not serving",
+        "start it with `miner-ctrl node serve`";
+    /// Pairing did not come about.
+    PairingFailed = "pairing-failed", CONFLICT, "Pairing did not come about",
+        "check the code or the approval on the other side, and try again";
+    /// The rig's own rules forbid it.
+    PolicyForbids = "policy-forbids", FORBIDDEN, "The rig's policy forbids it",
+        "only the rig's operator can change its policy";
+    /// A message arrived twice.
+    Replayed = "replayed", BAD_GATEWAY, "The rig had seen this message before",
+        "look at the state of the rig, then try again";
+    /// Something broke at the rig.
+    RigInternal = "rig-internal", BAD_GATEWAY, "Something broke on the rig",
+        "the rig's log has the cause under this number";
+    /// A pure controller runs no miner.
+    RunsNoMiner = "runs-no-miner", CONFLICT, "It is a controller and runs no miner",
+        "choose a worker or a dual node";
+    /// The node is stopping.
+    ShuttingDown = "shutting-down", SERVICE_UNAVAILABLE, "The node is shutting down",
+        "try again when it has started again";
+    /// The rig restarted meanwhile.
+    Stale = "stale", BAD_GATEWAY, "The message was sealed for an earlier connection",
+        "nothing was done: try again";
+    /// No answer in time.
+    Timeout = "timeout", GATEWAY_TIMEOUT, "No answer in time",
+        "it may have been done: look at the state first; trying again is safe";
+    /// An answer or a request does not fit one message.
+    TooLarge = "too-large", PAYLOAD_TOO_LARGE, "It does not fit one message",
+        "ask for less at once";
+    /// No such miner.
+    UnknownMiner = "unknown-miner", NOT_FOUND, "The rig has no such miner",
+        "list its miners with `miner-ctrl remote status`";
+    /// No such pairing request.
+    UnknownPairingRequest = "unknown-pairing-request", NOT_FOUND, "No such pairing request",
+        "list them with `miner-ctrl peer pending`; they expire";
+    /// No such peer.
+    UnknownPeer = "unknown-peer", NOT_FOUND, "No such peer",
+        "list peers with `miner-ctrl peer list`";
+    /// No such profile on this node.
+    UnknownProfile = "unknown-profile", NOT_FOUND, "No such profile on this node",
+        "list profiles with `miner-ctrl profile list`";
+    /// No such profile on the rig.
+    UnknownRigProfile = "unknown-rig-profile", NOT_FOUND, "The rig has no such profile",
+        "send it there with `miner-ctrl remote deploy`, or start with `--from here`";
+    /// No connection.
+    Unreachable = "unreachable", BAD_GATEWAY, "The peer is not connected",
+        "check that it runs and that its address is right; `miner-ctrl peer list` shows both";
+    /// A sealed message that does not open.
+    Unreadable = "unreadable", BAD_GATEWAY, "The rig could not open the message",
+        "try again; if it stays so, pair the two nodes anew";
+    /// A body that is not JSON.
+    UnsupportedMediaType = "unsupported-media-type", UNSUPPORTED_MEDIA_TYPE, "Bodies are JSON",
+        "send `Content-Type: application/json`";
+    /// The rig's version does not know this request.
+    Unsupported = "unsupported", NOT_IMPLEMENTED, "The rig's version does not know this",
+        "update miner-ctrl on the rig";
+}
+
+impl Code {
+    /// What an answer without a reason of ours means, e.g. axum's own 404.
+    pub(crate) fn of_status(status: StatusCode) -> Self {
+        match status {
+            StatusCode::NOT_FOUND => Self::NotFound,
+            StatusCode::METHOD_NOT_ALLOWED => Self::MethodNotAllowed,
+            StatusCode::PAYLOAD_TOO_LARGE => Self::BodyTooLarge,
+            StatusCode::UNSUPPORTED_MEDIA_TYPE => Self::UnsupportedMediaType,
+            status if status.is_client_error() => Self::BadRequest,
+            _ => Self::Internal,
+        }
+    }
+
+    /// The one table from what a node says to what HTTP says.
+    fn of(error: &NodeError) -> Self {
+        match error {
+            NodeError::AmbiguousPeer { .. } => Self::AmbiguousPeer,
+            NodeError::Conflict(_) => Self::Conflict,
+            NodeError::Internal(_) => Self::Internal,
+            NodeError::Invalid(_) => Self::Invalid,
+            NodeError::PairingFailed { .. } => Self::PairingFailed,
+            NodeError::Refused { refusal, .. } | NodeError::RefusedHere(refusal) => Self::of_refusal(refusal),
+            NodeError::ShuttingDown => Self::ShuttingDown,
+            NodeError::Timeout { .. } => Self::Timeout,
+            NodeError::UnknownPending(_) => Self::UnknownPairingRequest,
+            NodeError::UnknownPeer(_) => Self::UnknownPeer,
+            NodeError::UnknownProfile(_) => Self::UnknownProfile,
+            NodeError::Unreachable { .. } => Self::Unreachable,
+        }
+    }
+
+    fn of_refusal(refusal: &Refusal) -> Self {
+        match refusal {
+            Refusal::AmbiguousMiner { .. } => Self::AmbiguousMiner,
+            Refusal::Busy { .. } => Self::Busy,
+            Refusal::Conflict { .. } => Self::Conflict,
+            Refusal::Internal { .. } => Self::RigInternal,
+            Refusal::Invalid(_) => Self::Invalid,
+            Refusal::MinerUnavailable { .. } => Self::MinerUnavailable,
+            Refusal::NotAllowed { .. } => Self::NotAllowed,
+            Refusal::NotRegistered => Self::NotRegistered,
+            Refusal::PolicyForbids { .. } => Self::PolicyForbids,
+            Refusal::Replayed => Self::Replayed,
+            Refusal::RunsNoMiner => Self::RunsNoMiner,
+            Refusal::Stale { .. } => Self::Stale,
+            Refusal::TooLarge { .. } => Self::TooLarge,
+            Refusal::UnknownMiner { .. } => Self::UnknownMiner,
+            Refusal::UnknownProfile { .. } => Self::UnknownRigProfile,
+            Refusal::Unreadable => Self::Unreadable,
+            Refusal::Unsupported => Self::Unsupported,
+        }
+    }
+}
+
+/// The body of every failure, `application/problem+json`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProblemDetails {
+    /// [`TYPE_PREFIX`] and the code.
+    #[serde(rename = "type")]
+    pub type_: String,
+    /// The same for every occurrence of the code.
+    pub title: String,
+    /// The answer's status, once more.
+    pub status: u16,
+    /// What happened this time.
+    pub detail: String,
+    /// One of [`Code`], as a word.
+    pub code: String,
+    /// What to do now.
+    pub hint: String,
+    /// Under this the node's log tells more.
+    pub request_id: String,
+    /// Fields that cannot be taken.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub errors: Vec<FieldError>,
+}
+
+/// One field that cannot be taken.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FieldError {
+    /// JSON pointer into the body as a URI fragment, e.g. `#/pools/0/url`.
+    pub pointer: String,
+    /// What is wrong with it.
+    pub detail: String,
+}
+
+/// A failure on its way out; [`crate::surround`] writes the document, for it alone knows the request's id.
+#[derive(Debug, Clone)]
+pub(crate) struct ApiError {
+    pub(crate) code: Code,
+    detail: String,
+    hint: Option<String>,
+    errors: Vec<FieldError>,
+    retry_after_seconds: Option<u32>,
+}
+
+/// Rides on the answer from where it failed to where the document is written.
+#[derive(Debug, Clone)]
+pub(crate) struct Attached(Arc<ApiError>);
+
+impl ApiError {
+    pub(crate) fn new(code: Code, detail: impl Into<String>) -> Self {
+        Self { code, detail: detail.into(), hint: None, errors: Vec::new(), retry_after_seconds: None }
+    }
+
+    /// A failure that axum found, of which only the status is known.
+    pub(crate) fn of_status(status: StatusCode) -> Self {
+        let code = Code::of_status(status);
+        Self::new(code, code.title())
+    }
+
+    pub(crate) fn document(&self, request_id: &str) -> ProblemDetails {
+        ProblemDetails {
+            type_: format!("{TYPE_PREFIX}{}", self.code.as_str()),
+            title: self.code.title().to_owned(),
+            status: self.code.status().as_u16(),
+            detail: self.detail.clone(),
+            code: self.code.as_str().to_owned(),
+            hint: self.hint.clone().unwrap_or_else(|| self.code.hint().to_owned()),
+            request_id: request_id.to_owned(),
+            errors: self.errors.clone(),
+        }
+    }
+
+    /// Takes a failure off an answer that carries one.
+    pub(crate) fn taken_from(response: &mut Response) -> Option<Arc<Self>> {
+        response.extensions_mut().remove::<Attached>().map(|Attached(error)| error)
+    }
+}
+
+impl IntoResponse for ApiError {
+    fn into_response(self) -> Response {
+        let mut response = Response::new(Body::empty());
+        *response.status_mut() = self.code.status();
+        if let Some(seconds) = self.retry_after_seconds {
+            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        response.extensions_mut().insert(Attached(Arc::new(self)));
+        response
+    }
+}
+
+impl From<NodeError> for ApiError {
+    fn from(error: NodeError) -> Self {
+        let mut this = Self::new(Code::of(&error), error.to_string());
+        match error {
+            NodeError::Invalid(invalid) => this.errors.push(FieldError::from(invalid)),
+            NodeError::PairingFailed { hint, .. } => this.hint = Some(hint),
+            NodeError::Refused { refusal, .. } | NodeError::RefusedHere(refusal) => match refusal {
+                Refusal::Busy { retry_after_ms } => this.retry_after_seconds = Some(retry_after_ms.div_ceil(1000)),
+                Refusal::Invalid(invalid) => this.errors.push(FieldError::from(invalid)),
+                _ => {}
+            },
+            NodeError::ShuttingDown => this.retry_after_seconds = Some(RESTART_SECONDS),
+            _ => {}
+        }
+        this
+    }
+}
+
+/// After this a node that is being restarted answers again, as a rule.
+const RESTART_SECONDS: u32 = 5;
+
+impl From<Invalid> for ApiError {
+    fn from(invalid: Invalid) -> Self {
+        NodeError::Invalid(invalid).into()
+    }
+}
+
+impl From<Invalid> for FieldError {
+    fn from(invalid: Invalid) -> Self {
+        Self { pointer: pointer(&invalid.field), detail: invalid.why }
+    }
+}
+
+/// `pools[0].url` as a JSON pointer in a URI fragment: `#/pools/0/url`.
+fn pointer(field: &str) -> String {
+    let steps = field.split(['.', '[', ']']).filter(|step| !step.is_empty());
+    steps.fold("#".to_owned(), |pointer, step| pointer + "/" + &step.replace('~', "~0").replace('/', "~1"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_code_is_a_word_of_its_own() {
+        let mut words: Vec<_> = Code::ALL.iter().map(|code| code.as_str()).collect();
+        words.sort_unstable();
+        words.dedup();
+        assert_eq!(words.len(), Code::ALL.len());
+        assert!(words.iter().all(|word| word.bytes().all(|b| b.is_ascii_lowercase() || b == b'-')));
+    }
+
+    #[test]
+    fn every_code_is_an_error_and_says_what_to_do() {
+        for code in Code::ALL {
+            assert!(code.status().is_client_error() || code.status().is_server_error(), "{code:?}");
+            assert!(!code.title().is_empty() && !code.hint().is_empty(), "{code:?}");
+        }
+    }
+
+    #[test]
+    fn a_field_becomes_a_pointer() {
+        assert_eq!(pointer("pools[0].url"), "#/pools/0/url");
+        assert_eq!(pointer("wallet"), "#/wallet");
+        assert_eq!(pointer("a/b"), "#/a~1b");
+    }
+}

@@ -1,0 +1,342 @@
+//! A node in memory: no mesh, no files. For tests of this crate and of the crates right of it.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use miner_ctrl_protocol::message::{LogLine, LogPage, MinerChoice};
+use miner_ctrl_protocol::stats::HostStats;
+use miner_ctrl_protocol::{
+    Hashrate, MinerName, MinerState, MinerStatus, NodeId, NodeName, Permission, ProfileDraft, ProfileName, Program,
+    Refusal, RigStats, Role, Shares,
+};
+
+use crate::node::{
+    AddPeer, Added, DeployOutcome, LogQuery, MinerCommand, MinerOutcome, Node, NodeError, NodeInfo, PeerView,
+    PendingView, Pinged, RigView,
+};
+
+/// A node with one worker (`rig-alpha`, which runs `xmrig-1`), one stranger waiting (`rig-beta`), and no profile.
+#[derive(Debug, Clone)]
+pub struct Memory(Arc<Mutex<State>>);
+
+#[derive(Debug)]
+struct State {
+    serving: bool,
+    peers: Vec<PeerView>,
+    pending: Vec<PendingView>,
+    running: bool,
+    profiles: BTreeMap<ProfileName, ProfileDraft>,
+    commands: Vec<(String, MinerCommand)>,
+    logs: Vec<String>,
+    /// What every call that can fail answers, while set.
+    failure: Option<NodeError>,
+    panics: bool,
+}
+
+impl Default for Memory {
+    fn default() -> Self {
+        let pending = PendingView {
+            id: id(2),
+            name: name("rig-beta"),
+            role: Role::Worker,
+            address: "192.0.2.7:51000".into(),
+            age_seconds: 12,
+            words: "amber-birch-cedar-delta-ember-fjord".into(),
+        };
+        Self(Arc::new(Mutex::new(State {
+            serving: true,
+            peers: vec![peer(1, "rig-alpha")],
+            pending: vec![pending],
+            running: true,
+            profiles: BTreeMap::new(),
+            commands: vec![],
+            logs: (1..=5).map(|number| format!("line {number}")).collect(),
+            failure: None,
+            panics: false,
+        })))
+    }
+}
+
+impl Memory {
+    /// From now on every call that can fail answers this; with `None`, none does.
+    pub fn fail_with(&self, failure: Option<NodeError>) {
+        self.state().failure = failure;
+    }
+
+    /// From now on every call that can fail panics.
+    pub fn panic_from_now_on(&self) {
+        self.state().panics = true;
+    }
+
+    /// Whether it says that it serves.
+    pub fn set_serving(&self, serving: bool) {
+        self.state().serving = serving;
+    }
+
+    /// Makes a peer known.
+    pub fn register(&self, peer: PeerView) {
+        self.state().peers.push(peer);
+    }
+
+    /// The stored profile as it is, with its passwords.
+    #[must_use]
+    pub fn stored(&self, name: &str) -> Option<ProfileDraft> {
+        self.state().profiles.iter().find(|(key, _)| key.as_str() == name).map(|(_, draft)| draft.clone())
+    }
+
+    /// What rigs were told, in order.
+    #[must_use]
+    pub fn commands(&self) -> Vec<(String, MinerCommand)> {
+        self.state().commands.clone()
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn checked(&self) -> Result<MutexGuard<'_, State>, NodeError> {
+        let state = self.state();
+        assert!(!state.panics, "told to panic");
+        match &state.failure {
+            Some(failure) => Err(failure.clone()),
+            None => Ok(state),
+        }
+    }
+}
+
+impl State {
+    fn find(&self, asked: &str) -> Result<PeerView, NodeError> {
+        let fits = |peer: &&PeerView| peer.name.as_str() == asked || peer.id.to_string() == asked;
+        self.peers.iter().find(fits).cloned().ok_or_else(|| NodeError::UnknownPeer(asked.to_owned()))
+    }
+
+    fn take_pending(&mut self, request: &str) -> Result<PendingView, NodeError> {
+        let fits = |pending: &PendingView| pending.words == request || pending.id.to_string() == request;
+        match self.pending.iter().position(fits) {
+            Some(index) => Ok(self.pending.remove(index)),
+            None => Err(NodeError::UnknownPending(request.to_owned())),
+        }
+    }
+
+    fn view(&self, peer: PeerView) -> RigView {
+        let stats = RigStats {
+            revision: 1,
+            name: peer.name.clone(),
+            version: "0.1.0".into(),
+            host: HostStats::default(),
+            miners: vec![miner(self.running)],
+        };
+        let stats = peer.online.then_some(stats);
+        let hashrate = stats.as_ref().and_then(RigStats::hashrate);
+        let problem = if peer.online { None } else { Some("connection refused".to_owned()) };
+        RigView { peer, stats, hashrate, age_seconds: Some(0), problem }
+    }
+}
+
+impl Node for Memory {
+    async fn info(&self) -> NodeInfo {
+        let state = self.state();
+        NodeInfo {
+            id: id(0),
+            name: name("desk"),
+            role: Role::Controller,
+            peer_id: "12D3KooWDesk".into(),
+            public_key: "AAAA".into(),
+            fingerprint: "one-two-three-four-five-six".into(),
+            created_at: 1_700_000_000,
+            version: "0.1.0".into(),
+            serving: state.serving,
+            addresses: vec!["/ip4/127.0.0.1/tcp/9091/ws/p2p/12D3KooWDesk".into()],
+            peers: state.peers.len(),
+            peers_online: state.peers.iter().filter(|peer| peer.online).count(),
+            pairing: "ask".into(),
+            pairing_code: None,
+            data_dir: "/data".into(),
+            config_dir: "/config".into(),
+        }
+    }
+
+    async fn peers(&self) -> Vec<PeerView> {
+        self.state().peers.clone()
+    }
+
+    async fn peer(&self, peer: &str) -> Result<PeerView, NodeError> {
+        self.checked()?.find(peer)
+    }
+
+    /// An address that begins with `pending` waits for approval until it is asked twice.
+    async fn add_peer(&self, add: AddPeer) -> Result<Added, NodeError> {
+        let mut state = self.checked()?;
+        let view = PeerView { address: Some(add.address.clone()), ..peer(3, "rig-gamma") };
+        let view =
+            PeerView { name: add.name.unwrap_or(view.name), permission: add.permission.unwrap_or_default(), ..view };
+        let asked_before = state.logs.contains(&add.address);
+        if add.address.starts_with("pending") && !asked_before {
+            state.logs.push(add.address);
+            return Ok(Added::Pending { id: view.id, words: "amber-birch".into() });
+        }
+        state.peers.push(view.clone());
+        Ok(Added::Paired { peer: Box::new(view) })
+    }
+
+    async fn remove_peer(&self, peer: &str) -> Result<PeerView, NodeError> {
+        let mut state = self.checked()?;
+        let found = state.find(peer)?;
+        state.peers.retain(|peer| peer.id != found.id);
+        Ok(found)
+    }
+
+    async fn ping_peer(&self, peer: &str) -> Result<Pinged, NodeError> {
+        let found = self.checked()?.find(peer)?;
+        Ok(Pinged { id: found.id, name: found.name, round_trip_ms: 1.5 })
+    }
+
+    async fn pending(&self) -> Vec<PendingView> {
+        self.state().pending.clone()
+    }
+
+    async fn approve(&self, request: &str, permission: Option<Permission>) -> Result<PeerView, NodeError> {
+        let mut state = self.checked()?;
+        let pending = state.take_pending(request)?;
+        let view = PeerView {
+            id: pending.id,
+            permission: permission.unwrap_or_default(),
+            role: pending.role,
+            ..peer(2, pending.name.as_str())
+        };
+        state.peers.push(view.clone());
+        Ok(view)
+    }
+
+    async fn deny(&self, request: &str) -> Result<PendingView, NodeError> {
+        self.checked()?.take_pending(request)
+    }
+
+    async fn pairing_code(&self) -> Result<String, NodeError> {
+        self.checked().map(|_| "7KQ2-M9XD".to_owned())
+    }
+
+    async fn rigs(&self) -> Vec<RigView> {
+        let state = self.state();
+        state.peers.iter().map(|peer| state.view(peer.clone())).collect()
+    }
+
+    async fn rig(&self, peer: &str) -> Result<RigView, NodeError> {
+        let state = self.checked()?;
+        Ok(state.view(state.find(peer)?))
+    }
+
+    async fn command(&self, peer: &str, command: MinerCommand) -> Result<MinerOutcome, NodeError> {
+        let mut state = self.checked()?;
+        let peer = state.find(peer)?;
+        if let MinerCommand::Restart(Some(name)) | MinerCommand::Stop(MinerChoice::Named(name)) = &command
+            && *name != miner_name()
+        {
+            let refusal = Refusal::UnknownMiner { miner: name.to_string(), miners: vec![miner_name()] };
+            return Err(NodeError::Refused { peer: peer.name, refusal });
+        }
+        let runs = !matches!(command, MinerCommand::Stop(_));
+        let changed = matches!(command, MinerCommand::Restart(_)) || runs != state.running;
+        state.running = runs;
+        state.commands.push((peer.name.to_string(), command));
+        Ok(MinerOutcome { rig: peer.name, miners: vec![miner(runs)], changed })
+    }
+
+    async fn deploy(&self, peer: &str, profile: &ProfileName) -> Result<DeployOutcome, NodeError> {
+        let state = self.checked()?;
+        let peer = state.find(peer)?;
+        if !state.profiles.contains_key(profile) {
+            return Err(NodeError::UnknownProfile(profile.clone()));
+        }
+        Ok(DeployOutcome { rig: peer.name, profile: profile.clone(), changed: true })
+    }
+
+    async fn logs(&self, peer: &str, query: LogQuery) -> Result<LogPage, NodeError> {
+        let state = self.checked()?;
+        state.find(peer)?;
+        let after = query.after.unwrap_or(0);
+        let lines = (1..).zip(&state.logs).filter(|(number, _)| *number > after);
+        let mut lines: Vec<_> = lines.map(|(number, text)| LogLine { number, text: text.clone() }).collect();
+        let surplus = lines.len().saturating_sub(query.lines as usize);
+        lines.drain(..surplus);
+        Ok(LogPage { miner: miner_name(), lines, newest: state.logs.len() as u64, lost: 0 })
+    }
+
+    async fn profiles(&self) -> Result<Vec<ProfileDraft>, NodeError> {
+        Ok(self.checked()?.profiles.values().cloned().collect())
+    }
+
+    async fn profile(&self, name: &ProfileName) -> Result<ProfileDraft, NodeError> {
+        let state = self.checked()?;
+        state.profiles.get(name).cloned().ok_or_else(|| NodeError::UnknownProfile(name.clone()))
+    }
+
+    async fn put_profile(&self, draft: ProfileDraft, replace: bool) -> Result<ProfileDraft, NodeError> {
+        let mut state = self.checked()?;
+        let draft = draft.check()?.into_draft();
+        if !replace && state.profiles.contains_key(&draft.name) {
+            return Err(NodeError::Conflict(format!("there is a profile `{}` already", draft.name)));
+        }
+        state.profiles.insert(draft.name.clone(), draft.clone());
+        Ok(draft)
+    }
+
+    async fn remove_profile(&self, name: &ProfileName) -> Result<(), NodeError> {
+        let removed = self.checked()?.profiles.remove(name);
+        removed.map(drop).ok_or_else(|| NodeError::UnknownProfile(name.clone()))
+    }
+}
+
+/// An online worker with this name; `number` tells its id from others.
+#[must_use]
+pub fn peer(number: u8, called: &str) -> PeerView {
+    PeerView {
+        id: id(number),
+        name: name(called),
+        role: Role::Worker,
+        peer_id: format!("12D3KooW{number}"),
+        address: Some(format!("192.0.2.{number}:9091")),
+        addresses: vec![format!("/ip4/192.0.2.{number}/tcp/9091/ws")],
+        permission: Permission::None,
+        online: true,
+        ping_ms: Some(2.25),
+        score: 100,
+        last_seen: Some(1_700_000_000),
+        paired_at: 1_690_000_000,
+        agent: Some("miner-ctrl/0.1.0".into()),
+        problem: None,
+    }
+}
+
+fn miner(running: bool) -> MinerStatus {
+    let hashrate = if running { Hashrate::per_second(2_500.0) } else { None };
+    MinerStatus {
+        name: miner_name(),
+        program: Program::Xmrig,
+        profile: "monero".parse().ok(),
+        state: if running { MinerState::Mining } else { MinerState::Stopped },
+        state_seconds: 60,
+        uptime_seconds: if running { 60 } else { 0 },
+        hashrate,
+        hashrates: [hashrate, None, None],
+        shares: Shares { accepted: 7, rejected: 1 },
+        algorithm: Some("rx/0".into()),
+        pool: Some("pool.example:3333".into()),
+        version: Some("6.24.0".into()),
+        devices: vec![],
+        restarts: 0,
+        problem: None,
+    }
+}
+
+fn miner_name() -> MinerName {
+    "xmrig-1".parse().expect("letters, a digit and a dash")
+}
+
+fn name(text: &str) -> NodeName {
+    text.parse().expect("names in tests are names")
+}
+
+fn id(number: u8) -> NodeId {
+    format!("{number:016x}").parse().expect("16 hexadecimal digits")
+}

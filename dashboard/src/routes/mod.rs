@@ -1,0 +1,9 @@
+//! One file per noun. A route is one call: parse, ask the node, answer.
+//!
+//! What may not enter: decisions. What a rig or a peer may do is the node's to say.
+
+pub(crate) mod health;
+pub(crate) mod node;
+pub(crate) mod peers;
+pub(crate) mod profiles;
+pub(crate) mod remote;

@@ -1,0 +1,69 @@
+//! Registered peers, and strangers that wait to become one.
+
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::Json;
+use miner_ctrl_protocol::Permission;
+use serde::Deserialize;
+
+use crate::error::ApiError;
+use crate::extract::{self, MaybeJson, Path};
+use crate::node::{AddPeer, Added, Node, PeerView, PendingView, Pinged};
+
+/// How a stranger is admitted.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Approval {
+    permission: Option<Permission>,
+}
+
+pub(crate) async fn list<N: Node>(State(node): State<N>) -> Json<Vec<PeerView>> {
+    Json(node.peers().await)
+}
+
+/// 202 while the other side's operator has not decided: asking again with the same address tells.
+pub(crate) async fn add<N: Node>(
+    State(node): State<N>,
+    extract::Json(add): extract::Json<AddPeer>,
+) -> Result<(StatusCode, Json<Added>), ApiError> {
+    let added = node.add_peer(add).await?;
+    let status = match added {
+        Added::Paired { .. } => StatusCode::OK,
+        Added::Pending { .. } => StatusCode::ACCEPTED,
+    };
+    Ok((status, Json(added)))
+}
+
+pub(crate) async fn show<N: Node>(State(node): State<N>, Path(peer): Path<String>) -> Result<Json<PeerView>, ApiError> {
+    Ok(Json(node.peer(&peer).await?))
+}
+
+pub(crate) async fn remove<N: Node>(
+    State(node): State<N>,
+    Path(peer): Path<String>,
+) -> Result<Json<PeerView>, ApiError> {
+    Ok(Json(node.remove_peer(&peer).await?))
+}
+
+pub(crate) async fn ping<N: Node>(State(node): State<N>, Path(peer): Path<String>) -> Result<Json<Pinged>, ApiError> {
+    Ok(Json(node.ping_peer(&peer).await?))
+}
+
+pub(crate) async fn pending<N: Node>(State(node): State<N>) -> Json<Vec<PendingView>> {
+    Json(node.pending().await)
+}
+
+pub(crate) async fn approve<N: Node>(
+    State(node): State<N>,
+    Path(request): Path<String>,
+    MaybeJson(approval): MaybeJson<Approval>,
+) -> Result<Json<PeerView>, ApiError> {
+    Ok(Json(node.approve(&request, approval.permission).await?))
+}
+
+pub(crate) async fn deny<N: Node>(
+    State(node): State<N>,
+    Path(request): Path<String>,
+) -> Result<Json<PendingView>, ApiError> {
+    Ok(Json(node.deny(&request).await?))
+}

@@ -1,0 +1,5 @@
+//! The API as a client sees it: every route, every refusal, over a node in memory.
+
+mod ask;
+mod refusals;
+mod routes;

@@ -1,0 +1,191 @@
+//! From arguments to an exit code.
+
+use std::ffi::OsString;
+use std::io::{self, IsTerminal};
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::{CommandFactory, Parser, Subcommand};
+use futures::future::BoxFuture;
+use miner_ctrl_protocol::Program;
+use tracing_subscriber::EnvFilter;
+
+use crate::cli::engine::{Engine, Unwired};
+use crate::cli::render::{Format, Output};
+use crate::cli::{Exit, Failure, doctor, exit, node, peer, profile, remote};
+use crate::control::{Client, ClientError};
+
+/// How long threads that still read a terminal may hold up the end of the process.
+const LAST_WAIT: Duration = Duration::from_millis(200);
+
+/// Control of many mining rigs over an encrypted peer-to-peer mesh.
+#[derive(Debug, Parser)]
+#[command(name = "miner-ctrl", version, after_help = exit::HELP, arg_required_else_help = true)]
+pub(crate) struct Cli {
+    /// Directory for configuration and data.
+    #[arg(long, global = true, env = "MINER_CTRL_HOME", value_name = "DIR")]
+    home: Option<PathBuf>,
+    /// What stdout speaks; with json, errors are JSON on stderr.
+    #[arg(short, long, global = true, value_enum, default_value_t, value_name = "FORMAT")]
+    output: Format,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Print a completion script for a shell.
+    Completions { shell: clap_complete::Shell },
+    /// Look for what is wrong on this machine, and say what to do.
+    Doctor,
+    /// This node: create, run, describe.
+    #[command(subcommand)]
+    Node(node::NodeCommand),
+    /// Show a new pairing code, for `peer add --code` on a controller.
+    Pair,
+    /// Other nodes: pair, list, remove.
+    #[command(subcommand)]
+    Peer(peer::PeerCommand),
+    /// What to mine: stored on this node, sent to rigs.
+    #[command(subcommand)]
+    Profile(profile::ProfileCommand),
+    /// Rigs and their miners: status, start, stop, logs.
+    #[command(subcommand)]
+    Remote(remote::RemoteCommand),
+    /// Run a stand-in for a mining program.
+    #[command(hide = true, subcommand)]
+    Simulate(Simulated),
+}
+
+/// An external subcommand takes every argument behind it as it is; ours (`-o`) would swallow the program's.
+#[derive(Debug, Subcommand)]
+enum Simulated {
+    #[command(external_subcommand)]
+    Program(Vec<OsString>),
+}
+
+/// A way to a node, and what is left to do when the command is over.
+pub(crate) struct Connection {
+    pub(crate) client: Client,
+    close: Option<BoxFuture<'static, ()>>,
+}
+
+/// The program: reads its arguments, does it, says how it ended.
+#[must_use]
+pub fn main() -> ExitCode {
+    start::<Unwired>(std::env::args_os())
+}
+
+/// The program over any node.
+#[must_use]
+pub fn start<E: Engine>(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let cli = match Cli::try_parse_from(arguments) {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Help or an error, to stdout or stderr; whoever closed that does not want it.
+            let _ = error.print();
+            return if error.use_stderr() { Exit::Usage } else { Exit::Done }.into();
+        }
+    };
+    if let Command::Simulate(Simulated::Program(words)) = &cli.command {
+        return simulate::<E>(words);
+    }
+    log(matches!(cli.command, Command::Node(node::NodeCommand::Serve(_))));
+    let mut output = Output::standard(cli.output);
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            let failure = Failure::new(Exit::Error, "no-runtime", "cannot start").caused_by(&error);
+            return output.failure(&failure).into();
+        }
+    };
+    let exit = runtime.block_on(run::<E>(cli, &mut output));
+    runtime.shutdown_timeout(LAST_WAIT);
+    exit.into()
+}
+
+/// One command from its arguments to its exit code.
+pub(crate) async fn run<E: Engine>(cli: Cli, output: &mut Output) -> Exit {
+    match carry_out::<E>(cli, output).await {
+        Ok(exit) => exit,
+        Err(failure) => output.failure(&failure),
+    }
+}
+
+async fn carry_out<E: Engine>(cli: Cli, output: &mut Output) -> Result<Exit, Failure> {
+    let open = || E::open(cli.home.as_deref());
+    match cli.command {
+        Command::Completions { shell } => {
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "miner-ctrl", &mut script);
+            output.print(&String::from_utf8_lossy(&script))?;
+            Ok(Exit::Done)
+        }
+        Command::Doctor => doctor::run(&open()?, output).await,
+        Command::Node(node::NodeCommand::Init(init)) => node::init(&open()?, init, output).await,
+        Command::Node(node::NodeCommand::Serve(serve)) => node::serve(&open()?, serve, output).await,
+        // Handled before there is a runtime.
+        Command::Simulate(_) => Ok(Exit::Done),
+        command => {
+            let engine = open()?;
+            let connection = connect(&engine, needs_running(&command), output).await?;
+            let client = &connection.client;
+            let done = match command {
+                Command::Node(_) => node::info(client, &engine, output).await,
+                Command::Pair => node::pair(client, output).await,
+                Command::Peer(command) => peer::run(command, client, output).await,
+                Command::Profile(command) => profile::run(command, client, &engine, output).await,
+                Command::Remote(command) => remote::run(command, client, output).await,
+                Command::Completions { .. } | Command::Doctor | Command::Simulate(_) => Ok(Exit::Done),
+            };
+            if let Some(close) = connection.close {
+                output.waiting("closing connections", close).await;
+            }
+            done
+        }
+    }
+}
+
+/// What makes no sense in a node that ends with the command: strangers come to a node that stays.
+fn needs_running(command: &Command) -> bool {
+    match command {
+        Command::Pair => true,
+        Command::Peer(command) => command.needs_running(),
+        _ => false,
+    }
+}
+
+/// The running node, or one started here for the length of the command.
+async fn connect<E: Engine>(engine: &E, needs_running: bool, output: &Output) -> Result<Connection, Failure> {
+    let client = Client::Socket(engine.socket());
+    match client.get("/health").await {
+        Ok(_) => Ok(Connection { client, close: None }),
+        Err(ClientError::NoNode { .. }) if !needs_running => {
+            let local = output.waiting("starting a node for this command", engine.start_for_command()).await?;
+            Ok(Connection { client: Client::InProcess(local.router), close: Some(local.close) })
+        }
+        Err(error) => Err(Failure::asking("cannot ask the node", error)),
+    }
+}
+
+fn simulate<E: Engine>(words: &[OsString]) -> ExitCode {
+    let (name, arguments) = words.split_first().map_or((None, &[][..]), |(name, rest)| (name.to_str(), rest));
+    let asked = name.unwrap_or_default();
+    match asked.parse::<Program>() {
+        Ok(program) => E::simulate(program, arguments),
+        Err(error) => {
+            let failure = Failure::new(Exit::Usage, "unknown-program", format!("cannot simulate `{asked}`"));
+            Output::standard(Format::Table).failure(&failure.caused_by(&error)).into()
+        }
+    }
+}
+
+/// To stderr, so that data stays alone on stdout.
+fn log(serves: bool) {
+    let fallback = if serves { "info" } else { "warn" };
+    let filter = EnvFilter::try_from_env("MINER_CTRL_LOG").unwrap_or_else(|_| EnvFilter::new(fallback));
+    let colours = io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+    // Set already only when a test called this before.
+    let _ = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).with_ansi(colours).try_init();
+}

@@ -1,0 +1,230 @@
+//! `miner-ctrl doctor`: what is found, what is wrong, what to do.
+
+use std::fs;
+use std::io;
+use std::net::{Ipv4Addr, TcpListener};
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+
+use miner_ctrl_dashboard::node::{NodeInfo, PeerView};
+use serde::Serialize;
+
+use crate::cli::engine::{Engine, ProgramFound};
+use crate::cli::peer::unix_now;
+use crate::cli::render::{Output, clean};
+use crate::cli::{Exit, Failure};
+use crate::control::{Client, ClientError};
+
+/// Where a node listens when nobody says otherwise.
+const DEFAULT_PORT: u16 = 9091;
+
+/// 1 January 2025: a clock before it was never set. TLS to pools and the age of pairing requests go wrong then.
+const EARLIEST: u64 = 1_735_689_600;
+
+/// How good it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+enum Grade {
+    Bad,
+    Fine,
+    Note,
+}
+
+/// One thing that was looked at.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+struct Finding {
+    check: &'static str,
+    grade: Grade,
+    found: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    todo: Option<String>,
+}
+
+pub(crate) async fn run<E: Engine>(engine: &E, output: &mut Output) -> Result<Exit, Failure> {
+    let client = Client::Socket(engine.socket());
+    let mut findings = vec![
+        directory("configuration", engine.config_dir()),
+        directory("data", engine.data_dir()),
+        identity(&engine.key_file()),
+    ];
+    let node = client.fetch::<NodeInfo>("/node/info").await;
+    findings.push(running(&node));
+    match &node {
+        Ok(info) => {
+            findings.push(listening(info));
+            findings.extend(peers(client.fetch("/peers").await.unwrap_or_default()));
+        }
+        Err(_) => findings.push(port(DEFAULT_PORT)),
+    }
+    findings.extend(output.waiting("looking for mining programs", engine.programs()).await.iter().map(program));
+    findings.push(huge_pages(&fs::read_to_string("/proc/meminfo")));
+    findings.push(clock(unix_now()));
+    output.data(&findings, || text(&findings))?;
+    Ok(if findings.iter().any(|finding| finding.grade == Grade::Bad) { Exit::Error } else { Exit::Done })
+}
+
+fn fine(check: &'static str, found: impl Into<String>) -> Finding {
+    Finding { check, grade: Grade::Fine, found: found.into(), todo: None }
+}
+
+fn note(check: &'static str, found: impl Into<String>, todo: impl Into<String>) -> Finding {
+    Finding { check, grade: Grade::Note, found: found.into(), todo: Some(todo.into()) }
+}
+
+fn bad(check: &'static str, found: impl Into<String>, todo: impl Into<String>) -> Finding {
+    Finding { check, grade: Grade::Bad, found: found.into(), todo: Some(todo.into()) }
+}
+
+fn directory(check: &'static str, path: &Path) -> Finding {
+    let shown = path.display();
+    match fs::metadata(path) {
+        Ok(metadata) if !metadata.is_dir() => bad(check, format!("{shown} is not a directory"), "move it away"),
+        Ok(metadata) if metadata.mode() & 0o022 != 0 => bad(
+            check,
+            format!("{shown} can be written by others (mode {:o})", metadata.mode() & 0o777),
+            format!("chmod 700 {shown}"),
+        ),
+        Ok(_) => fine(check, shown.to_string()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            note(check, format!("{shown} is missing"), "it is made by `miner-ctrl node init`")
+        }
+        Err(error) => bad(check, format!("{shown}: {error}"), "give this user access to it"),
+    }
+}
+
+fn identity(path: &Path) -> Finding {
+    let shown = path.display();
+    match fs::symlink_metadata(path) {
+        Ok(metadata) if metadata.mode() & 0o077 != 0 => bad(
+            "identity",
+            format!("{shown} can be read by others (mode {:o})", metadata.mode() & 0o777),
+            format!("chmod 600 {shown}; if others did read it, make a new identity"),
+        ),
+        Ok(_) => fine("identity", shown.to_string()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            note("identity", "none yet", "make one with `miner-ctrl node init --name NAME`")
+        }
+        Err(error) => bad("identity", format!("{shown}: {error}"), "give this user access to it"),
+    }
+}
+
+fn running(node: &Result<NodeInfo, ClientError>) -> Finding {
+    match node {
+        Ok(info) => fine("node", format!("{} ({}) is running", info.name, info.role)),
+        Err(ClientError::NoNode { .. }) => note("node", "not running", "start it with `miner-ctrl node serve`"),
+        Err(error) => bad("node", format!("it does not answer: {error}"), "look at its log, or start it again"),
+    }
+}
+
+fn listening(info: &NodeInfo) -> Finding {
+    if info.addresses.is_empty() {
+        note("listening", "nowhere: only this node dials", "start it with `--listen :9091`")
+    } else {
+        fine("listening", info.addresses.join(", "))
+    }
+}
+
+fn port(port: u16) -> Finding {
+    match TcpListener::bind((Ipv4Addr::UNSPECIFIED, port)) {
+        Ok(_) => fine("listening", format!("port {port} is free")),
+        Err(error) => bad(
+            "listening",
+            format!("port {port} cannot be used: {error}"),
+            "stop what uses it (`ss -ltnp`), or serve with another `--listen`",
+        ),
+    }
+}
+
+fn peers(peers: Vec<PeerView>) -> Vec<Finding> {
+    let online = peers.iter().filter(|peer| peer.online).count();
+    let summary = fine("peers", format!("{}, {online} online", peers.len()));
+    let gone = peers.into_iter().filter(|peer| !peer.online).map(|peer| {
+        let why = peer.problem.unwrap_or_else(|| "no reason known".to_owned());
+        let todo = format!("check that it runs, and its address: {}", peer.address.as_deref().unwrap_or("none known"));
+        note("peer", format!("{} is offline: {why}", peer.name), todo)
+    });
+    std::iter::once(summary).chain(gone).collect()
+}
+
+fn program(found: &ProgramFound) -> Finding {
+    match (&found.path, &found.problem) {
+        (None, _) => note("program", format!("{} was not found", found.program), "install it to mine with it"),
+        (Some(path), Some(problem)) => bad(
+            "program",
+            format!("{} at {}: {problem}", found.program, path.display()),
+            "install it again, for this machine",
+        ),
+        (Some(path), None) => {
+            let version = found.version.as_deref().unwrap_or("of unknown version");
+            fine("program", format!("{} {version} at {}", found.program, path.display()))
+        }
+    }
+}
+
+fn huge_pages(meminfo: &io::Result<String>) -> Finding {
+    let total = meminfo.as_ref().ok().and_then(|text| {
+        text.lines().find_map(|line| line.strip_prefix("HugePages_Total:")?.trim().parse::<u64>().ok())
+    });
+    match total {
+        None => note("huge pages", "not known on this system", "RandomX is slower without them"),
+        Some(0) => note("huge pages", "none reserved", "for RandomX: `sysctl -w vm.nr_hugepages=1280`"),
+        Some(pages) => fine("huge pages", format!("{pages} reserved")),
+    }
+}
+
+fn clock(now: u64) -> Finding {
+    if now < EARLIEST {
+        bad("clock", "it stands before 2025", "set it: `timedatectl set-ntp true`")
+    } else {
+        fine("clock", "plausible")
+    }
+}
+
+fn text(findings: &[Finding]) -> String {
+    let mut text = String::new();
+    for finding in findings {
+        let mark = match finding.grade {
+            Grade::Bad => "✗",
+            Grade::Fine => "✓",
+            Grade::Note => "!",
+        };
+        text += &format!("{mark} {:<14}{}\n", finding.check, clean(&finding.found));
+        if let Some(todo) = &finding.todo {
+            text += &format!("  {:<14}→ {}\n", "", clean(todo));
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::PermissionsExt;
+
+    #[test]
+    fn a_key_that_others_can_read_is_bad() {
+        let home = tempfile::tempdir().unwrap();
+        let key = home.path().join("private.key");
+        assert_eq!(identity(&key).grade, Grade::Note);
+        crate::store::atomic::write(&key, b"seed").unwrap();
+        assert_eq!(identity(&key).grade, Grade::Fine);
+        fs::set_permissions(&key, fs::Permissions::from_mode(0o640)).unwrap();
+        let found = identity(&key);
+        assert_eq!(found.grade, Grade::Bad);
+        assert!(text(&[found]).contains("mode 640"));
+    }
+
+    #[test]
+    fn a_port_in_use_is_bad() {
+        let taken = TcpListener::bind((Ipv4Addr::UNSPECIFIED, 0)).unwrap();
+        assert_eq!(port(taken.local_addr().unwrap().port()).grade, Grade::Bad);
+    }
+
+    #[test]
+    fn a_clock_that_was_never_set_and_missing_huge_pages_are_told() {
+        assert_eq!(clock(0).grade, Grade::Bad);
+        assert_eq!(clock(EARLIEST).grade, Grade::Fine);
+        assert_eq!(huge_pages(&Ok("HugePages_Total:     128\n".into())).grade, Grade::Fine);
+        assert_eq!(huge_pages(&Ok("HugePages_Total:       0\n".into())).grade, Grade::Note);
+    }
+}

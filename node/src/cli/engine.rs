@@ -1,0 +1,167 @@
+//! What the command line needs of the rest of the program.
+
+use std::ffi::OsString;
+use std::fmt;
+use std::future::Future;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use axum::Router;
+use futures::future::BoxFuture;
+use miner_ctrl_dashboard::node::NodeInfo;
+use miner_ctrl_protocol::{NodeName, Program, Role};
+use tokio_util::sync::CancellationToken;
+
+use crate::cli::{Exit, Failure};
+
+/// A node that was started for one command, under the data directory's lock.
+pub struct Local {
+    /// Its API.
+    pub router: Router,
+    /// Ends it, and with it the lock.
+    pub close: BoxFuture<'static, ()>,
+}
+
+impl fmt::Debug for Local {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Local").finish_non_exhaustive()
+    }
+}
+
+/// A node that serves.
+pub struct Serving {
+    /// What it is, and the addresses it really listens on.
+    pub info: NodeInfo,
+    /// Ends when the node has ended: in order after a stop, or with the reason.
+    pub ended: BoxFuture<'static, Result<(), Failure>>,
+}
+
+impl fmt::Debug for Serving {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Serving").field("info", &self.info).finish_non_exhaustive()
+    }
+}
+
+/// How strangers may pair.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Pairing {
+    /// They wait until the operator approves.
+    Ask,
+    /// Only with the code that is showing.
+    Code,
+    /// Not at all.
+    Off,
+}
+
+/// What `node serve` was told; what is left out stands in the configuration.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ServeOptions {
+    /// `:port`, `host:port` or multiaddrs; empty means as configured.
+    pub listen: Vec<String>,
+    /// How strangers may pair.
+    pub pairing: Option<Pairing>,
+    /// Run stand-ins in place of mining programs.
+    pub simulate: bool,
+    /// `host:port` of the web page.
+    pub dashboard: Option<String>,
+    /// No web page.
+    pub no_dashboard: bool,
+}
+
+/// A mining program as it was looked for on this machine.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ProgramFound {
+    /// Which.
+    pub program: Program,
+    /// Where it lies; none when it was not found.
+    pub path: Option<PathBuf>,
+    /// What it says of itself.
+    pub version: Option<String>,
+    /// Why it cannot run.
+    pub problem: Option<String>,
+}
+
+/// The node and its places, as the command line sees them.
+pub trait Engine: Sized + Send + Sync + 'static {
+    /// Finds the directories; touches nothing.
+    ///
+    /// # Errors
+    /// When there is no home to find them in.
+    fn open(home: Option<&Path>) -> Result<Self, Failure>;
+    /// Where the configuration lies.
+    fn config_dir(&self) -> &Path;
+    /// Where data and the identity lie.
+    fn data_dir(&self) -> &Path;
+    /// Where a running node answers.
+    fn socket(&self) -> PathBuf;
+    /// The secret key's file.
+    fn key_file(&self) -> PathBuf;
+    /// Makes this machine a node.
+    fn init(&self, name: NodeName, role: Role) -> impl Future<Output = Result<NodeInfo, Failure>> + Send;
+    /// Starts the node for one command.
+    fn start_for_command(&self) -> impl Future<Output = Result<Local, Failure>> + Send;
+    /// Starts the node with its socket, until `stop`.
+    fn serve(
+        &self,
+        options: ServeOptions,
+        stop: CancellationToken,
+    ) -> impl Future<Output = Result<Serving, Failure>> + Send;
+    /// Looks for mining programs.
+    fn programs(&self) -> impl Future<Output = Vec<ProgramFound>> + Send;
+    /// Runs the stand-in for a mining program in place of everything else.
+    fn simulate(program: Program, arguments: &[OsString]) -> ExitCode;
+}
+
+/// The engine of a program whose node is not built in.
+#[derive(Debug)]
+pub(crate) struct Unwired {
+    home: PathBuf,
+}
+
+impl Unwired {
+    fn missing() -> Failure {
+        Failure::new(Exit::Error, "not-built-in", "cannot start a node").because("this build has none")
+    }
+}
+
+impl Engine for Unwired {
+    fn open(home: Option<&Path>) -> Result<Self, Failure> {
+        Ok(Self { home: home.unwrap_or(Path::new(".")).to_owned() })
+    }
+
+    fn config_dir(&self) -> &Path {
+        &self.home
+    }
+
+    fn data_dir(&self) -> &Path {
+        &self.home
+    }
+
+    fn socket(&self) -> PathBuf {
+        self.home.join("control.sock")
+    }
+
+    fn key_file(&self) -> PathBuf {
+        self.home.join("private.key")
+    }
+
+    async fn init(&self, _: NodeName, _: Role) -> Result<NodeInfo, Failure> {
+        Err(Self::missing())
+    }
+
+    async fn start_for_command(&self) -> Result<Local, Failure> {
+        Err(Self::missing())
+    }
+
+    async fn serve(&self, _: ServeOptions, _: CancellationToken) -> Result<Serving, Failure> {
+        Err(Self::missing())
+    }
+
+    async fn programs(&self) -> Vec<ProgramFound> {
+        Vec::new()
+    }
+
+    fn simulate(_: Program, _: &[OsString]) -> ExitCode {
+        Exit::Error.into()
+    }
+}

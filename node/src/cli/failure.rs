@@ -1,0 +1,114 @@
+//! What a person reads when something did not work: what failed, why, and what to do now.
+
+use std::error::Error;
+
+use miner_ctrl_dashboard::ProblemDetails;
+use miner_ctrl_dashboard::error::TYPE_PREFIX;
+use serde_json::{Value, json};
+
+use crate::cli::Exit;
+use crate::control::ClientError;
+
+/// A command that did not do what it was asked.
+#[derive(Debug, Clone)]
+pub struct Failure {
+    pub(crate) exit: Exit,
+    pub(crate) what: String,
+    /// Why, and why that; the nearest first.
+    pub(crate) causes: Vec<String>,
+    pub(crate) hint: Option<String>,
+    code: String,
+    problem: Option<Box<ProblemDetails>>,
+    quiet: bool,
+}
+
+impl Failure {
+    /// A failure by its exit code, its word for scripts, and what failed.
+    pub fn new(exit: Exit, code: &str, what: impl Into<String>) -> Self {
+        let what = what.into();
+        Self { exit, what, causes: vec![], hint: None, code: code.to_owned(), problem: None, quiet: false }
+    }
+
+    /// Adds why.
+    #[must_use]
+    pub fn because(mut self, why: impl Into<String>) -> Self {
+        self.causes.push(why.into());
+        self
+    }
+
+    /// Adds why, with the whole chain of causes.
+    #[must_use]
+    pub fn caused_by(mut self, error: &dyn Error) -> Self {
+        let mut next = Some(error);
+        while let Some(error) = next {
+            let text = error.to_string();
+            // A transparent error repeats the text of its source.
+            if self.causes.last() != Some(&text) {
+                self.causes.push(text);
+            }
+            next = error.source();
+        }
+        self
+    }
+
+    /// Adds what to do now.
+    #[must_use]
+    pub fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
+
+    /// The reader of stdout has gone, e.g. `| head`: nobody is left to tell, and nothing went wrong.
+    pub(crate) fn reader_gone() -> Self {
+        Self { quiet: true, ..Self::new(Exit::Done, "reader-gone", "") }
+    }
+
+    /// Whether there is nothing to say.
+    pub(crate) const fn is_quiet(&self) -> bool {
+        self.quiet
+    }
+
+    /// What the node, or the way to it, said to `what`.
+    pub(crate) fn asking(what: impl Into<String>, error: ClientError) -> Self {
+        let what = what.into();
+        match error {
+            ClientError::Problem(problem) => {
+                let mut this = Self::new(Exit::of_code(&problem.code), &problem.code, what).because(&problem.detail);
+                this.hint = Some(problem.hint.clone());
+                this.problem = Some(problem);
+                this
+            }
+            error @ ClientError::NoNode { .. } => Self::new(Exit::Unreachable, "no-node", what)
+                .caused_by(&error)
+                .hint("start it with `miner-ctrl node serve`"),
+            error @ ClientError::Forbidden { .. } => Self::new(Exit::NotAllowed, "socket-forbidden", what)
+                .caused_by(&error)
+                .hint("run this as the user that runs the node, or as root"),
+            error @ (ClientError::Timeout(_) | ClientError::Broken(_)) => {
+                Self::new(Exit::Unreachable, "node-silent", what)
+                    .caused_by(&error)
+                    .hint("whether it was done is not known: look at the state first; trying again is safe")
+            }
+            error @ ClientError::Unreadable(_) => Self::new(Exit::Error, "node-unreadable", what)
+                .caused_by(&error)
+                .hint("run the same version of miner-ctrl as the node does"),
+        }
+    }
+
+    /// For scripts: a problem document, whether the node wrote it or not, with what failed and the exit code.
+    pub(crate) fn document(&self) -> Value {
+        let mut document = match &self.problem {
+            Some(problem) => json!(problem),
+            None => json!({
+                "type": format!("{TYPE_PREFIX}{}", self.code),
+                "title": self.what,
+                "detail": self.causes.join(": "),
+                "code": self.code,
+                "hint": self.hint,
+            }),
+        };
+        document["failed"] = self.what.clone().into();
+        document["exit_code"] = self.exit.number().into();
+        document
+    }
+}

@@ -1,0 +1,107 @@
+//! `miner-ctrl node …` and `miner-ctrl pair`.
+
+use std::process;
+
+use clap::{Args, Subcommand};
+use miner_ctrl_dashboard::node::NodeInfo;
+use miner_ctrl_protocol::{NodeName, Role};
+use serde_json::{Value, json};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+
+use crate::cli::engine::{Engine, Pairing, ServeOptions};
+use crate::cli::render::Output;
+use crate::cli::{Exit, Failure, view};
+use crate::control::Client;
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum NodeCommand {
+    /// Describe this node.
+    Info,
+    /// Make this machine a node: create its identity.
+    Init(Init),
+    /// Run the node until it is stopped.
+    Serve(Serve),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Init {
+    /// What to call it: letters, digits, `-`, `_`, `.`.
+    #[arg(long)]
+    name: NodeName,
+    /// controller (commands others), worker (mines) or dual (both).
+    #[arg(long, default_value_t)]
+    role: Role,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Serve {
+    /// Where to listen: `:9091`, `host:port` or a multiaddr; repeatable. Left out: as configured, else `:9091`.
+    #[arg(long, value_name = "ADDRESS")]
+    listen: Vec<String>,
+    /// How strangers may pair. Left out: as configured.
+    #[arg(long, value_enum)]
+    pairing: Option<Pairing>,
+    /// Run stand-ins in place of mining programs.
+    #[arg(long)]
+    simulate: bool,
+    /// Where to serve the web page.
+    #[arg(long, value_name = "HOST:PORT", hide = true, conflicts_with = "no_dashboard")]
+    dashboard: Option<String>,
+    /// Serve no web page.
+    #[arg(long, hide = true)]
+    no_dashboard: bool,
+}
+
+pub(crate) async fn init<E: Engine>(engine: &E, init: Init, output: &mut Output) -> Result<Exit, Failure> {
+    let info = engine.init(init.name, init.role).await?;
+    output.data(&info, || view::node(&info, None))?;
+    Ok(Exit::Done)
+}
+
+pub(crate) async fn info<E: Engine>(client: &Client, engine: &E, output: &mut Output) -> Result<Exit, Failure> {
+    let asked = client.fetch::<NodeInfo>("/node/info").await;
+    let info = asked.map_err(|error| Failure::asking("cannot describe this node", error))?;
+    let socket = engine.socket().display().to_string();
+    output.data(&info, || view::node(&info, info.serving.then_some(socket.as_str())))?;
+    Ok(Exit::Done)
+}
+
+pub(crate) async fn pair(client: &Client, output: &mut Output) -> Result<Exit, Failure> {
+    let asked = client.send::<Value>("POST", "/node/pairing-code", None).await;
+    let answer = asked.map_err(|error| Failure::asking("cannot show a pairing code", error))?;
+    let code = answer["code"].as_str().unwrap_or_default();
+    output.data(&json!({"code": code}), || view::labelled(&[("pairing code", code.to_owned())]))?;
+    Ok(Exit::Done)
+}
+
+pub(crate) async fn serve<E: Engine>(engine: &E, serve: Serve, output: &mut Output) -> Result<Exit, Failure> {
+    let no_signals = |error| Failure::new(Exit::Error, "no-signals", "cannot wait for a stop").caused_by(&error);
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(no_signals)?;
+    let mut terminate = signal(SignalKind::terminate()).map_err(no_signals)?;
+    let options = ServeOptions {
+        listen: serve.listen,
+        pairing: serve.pairing,
+        simulate: serve.simulate,
+        dashboard: serve.dashboard,
+        no_dashboard: serve.no_dashboard,
+    };
+    let stop = CancellationToken::new();
+    let mut serving = engine.serve(options, stop.clone()).await?;
+    let socket = engine.socket().display().to_string();
+    let mut document = json!(serving.info);
+    document["control"] = socket.clone().into();
+    // A node whose starter closed stdout serves all the same.
+    let _ = output.item(&document, || view::node(&serving.info, Some(&socket)));
+    tokio::select! {
+        ended = &mut serving.ended => return ended.map(|()| Exit::Done),
+        _ = interrupt.recv() => {}
+        _ = terminate.recv() => {}
+    }
+    stop.cancel();
+    tokio::select! {
+        ended = serving.ended => ended.map(|()| Exit::Done),
+        // Asked twice: whoever does cannot wait for the order of the stop.
+        _ = interrupt.recv() => process::exit(Exit::Error.number().into()),
+    }
+}

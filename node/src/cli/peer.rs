@@ -1,0 +1,238 @@
+//! `miner-ctrl peer …`.
+
+use std::time::Duration;
+
+use clap::{Args, Subcommand};
+use miner_ctrl_dashboard::node::{AddPeer, Added, PeerView, PendingView, Pinged};
+use miner_ctrl_protocol::{NodeName, Permission};
+use serde_json::{Value, json};
+use tokio::time::{Instant, sleep};
+
+use crate::cli::render::{Output, differs};
+use crate::cli::{Exit, Failure, view};
+use crate::control::{Client, ClientError, segment};
+
+/// Pause between two looks at something that changes by a person's hand.
+const LOOK_AGAIN: Duration = Duration::from_secs(2);
+
+/// Pause between two pings of one command, as `ping` has it.
+const PING_PAUSE: Duration = Duration::from_secs(1);
+
+/// Pause between two looks of `--watch`.
+pub(crate) const WATCH_PAUSE: Duration = Duration::from_secs(1);
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum PeerCommand {
+    /// Pair with the node at an address.
+    Add(Add),
+    /// Admit a node that waits.
+    Approve {
+        /// Its words, or its id.
+        #[arg(required = true, value_name = "WORDS|ID")]
+        request: Vec<String>,
+        /// What it may ask of this node: none, view or control. Left out, by the roles.
+        #[arg(long)]
+        permission: Option<Permission>,
+    },
+    /// Turn a node away that waits.
+    Deny {
+        /// Its words, or its id.
+        #[arg(required = true, value_name = "WORDS|ID")]
+        request: Vec<String>,
+    },
+    /// List paired nodes.
+    List {
+        /// Keep showing; with json, one document for each change.
+        #[arg(long)]
+        watch: bool,
+    },
+    /// List nodes that wait for approval.
+    Pending,
+    /// Measure the way to a peer and back, through every layer.
+    Ping {
+        /// Name or id.
+        peer: String,
+        /// How often.
+        #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+        count: u32,
+    },
+    /// Forget a peer and cut it off.
+    Remove {
+        /// Name or id.
+        peer: String,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Add {
+    /// `host`, `host:port` or a multiaddr, with or without `/p2p/…`.
+    #[arg(long)]
+    address: String,
+    /// What to call it; left out, the name it gives itself.
+    #[arg(long)]
+    name: Option<NodeName>,
+    /// The code that it shows (`miner-ctrl pair` there); left out, its operator approves.
+    #[arg(long)]
+    code: Option<String>,
+    /// What it may ask of this node: none, view or control. Left out, by the roles.
+    #[arg(long)]
+    permission: Option<Permission>,
+    /// How long to wait for approval; 0: do not wait.
+    #[arg(long, value_name = "SECONDS", default_value_t = 300, value_parser = clap::value_parser!(u64).range(..=86_400))]
+    wait: u64,
+}
+
+impl PeerCommand {
+    /// Whether it is about strangers, who come to a running node only.
+    pub(crate) const fn needs_running(&self) -> bool {
+        matches!(self, Self::Approve { .. } | Self::Deny { .. } | Self::Pending)
+    }
+}
+
+pub(crate) async fn run(command: PeerCommand, client: &Client, output: &mut Output) -> Result<Exit, Failure> {
+    match command {
+        PeerCommand::Add(command) => add(command, client, output).await,
+        PeerCommand::Approve { request, permission } => {
+            let request = request.join(" ");
+            let path = format!("/peers/pending/{}/approve", segment(&request));
+            let body = permission.map_or_else(|| json!({}), |permission| json!({ "permission": permission }));
+            let peer: PeerView =
+                asked(format!("cannot approve `{request}`"), client.send("POST", &path, Some(&body)).await)?;
+            output.data(&peer, || format!("paired with {}\n{}", peer.name, view::peer(&peer)))?;
+            Ok(Exit::Done)
+        }
+        PeerCommand::Deny { request } => {
+            let request = request.join(" ");
+            let path = format!("/peers/pending/{}/deny", segment(&request));
+            let denied: PendingView =
+                asked(format!("cannot deny `{request}`"), client.send("POST", &path, None).await)?;
+            output.data(&denied, || format!("turned {} ({}) away", denied.name, denied.id))?;
+            Ok(Exit::Done)
+        }
+        PeerCommand::List { watch } => list(watch, client, output).await,
+        PeerCommand::Pending => {
+            let pending: Vec<PendingView> = asked("cannot list who waits", client.fetch("/peers/pending").await)?;
+            output.data(&pending, || view::pending(&pending))?;
+            Ok(Exit::Done)
+        }
+        PeerCommand::Ping { peer, count } => ping(&peer, count, client, output).await,
+        PeerCommand::Remove { peer } => {
+            let path = format!("/peers/{}", segment(&peer));
+            let removed: PeerView = asked(format!("cannot remove `{peer}`"), client.send("DELETE", &path, None).await)?;
+            output.data(&removed, || format!("removed {} ({})", removed.name, removed.id))?;
+            Ok(Exit::Done)
+        }
+    }
+}
+
+async fn add(add: Add, client: &Client, output: &mut Output) -> Result<Exit, Failure> {
+    let what = format!("cannot pair with {}", add.address);
+    let wait = Duration::from_secs(add.wait);
+    let body = json!(AddPeer { address: add.address, name: add.name, code: add.code, permission: add.permission });
+    let ask = || client.send::<Added>("POST", "/peers", Some(&body));
+    let mut added = asked(&what, output.waiting("pairing", ask()).await)?;
+    let deadline = Instant::now() + wait;
+    if let Added::Pending { id, words } = &added
+        && !wait.is_zero()
+    {
+        output.note(&format!(
+            "waiting for approval by the operator of {id}\nthe same words must show there: {words}\n\
+             there: `miner-ctrl peer pending`, then `miner-ctrl peer approve {words}`"
+        ));
+    }
+    while let (Added::Pending { .. }, true) = (&added, Instant::now() < deadline) {
+        let again = async {
+            sleep(LOOK_AGAIN.min(deadline - Instant::now())).await;
+            ask().await
+        };
+        match output.waiting("waiting for approval", again).await {
+            Ok(now) => added = now,
+            // It may restart while its operator reads the words.
+            Err(ClientError::Problem(problem)) if Exit::of_code(&problem.code) == Exit::Unreachable => {}
+            Err(error) => return Err(Failure::asking(what, error)),
+        }
+    }
+    match &added {
+        Added::Paired { peer } => {
+            output.data(&added, || format!("paired with {}\n{}", peer.name, view::peer(peer)))?;
+            Ok(Exit::Done)
+        }
+        Added::Pending { id, words } if wait.is_zero() => {
+            output.data(&added, || {
+                view::labelled(&[("state", "pending".into()), ("node id", id.to_string()), ("words", words.clone())])
+            })?;
+            Ok(Exit::Done)
+        }
+        Added::Pending { words, .. } => Err(Failure::new(Exit::Unreachable, "approval-timeout", what)
+            .because(format!("nobody approved within {} s", wait.as_secs()))
+            .hint(format!("there: `miner-ctrl peer approve {words}`; then run the same command again"))),
+    }
+}
+
+async fn list(watch: bool, client: &Client, output: &mut Output) -> Result<Exit, Failure> {
+    watched(watch, "cannot list peers", client, "/peers", output, |value, now| {
+        let peers: Vec<PeerView> = serde_json::from_value(value.clone())?;
+        Ok(view::peers(&peers, now))
+    })
+    .await
+}
+
+/// Shows an answer once, or again and again until the reader goes.
+pub(crate) async fn watched(
+    watch: bool,
+    what: &str,
+    client: &Client,
+    path: &str,
+    output: &mut Output,
+    text: impl Fn(&Value, u64) -> serde_json::Result<String>,
+) -> Result<Exit, Failure> {
+    let mut shown = None;
+    loop {
+        let value = asked(what, output.waiting("asking the node", client.get(path)).await)?;
+        // Parsed in either format, so that an answer of another version is told and not passed on.
+        let text = text(&value, unix_now())
+            .map_err(|error| Failure::asking(what, ClientError::Unreadable(error.to_string())))?;
+        if !watch {
+            output.data(&value, || text)?;
+            return Ok(Exit::Done);
+        }
+        if output.redraws {
+            output.wipe()?;
+            output.print(&text)?;
+        } else if differs(shown.as_ref(), &value) {
+            output.item(&value, || text)?;
+        }
+        shown = Some(value);
+        sleep(WATCH_PAUSE).await;
+    }
+}
+
+async fn ping(peer: &str, count: u32, client: &Client, output: &mut Output) -> Result<Exit, Failure> {
+    let path = format!("/peers/{}/ping", segment(peer));
+    let mut times = Vec::new();
+    for number in 0..count {
+        if number > 0 {
+            sleep(PING_PAUSE).await;
+        }
+        let ask = client.send::<Pinged>("POST", &path, None);
+        let pinged = asked(format!("cannot ping {peer}"), output.waiting("pinging", ask).await)?;
+        output.item(&pinged, || format!("{} ({}): {:.2} ms", pinged.name, pinged.id, pinged.round_trip_ms))?;
+        times.push(pinged.round_trip_ms);
+    }
+    if count > 1 && !output.is_json() {
+        times.sort_by(f64::total_cmp);
+        let (least, middle, most) = (times[0], times[times.len() / 2], times[times.len() - 1]);
+        output.print(&format!("{count} answers: min {least:.2} ms, median {middle:.2} ms, max {most:.2} ms"))?;
+    }
+    Ok(Exit::Done)
+}
+
+/// An answer, or a failure that says what was asked.
+pub(crate) fn asked<T>(what: impl Into<String>, answer: Result<T, ClientError>) -> Result<T, Failure> {
+    answer.map_err(|error| Failure::asking(what, error))
+}
+
+/// Unix time, seconds. A clock before 1970 is told by `doctor`; here it only makes ages wrong.
+pub(crate) fn unix_now() -> u64 {
+    std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |since| since.as_secs())
+}

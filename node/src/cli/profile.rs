@@ -1,0 +1,220 @@
+//! `miner-ctrl profile …`.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+
+use clap::{Args, Subcommand};
+use miner_ctrl_protocol::profile::Pool;
+use miner_ctrl_protocol::{ProfileDraft, ProfileName, Program};
+use serde_json::{Value, json};
+
+use crate::cli::engine::Engine;
+use crate::cli::peer::asked;
+use crate::cli::render::Output;
+use crate::cli::{Exit, Failure, editor, import, view};
+use crate::control::{Client, segment};
+
+/// Largest file read: a mining program's configuration has a few kilobytes.
+const FILE_LIMIT: u64 = 1024 * 1024;
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum ProfileCommand {
+    /// Store a new profile on this node.
+    Add(Box<Add>),
+    /// Change a profile in an editor ($VISUAL, $EDITOR).
+    Edit {
+        /// Its name.
+        name: ProfileName,
+    },
+    /// Make a profile of XMRig's config.json.
+    Import {
+        /// The file; `-` is stdin.
+        file: PathBuf,
+        /// What to call it.
+        #[arg(long)]
+        name: ProfileName,
+    },
+    /// List this node's profiles.
+    List,
+    /// Forget a profile of this node. Rigs that have it keep it.
+    Remove {
+        /// Its name.
+        name: ProfileName,
+    },
+    /// Show a profile as JSON, without its passwords.
+    Show {
+        /// Its name.
+        name: ProfileName,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Add {
+    /// What to call it.
+    name: ProfileName,
+    /// xmrig or tt-miner.
+    #[arg(long)]
+    program: Program,
+    /// Algorithm by the program's own name, e.g. `rx/0`.
+    #[arg(long, conflicts_with = "coin")]
+    algorithm: Option<String>,
+    /// Coin by the program's own name, e.g. `monero`, in place of the algorithm.
+    #[arg(long)]
+    coin: Option<String>,
+    /// Pool as `host:port`; repeatable, the first has priority.
+    #[arg(long = "pool", required = true, value_name = "HOST:PORT")]
+    pools: Vec<String>,
+    /// Wallet address or pool login.
+    #[arg(long)]
+    wallet: String,
+    /// Pool password. Others on this machine can read it while the command runs: prefer --password-file.
+    #[arg(long, conflicts_with = "password_file")]
+    password: Option<String>,
+    /// File with the pool password in its first line; `-` is stdin.
+    #[arg(long, value_name = "FILE")]
+    password_file: Option<PathBuf>,
+    /// Worker name at the pool; `{name}` becomes the rig's name.
+    #[arg(long)]
+    rig_name: Option<String>,
+    /// TLS to every pool.
+    #[arg(long)]
+    tls: bool,
+    /// SHA-256 of the pool's certificate, 64 hexadecimal digits; for one pool, with --tls.
+    #[arg(long, value_name = "HEX", requires = "tls")]
+    fingerprint: Option<String>,
+    /// CPU threads; left out, the program decides.
+    #[arg(long, value_name = "N", conflicts_with = "threads_hint")]
+    threads: Option<u32>,
+    /// Percent of the CPU's threads.
+    #[arg(long, value_name = "PERCENT")]
+    threads_hint: Option<u8>,
+    /// Huge pages: true or false; left out, the program decides.
+    #[arg(long, value_name = "BOOL")]
+    huge_pages: Option<bool>,
+    /// Extra argument for the program, written with `=`; repeatable.
+    #[arg(long = "argument", value_name = "ARGUMENT", allow_hyphen_values = true)]
+    arguments: Vec<String>,
+}
+
+pub(crate) async fn run<E: Engine>(
+    command: ProfileCommand,
+    client: &Client,
+    engine: &E,
+    output: &mut Output,
+) -> Result<Exit, Failure> {
+    match command {
+        ProfileCommand::Add(add) => {
+            let draft = draft(*add)?;
+            store(&draft, client, output).await
+        }
+        ProfileCommand::Edit { name } => edit(&name, client, engine, output).await,
+        ProfileCommand::Import { file, name } => {
+            let what = || format!("cannot import {}", file.display());
+            let text = read(&file)?;
+            let imported = import::xmrig(&text, name)
+                .map_err(|why| Failure::new(Exit::Usage, "not-a-configuration", what()).because(why))?;
+            output.note("taken over: pools, logins, algorithm, rig name, CPU threads, huge pages; nothing else");
+            store(&imported, client, output).await
+        }
+        ProfileCommand::List => {
+            let profiles: Vec<ProfileDraft> = asked("cannot list profiles", client.fetch("/profiles").await)?;
+            output.data(&profiles, || view::profiles(&profiles))?;
+            Ok(Exit::Done)
+        }
+        ProfileCommand::Remove { name } => {
+            asked(format!("cannot remove the profile `{name}`"), client.call("DELETE", &path_of(&name), None).await)?;
+            output.data(&json!({ "removed": name }), || format!("removed {name}"))?;
+            Ok(Exit::Done)
+        }
+        ProfileCommand::Show { name } => {
+            let profile: ProfileDraft =
+                asked(format!("cannot show the profile `{name}`"), client.fetch(&path_of(&name)).await)?;
+            output.json(&profile)?;
+            Ok(Exit::Done)
+        }
+    }
+}
+
+fn path_of(name: &ProfileName) -> String {
+    format!("/profiles/{}", segment(name.as_str()))
+}
+
+async fn store(draft: &ProfileDraft, client: &Client, output: &mut Output) -> Result<Exit, Failure> {
+    let what = format!("cannot store the profile `{}`", draft.name);
+    let stored: ProfileDraft = asked(what, client.send("POST", "/profiles", Some(&json!(draft))).await)?;
+    output.data(&stored, || format!("stored {}", stored.name))?;
+    Ok(Exit::Done)
+}
+
+async fn edit<E: Engine>(
+    name: &ProfileName,
+    client: &Client,
+    engine: &E,
+    output: &mut Output,
+) -> Result<Exit, Failure> {
+    let what = format!("cannot edit the profile `{name}`");
+    let profile: ProfileDraft = asked(&what, client.fetch(&path_of(name)).await)?;
+    let sheet = editor::Sheet::open(engine.data_dir(), name, &json!(profile))?;
+    if sheet.is_resumed() {
+        output.note(&format!("going on with what was kept in {}", sheet.path().display()));
+    }
+    let text = sheet.edit(&editor::chosen()).await?;
+    let kept = |failure: Failure| {
+        let again = format!("your text is kept: `miner-ctrl profile edit {name}` goes on with it");
+        let hint = failure.hint.clone().map_or_else(|| again.clone(), |hint| format!("{hint}; {again}"));
+        failure.hint(hint)
+    };
+    let body: Value = serde_json::from_str(&text)
+        .map_err(|error| kept(Failure::new(Exit::Usage, "not-json", &what).caused_by(&error)))?;
+    let stored: ProfileDraft = asked(&what, client.send("PUT", &path_of(name), Some(&body)).await).map_err(kept)?;
+    sheet.discard();
+    output.data(&stored, || format!("stored {}", stored.name))?;
+    Ok(Exit::Done)
+}
+
+fn draft(add: Add) -> Result<ProfileDraft, Failure> {
+    if add.fingerprint.is_some() && add.pools.len() > 1 {
+        let what = format!("cannot make the profile `{}`", add.name);
+        return Err(Failure::new(Exit::Usage, "invalid", what)
+            .because("one fingerprint cannot fit several pools")
+            .hint("add the profile with one pool, then add the others with `miner-ctrl profile edit`"));
+    }
+    let password = match add.password_file {
+        Some(file) => Some(read(&file)?.lines().next().unwrap_or_default().to_owned()),
+        None => add.password,
+    };
+    let pool = |url| Pool { url, tls: add.tls, fingerprint: add.fingerprint.clone(), ..Pool::default() };
+    Ok(ProfileDraft {
+        name: add.name,
+        program: add.program,
+        algorithm: add.algorithm,
+        coin: add.coin,
+        pools: add.pools.into_iter().map(pool).collect(),
+        wallet: add.wallet,
+        password,
+        rig_name: add.rig_name,
+        threads: add.threads,
+        threads_hint: add.threads_hint,
+        huge_pages: add.huge_pages,
+        arguments: add.arguments,
+    })
+}
+
+/// A small text file, or stdin.
+fn read(path: &Path) -> Result<String, Failure> {
+    let unread = |why: &dyn std::error::Error| {
+        Failure::new(Exit::Usage, "unreadable-file", format!("cannot read {}", path.display())).caused_by(why)
+    };
+    let source: Box<dyn Read> = if path == Path::new("-") {
+        Box::new(io::stdin())
+    } else {
+        Box::new(File::open(path).map_err(|error| unread(&error))?)
+    };
+    let mut text = String::new();
+    let length = source.take(FILE_LIMIT + 1).read_to_string(&mut text).map_err(|error| unread(&error))?;
+    if length as u64 > FILE_LIMIT {
+        return Err(unread(&io::Error::other(format!("it is larger than {FILE_LIMIT} bytes"))));
+    }
+    Ok(text)
+}

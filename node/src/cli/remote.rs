@@ -1,0 +1,262 @@
+//! `miner-ctrl remote …`.
+
+use clap::{Args, Subcommand};
+use futures::StreamExt;
+use miner_ctrl_dashboard::node::{DeployOutcome, MinerOutcome, RigView};
+use miner_ctrl_protocol::message::{LogPage, MAX_LOG_LINES};
+use miner_ctrl_protocol::{MinerName, ProfileName};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+
+use crate::cli::peer::{asked, watched};
+use crate::cli::render::{Output, clean};
+use crate::cli::{Exit, Failure, view};
+use crate::control::{Client, segment};
+
+/// Rigs commanded at once; a node seals for that many without holding up its other work.
+const AT_ONCE: usize = 16;
+
+/// Seconds that a follower waits at the rig for a line; below the gateway's 30, so that it is the rig that ends it.
+const FOLLOW_WAIT: u32 = 25;
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum RemoteCommand {
+    /// Send a profile of this node to rigs.
+    Deploy {
+        #[command(flatten)]
+        rigs: Rigs,
+        /// A profile of this node.
+        #[arg(long)]
+        profile: ProfileName,
+    },
+    /// Show a miner's console.
+    Logs {
+        /// Name or id of the rig.
+        peer: String,
+        /// Which miner; may be left out when there is one.
+        miner: Option<MinerName>,
+        /// The newest so many.
+        #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=i64::from(MAX_LOG_LINES)))]
+        lines: u32,
+        /// Keep showing what comes.
+        #[arg(long, short)]
+        follow: bool,
+    },
+    /// Stop a miner, then start it with the same profile.
+    Restart {
+        #[command(flatten)]
+        rigs: Rigs,
+        /// Which miner; may be left out when there is one.
+        miner: Option<MinerName>,
+    },
+    /// Start a miner, or find it running.
+    Start {
+        #[command(flatten)]
+        rigs: Rigs,
+        /// Which profile.
+        #[arg(long)]
+        profile: ProfileName,
+        /// Whose profile of that name.
+        #[arg(long, value_enum, default_value_t)]
+        from: Source,
+        /// Which instance; left out, the one that runs this profile, or the first free name.
+        #[arg(long, value_name = "NAME")]
+        miner: Option<MinerName>,
+    },
+    /// Show rigs and their miners.
+    Status {
+        /// Name or id of one rig.
+        peer: Option<String>,
+        /// Keep showing; with json, one document for each change.
+        #[arg(long)]
+        watch: bool,
+    },
+    /// Stop a miner, or find it stopped.
+    Stop {
+        #[command(flatten)]
+        rigs: Rigs,
+        /// Which miner; may be left out when there is one.
+        #[arg(conflicts_with = "all")]
+        miner: Option<MinerName>,
+        /// Every miner of the rig.
+        #[arg(long)]
+        all: bool,
+    },
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
+pub(crate) enum Source {
+    /// This node's, sent along and not stored there.
+    Here,
+    /// The rig's own.
+    #[default]
+    Rig,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Rigs {
+    /// Name or id of a rig; several are parted by commas.
+    #[arg(required = true, value_delimiter = ',', num_args = 1, action = clap::ArgAction::Set, value_name = "PEER")]
+    peers: Vec<String>,
+}
+
+pub(crate) async fn run(command: RemoteCommand, client: &Client, output: &mut Output) -> Result<Exit, Failure> {
+    match command {
+        RemoteCommand::Deploy { rigs, profile } => {
+            let what = format!("cannot deploy `{profile}` to");
+            let order = Order { what, action: "deploy", body: json!({ "profile": profile }) };
+            order.give::<DeployOutcome>(rigs, client, output, view::deployed).await
+        }
+        RemoteCommand::Logs { peer, miner, lines, follow } => {
+            let mut path = format!("/remote/{}/logs", segment(&peer));
+            if let Some(miner) = miner {
+                path += &format!("/{}", segment(miner.as_str()));
+            }
+            let what = format!("cannot read the console at {peer}");
+            logs(&what, &path, lines, follow, client, output).await
+        }
+        RemoteCommand::Restart { rigs, miner } => {
+            let body = miner.map_or_else(|| json!({}), |miner| json!({ "miner": miner }));
+            let order = Order { what: "cannot restart a miner on".into(), action: "restart", body };
+            order.give::<MinerOutcome>(rigs, client, output, view::outcome).await
+        }
+        RemoteCommand::Start { rigs, profile, from, miner } => {
+            let mut body = json!({ "profile": profile, "from": if from == Source::Here { "here" } else { "rig" } });
+            if let Some(miner) = miner {
+                body["miner"] = json!(miner);
+            }
+            let order = Order { what: format!("cannot start `{profile}` on"), action: "start", body };
+            order.give::<MinerOutcome>(rigs, client, output, view::outcome).await
+        }
+        RemoteCommand::Status { peer, watch } => status(peer.as_deref(), watch, client, output).await,
+        RemoteCommand::Stop { rigs, miner, all } => {
+            let body = match miner {
+                Some(miner) => json!({ "miner": miner }),
+                None => json!({ "all": all }),
+            };
+            let order = Order { what: "cannot stop mining on".into(), action: "stop", body };
+            order.give::<MinerOutcome>(rigs, client, output, view::outcome).await
+        }
+    }
+}
+
+async fn status(peer: Option<&str>, watch: bool, client: &Client, output: &mut Output) -> Result<Exit, Failure> {
+    match peer {
+        Some(peer) => {
+            let what = format!("cannot show {peer}");
+            let path = format!("/remote/{}/stats", segment(peer));
+            watched(watch, &what, client, &path, output, |value, now| {
+                let rig: RigView = serde_json::from_value(value.clone())?;
+                Ok(view::rigs(&[rig], now))
+            })
+            .await
+        }
+        None => {
+            watched(watch, "cannot show the rigs", client, "/remote/stats", output, |value, now| {
+                let rigs: Vec<RigView> = serde_json::from_value(value.clone())?;
+                Ok(view::rigs(&rigs, now))
+            })
+            .await
+        }
+    }
+}
+
+/// The same order for every rig named.
+struct Order {
+    what: String,
+    action: &'static str,
+    body: Value,
+}
+
+impl Order {
+    async fn give<T: Serialize + DeserializeOwned>(
+        self,
+        rigs: Rigs,
+        client: &Client,
+        output: &mut Output,
+        text: fn(&T) -> String,
+    ) -> Result<Exit, Failure> {
+        let Self { what, action, body } = &self;
+        let body = &body;
+        let one = async |peer: String| {
+            let path = format!("/remote/{}/{action}", segment(&peer));
+            let answer = asked(format!("{what} {peer}"), client.send::<T>("POST", &path, Some(body)).await);
+            (peer, answer)
+        };
+        let mut peers = rigs.peers;
+        if peers.len() == 1 {
+            let (_, answer) = output.waiting("asking the rig", one(peers.remove(0))).await;
+            let answer = answer?;
+            output.data(&answer, || text(&answer))?;
+            return Ok(Exit::Done);
+        }
+        let asking = futures::stream::iter(peers).map(one).buffered(AT_ONCE).collect::<Vec<_>>();
+        let answers = output.waiting("asking the rigs", asking).await;
+        let documents: Vec<Value> = answers
+            .iter()
+            .map(|(peer, answer)| match answer {
+                Ok(answer) => json!({ "peer": peer, "done": true, "answer": answer }),
+                Err(failure) => json!({ "peer": peer, "done": false, "problem": failure.document() }),
+            })
+            .collect();
+        output.data(&documents, || {
+            let line = |(peer, answer): &(String, Result<T, Failure>)| match answer {
+                Ok(answer) => format!("✓ {}\n", text(answer)),
+                Err(failure) => format!("✗ {}: {}\n", clean(peer), clean(&failure.causes.join(": "))),
+            };
+            answers.iter().map(line).collect()
+        })?;
+        Ok(together(
+            answers.iter().map(|(_, answer)| answer.as_ref().map_or_else(|failure| failure.exit, |_| Exit::Done)),
+        ))
+    }
+}
+
+/// How many orders ended as one: when all ended the same, that is how.
+fn together(mut exits: impl Iterator<Item = Exit>) -> Exit {
+    let first = exits.next().unwrap_or(Exit::Done);
+    if exits.all(|exit| exit == first) { first } else { Exit::SomeFailed }
+}
+
+async fn logs(
+    what: &str,
+    path: &str,
+    lines: u32,
+    follow: bool,
+    client: &Client,
+    output: &mut Output,
+) -> Result<Exit, Failure> {
+    let first = format!("{path}?lines={lines}");
+    let mut page: LogPage = asked(what, output.waiting("asking the rig", client.fetch(&first)).await)?;
+    if !follow {
+        output.data(&page, || page.lines.iter().map(|line| clean(&line.text) + "\n").collect())?;
+        return Ok(Exit::Done);
+    }
+    let mut after = 0;
+    loop {
+        if page.lost > 0 {
+            output.note(&format!("{} lines are missing: they left the rig's memory before they were read", page.lost));
+        }
+        for line in &page.lines {
+            output.item(line, || clean(&line.text) + "\n")?;
+        }
+        // Numbers begin anew with each start of the rig's node: then nothing of the new ones was shown yet.
+        after = if page.newest < after { 0 } else { page.newest };
+        let next = format!("{path}?lines={MAX_LOG_LINES}&after={after}&wait={FOLLOW_WAIT}");
+        page = asked(what, client.fetch(&next).await)?;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_many_orders_some_failed_only_when_not_all_did() {
+        assert_eq!(together([Exit::Done, Exit::Done].into_iter()), Exit::Done);
+        assert_eq!(together([Exit::Done, Exit::Unreachable].into_iter()), Exit::SomeFailed);
+        assert_eq!(together([Exit::Unreachable, Exit::Unreachable].into_iter()), Exit::Unreachable);
+        assert_eq!(together([Exit::NotFound, Exit::Unreachable].into_iter()), Exit::SomeFailed);
+    }
+}

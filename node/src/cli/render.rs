@@ -1,0 +1,236 @@
+//! The only place that prints. Data goes to stdout; notes, progress and errors go to stderr.
+
+use std::future::Future;
+use std::io::{self, IsTerminal, Write};
+use std::time::Duration;
+
+use anstyle::{AnsiColor, Style};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use serde::Serialize;
+use serde_json::Value;
+
+use crate::cli::{Exit, Failure};
+
+/// What stdout speaks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
+pub(crate) enum Format {
+    /// For scripts; errors are JSON on stderr then.
+    Json,
+    /// For people.
+    #[default]
+    Table,
+}
+
+/// A command that takes longer shows that it is at work. Below it a spinner would only flicker.
+const SPINNER_AFTER: Duration = Duration::from_millis(400);
+
+/// Where everything printed goes.
+pub(crate) struct Output {
+    format: Format,
+    out: Box<dyn Write + Send>,
+    err: Box<dyn Write + Send>,
+    /// A person looks at stdout, so that it can be redrawn.
+    pub(crate) redraws: bool,
+    spins: bool,
+}
+
+impl Output {
+    /// To this process's own stdout and stderr; colours as the terminal and the environment say.
+    pub(crate) fn standard(format: Format) -> Self {
+        Self {
+            format,
+            out: Box::new(anstream::AutoStream::auto(io::stdout())),
+            err: Box::new(anstream::AutoStream::auto(io::stderr())),
+            redraws: format == Format::Table && io::stdout().is_terminal(),
+            spins: io::stderr().is_terminal(),
+        }
+    }
+
+    #[cfg(test)]
+    pub(crate) fn into(format: Format, out: Box<dyn Write + Send>, err: Box<dyn Write + Send>) -> Self {
+        Self { format, out, err, redraws: false, spins: false }
+    }
+
+    pub(crate) const fn is_json(&self) -> bool {
+        matches!(self.format, Format::Json)
+    }
+
+    /// One answer: the value for scripts, the text for people.
+    pub(crate) fn data<T: Serialize>(&mut self, value: &T, text: impl FnOnce() -> String) -> Result<(), Failure> {
+        match self.format {
+            Format::Json => self.json(value),
+            Format::Table => self.print(&text()),
+        }
+    }
+
+    /// A document in either format.
+    pub(crate) fn json<T: Serialize>(&mut self, value: &T) -> Result<(), Failure> {
+        let document = serde_json::to_string_pretty(value).map_err(|error| not_printed(&error))?;
+        self.print(&escaped(&document))
+    }
+
+    /// One of several answers: a document on a line of its own, or a line of text.
+    pub(crate) fn item<T: Serialize>(&mut self, value: &T, text: impl FnOnce() -> String) -> Result<(), Failure> {
+        match self.format {
+            Format::Json => {
+                let document = serde_json::to_string(value).map_err(|error| not_printed(&error))?;
+                self.print(&escaped(&document))
+            }
+            Format::Table => self.print(&text()),
+        }
+    }
+
+    /// A text as it is, e.g. a completion script.
+    pub(crate) fn print(&mut self, text: &str) -> Result<(), Failure> {
+        let end = if text.ends_with('\n') || text.is_empty() { "" } else { "\n" };
+        write!(self.out, "{text}{end}").and_then(|()| self.out.flush()).map_err(|error| match error.kind() {
+            io::ErrorKind::BrokenPipe => Failure::reader_gone(),
+            _ => not_printed(&error),
+        })
+    }
+
+    /// Wipes the screen before a redraw. Past anstream, which with `NO_COLOR` would take it out.
+    pub(crate) fn wipe(&mut self) -> Result<(), Failure> {
+        if self.redraws {
+            let mut stdout = io::stdout();
+            stdout.write_all(b"\x1b[H\x1b[2J\x1b[3J").map_err(|_| Failure::reader_gone())?;
+        }
+        Ok(())
+    }
+
+    /// Something a person should know that is no data.
+    pub(crate) fn note(&mut self, text: &str) {
+        // Nowhere is left to tell that stderr is closed.
+        let _ = writeln!(self.err, "{}", clean_lines(text));
+    }
+
+    /// Tells a failure; returns what the process ends with.
+    pub(crate) fn failure(&mut self, failure: &Failure) -> Exit {
+        if !failure.is_quiet() {
+            let text = match self.format {
+                Format::Json => escaped(&failure.document().to_string()) + "\n",
+                Format::Table => told(failure),
+            };
+            let _ = self.err.write_all(text.as_bytes());
+        }
+        failure.exit
+    }
+
+    /// Waits for something, and shows that it does when it takes a while.
+    pub(crate) async fn waiting<T>(&self, what: &str, future: impl Future<Output = T>) -> T {
+        if !self.spins {
+            return future.await;
+        }
+        tokio::pin!(future);
+        tokio::select! {
+            done = &mut future => return done,
+            () = tokio::time::sleep(SPINNER_AFTER) => {}
+        }
+        let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr()).with_message(clean(what));
+        if let Ok(style) = ProgressStyle::with_template("{spinner} {msg} ({elapsed})") {
+            bar.set_style(style);
+        }
+        bar.enable_steady_tick(Duration::from_millis(120));
+        let done = future.await;
+        bar.finish_and_clear();
+        done
+    }
+}
+
+fn told(failure: &Failure) -> String {
+    let red = Style::new().bold().fg_color(Some(AnsiColor::Red.into()));
+    let cyan = Style::new().bold().fg_color(Some(AnsiColor::Cyan.into()));
+    let mut text = format!("{red}error{red:#}: {}", clean(&failure.what));
+    let mut causes = failure.causes.iter();
+    if let Some(why) = causes.next() {
+        text += &format!(": {}", clean(why));
+    }
+    for cause in causes {
+        text += &format!("\n  caused by: {}", clean(cause));
+    }
+    if let Some(hint) = &failure.hint {
+        text += &format!("\n{cyan}hint{cyan:#}: {}", clean(hint));
+    }
+    text + "\n"
+}
+
+fn not_printed(error: &dyn std::error::Error) -> Failure {
+    Failure::new(Exit::Error, "not-printed", "cannot print the answer").caused_by(error)
+}
+
+/// Whether a character could move the cursor, hide text or turn its direction: names and console lines come from
+/// other machines.
+fn is_hostile(c: char) -> bool {
+    c.is_control()
+        || matches!(c, '\u{ad}' | '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
+}
+
+/// One line of foreign text, fit for a terminal.
+pub(crate) fn clean(text: &str) -> String {
+    text.chars().map(|c| if is_hostile(c) { char::REPLACEMENT_CHARACTER } else { c }).collect()
+}
+
+fn clean_lines(text: &str) -> String {
+    text.lines().map(clean).collect::<Vec<_>>().join("\n")
+}
+
+/// JSON that shows every hostile character by its number; the value stays the same.
+fn escaped(json: &str) -> String {
+    let mut text = String::with_capacity(json.len());
+    for c in json.chars() {
+        if is_hostile(c) && c != '\n' {
+            text += &format!("\\u{:04x}", u32::from(c));
+        } else {
+            text.push(c);
+        }
+    }
+    text
+}
+
+/// A document without its moving parts is the same document: whether there is anything new to show.
+pub(crate) fn differs(before: Option<&Value>, now: &Value) -> bool {
+    before != Some(now)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn foreign_text_cannot_drive_the_terminal() {
+        assert_eq!(clean("a\x1b[2Jb\u{202e}c\u{9b}d\n"), "a\u{fffd}[2Jb\u{fffd}c\u{fffd}d\u{fffd}");
+        let value = serde_json::json!({"name": "a\u{202e}b\u{9b}c"});
+        let text = escaped(&value.to_string());
+        assert!(!text.chars().any(is_hostile), "{text}");
+        assert_eq!(serde_json::from_str::<Value>(&text).unwrap(), value);
+    }
+
+    #[test]
+    fn a_failure_says_what_failed_why_and_what_now() {
+        let failure = Failure::new(Exit::NotFound, "x", "cannot ping `rig`")
+            .because("no peer `rig`")
+            .because("the list is empty")
+            .hint("list peers");
+        assert_eq!(
+            anstream::adapter::strip_str(&told(&failure)).to_string(),
+            "error: cannot ping `rig`: no peer `rig`\n  caused by: the list is empty\nhint: list peers\n"
+        );
+    }
+
+    #[test]
+    fn a_reader_that_has_gone_is_no_failure() {
+        struct Gone;
+        impl Write for Gone {
+            fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+                Err(io::ErrorKind::BrokenPipe.into())
+            }
+            fn flush(&mut self) -> io::Result<()> {
+                Ok(())
+            }
+        }
+        let mut output = Output::into(Format::Table, Box::new(Gone), Box::new(Gone));
+        let failure = output.print("x").unwrap_err();
+        assert!(failure.is_quiet());
+        assert_eq!(output.failure(&failure), Exit::Done);
+    }
+}

@@ -1,0 +1,356 @@
+//! Whole commands, from arguments to what is printed, over a node in memory.
+
+use std::ffi::OsString;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use clap::{CommandFactory, Parser};
+use miner_ctrl_dashboard::memory::{Memory, peer};
+use miner_ctrl_dashboard::node::{MinerCommand, Node, NodeError, NodeInfo};
+use miner_ctrl_protocol::message::ProfileChoice;
+use miner_ctrl_protocol::{NodeName, Program, Role};
+use serde_json::{Value, json};
+use tokio_util::sync::CancellationToken;
+
+use crate::cli::app::{Cli, run};
+use crate::cli::render::{Format, Output};
+use crate::cli::{Engine, Exit, Failure, Local, ProgramFound, ServeOptions, Serving};
+use crate::control;
+
+/// The node that every engine of a test opens: one per thread, as each test has its own.
+fn shared() -> Memory {
+    thread_local! { static NODE: Memory = Memory::default(); }
+    NODE.with(Clone::clone)
+}
+
+struct InMemory {
+    home: PathBuf,
+    node: Memory,
+}
+
+impl Engine for InMemory {
+    fn open(home: Option<&Path>) -> Result<Self, Failure> {
+        Ok(Self { home: home.unwrap_or(Path::new("/nonexistent")).to_owned(), node: shared() })
+    }
+
+    fn config_dir(&self) -> &Path {
+        &self.home
+    }
+
+    fn data_dir(&self) -> &Path {
+        &self.home
+    }
+
+    fn socket(&self) -> PathBuf {
+        self.home.join("control.sock")
+    }
+
+    fn key_file(&self) -> PathBuf {
+        self.home.join("private.key")
+    }
+
+    async fn init(&self, name: NodeName, role: Role) -> Result<NodeInfo, Failure> {
+        Ok(NodeInfo { name, role, ..self.node.info().await })
+    }
+
+    async fn start_for_command(&self) -> Result<Local, Failure> {
+        Ok(Local { router: miner_ctrl_dashboard::router(self.node.clone()), close: Box::pin(async {}) })
+    }
+
+    async fn serve(&self, _: ServeOptions, _: CancellationToken) -> Result<Serving, Failure> {
+        Ok(Serving { info: self.node.info().await, ended: Box::pin(async { Ok(()) }) })
+    }
+
+    async fn programs(&self) -> Vec<ProgramFound> {
+        vec![ProgramFound { program: Program::Xmrig, path: None, version: None, problem: None }]
+    }
+
+    fn simulate(_: Program, _: &[OsString]) -> ExitCode {
+        ExitCode::SUCCESS
+    }
+}
+
+#[derive(Clone, Default)]
+struct Page(Arc<Mutex<Vec<u8>>>);
+
+impl Page {
+    fn text(&self) -> String {
+        let bytes = self.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        anstream::adapter::strip_str(&String::from_utf8(bytes).unwrap()).to_string()
+    }
+}
+
+impl Write for Page {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Runs a command line; exit code, stdout, stderr.
+async fn command(line: &str) -> (Exit, String, String) {
+    let words = format!("miner-ctrl {line}");
+    let cli = Cli::try_parse_from(words.split_whitespace()).unwrap_or_else(|error| panic!("{line}: {error}"));
+    let (out, err) = (Page::default(), Page::default());
+    let format = if line.contains("-o json") { Format::Json } else { Format::Table };
+    let mut output = Output::into(format, Box::new(out.clone()), Box::new(err.clone()));
+    let exit = run::<InMemory>(cli, &mut output).await;
+    (exit, out.text(), err.text())
+}
+
+const ADD: &str =
+    "profile add monero --program xmrig --algorithm rx/0 --pool pool.example:3333 --wallet 44AFFq5kSiGBoZ";
+
+#[test]
+fn the_command_line_is_well_formed() {
+    Cli::command().debug_assert();
+}
+
+#[test]
+fn every_command_documented_is_understood() {
+    for line in [
+        "node init --name rig-alpha --role worker",
+        "node serve --listen :9091 --listen /ip4/0.0.0.0/tcp/9092/ws --pairing code --simulate",
+        "node serve --dashboard 127.0.0.1:9090",
+        "node info -o json",
+        "--home /tmp/x node info",
+        "peer add --address 192.168.1.100:9091 --name rig-alpha --code 7KQ2-M9XD --permission none --wait 0",
+        "peer list --watch",
+        "peer remove rig-alpha",
+        "peer ping rig-alpha --count 3",
+        "peer approve amber birch cedar --permission view",
+        "peer deny 0123456789abcdef",
+        "pair",
+        "profile add p --program tt-miner --coin x --pool a:1 --pool b:2 --wallet w --tls --threads-hint 50 --huge-pages true --argument=--cpu-priority=2 --rig-name {name}",
+        "profile import - --name p",
+        "remote status rig-alpha --watch",
+        "remote start a,b --profile p --miner xmrig-1 --from here",
+        "remote stop a xmrig-1",
+        "remote stop a,b --all",
+        "remote restart a",
+        "remote logs a xmrig-1 --lines 5 --follow",
+        "remote deploy a,b,c --profile p",
+        "doctor",
+        "completions bash",
+    ] {
+        let words = format!("miner-ctrl {line}");
+        Cli::try_parse_from(words.split_whitespace()).unwrap_or_else(|error| panic!("{line}: {error}"));
+    }
+}
+
+#[test]
+fn what_cannot_be_meant_is_a_usage_error() {
+    for line in [
+        "node init --name ../x",
+        "node init --name a --role boss",
+        "peer approve",
+        "peer add --address a --permission all",
+        "peer ping a --count 0",
+        "profile add p --program nanominer --pool a:1 --wallet w",
+        "profile add p --program xmrig --pool a:1 --wallet w --password x --password-file y",
+        "profile add p --program xmrig --pool a:1 --wallet w --fingerprint ab",
+        "remote stop a xmrig-1 --all",
+        "remote start a",
+        "remote logs a --lines 1001",
+        "remote start a --profile ../x",
+    ] {
+        let words = format!("miner-ctrl {line}");
+        let error = Cli::try_parse_from(words.split_whitespace()).err().unwrap_or_else(|| panic!("{line}"));
+        assert_eq!(error.exit_code(), 2, "{line}");
+    }
+}
+
+#[test]
+fn a_stand_in_gets_its_arguments_as_they_are() {
+    let words = ["miner-ctrl", "simulate", "xmrig", "-o", "pool:1", "--home", "x", "--help", "--", "-V"];
+    let cli = Cli::try_parse_from(words).unwrap();
+    assert!(
+        format!("{cli:?}").contains(r#"["xmrig", "-o", "pool:1", "--home", "x", "--help", "--", "-V"]"#),
+        "{cli:?}"
+    );
+}
+
+#[tokio::test]
+async fn a_node_in_process_answers_when_none_is_running() {
+    let (exit, out, _) = command("node info").await;
+    assert_eq!(exit, Exit::Done);
+    assert!(out.contains("name:         desk\n"), "{out}");
+}
+
+#[tokio::test]
+async fn strangers_need_a_node_that_stays() {
+    for line in ["pair", "peer pending", "peer approve x", "peer deny x"] {
+        let (exit, out, err) = command(line).await;
+        assert_eq!((exit, out.as_str()), (Exit::Unreachable, ""), "{line}");
+        assert!(err.contains("no node is running here"), "{err}");
+        assert!(err.ends_with("hint: start it with `miner-ctrl node serve`\n"), "{err}");
+    }
+}
+
+#[tokio::test]
+async fn a_running_node_is_asked_over_its_socket() {
+    let home = tempfile::tempdir().unwrap();
+    let stop = CancellationToken::new();
+    let socket = control::bind(&home.path().join("control.sock")).await.unwrap();
+    let serving = tokio::spawn(socket.serve(miner_ctrl_dashboard::router(shared()), stop.clone()));
+    let at = format!("--home {}", home.path().display());
+    let (exit, out, _) = command(&format!("{at} pair")).await;
+    assert_eq!((exit, out.as_str()), (Exit::Done, "pairing code: 7KQ2-M9XD\n"));
+    let (_, out, _) = command(&format!("{at} peer pending")).await;
+    assert!(out.contains("amber-birch-cedar-delta-ember-fjord  rig-beta"), "{out}");
+    let (exit, out, _) =
+        command(&format!("{at} peer approve amber-birch-cedar-delta-ember-fjord --permission view")).await;
+    assert_eq!(exit, Exit::Done);
+    assert!(out.starts_with("paired with rig-beta\n") && out.contains("permission:   view"), "{out}");
+    stop.cancel();
+    serving.await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn peers_are_listed_pinged_and_removed() {
+    let (_, out, _) = command("peer list").await;
+    assert!(out.contains("● rig-alpha  192.0.2.1:9091  worker"), "{out}");
+    let (_, out, _) = command("-o json peer list").await;
+    assert_eq!(serde_json::from_str::<Value>(&out).unwrap()[0]["name"], "rig-alpha");
+    let (_, out, _) = command("peer ping rig-alpha").await;
+    assert_eq!(out, "rig-alpha (0000000000000001): 1.50 ms\n");
+    assert_eq!(command("peer remove rig-alpha").await.0, Exit::Done);
+    let (exit, out, err) = command("peer remove rig-alpha").await;
+    assert_eq!((exit, out.as_str()), (Exit::NotFound, ""));
+    assert_eq!(
+        err,
+        "error: cannot remove `rig-alpha`: no peer `rig-alpha`\nhint: list peers with `miner-ctrl peer list`\n"
+    );
+}
+
+#[tokio::test]
+async fn with_json_an_error_is_a_problem_document_on_stderr() {
+    let (exit, out, err) = command("-o json peer ping nobody").await;
+    assert_eq!((exit, out.as_str()), (Exit::NotFound, ""));
+    let problem: Value = serde_json::from_str(&err).unwrap();
+    assert_eq!(problem["code"], "unknown-peer");
+    assert_eq!(problem["exit_code"], 3);
+    assert_eq!(problem["failed"], "cannot ping nobody");
+}
+
+#[tokio::test]
+async fn adding_a_peer_waits_for_approval_or_does_not() {
+    let (exit, out, _) = command("peer add --address pending.example --wait 0").await;
+    assert_eq!(exit, Exit::Done);
+    assert!(out.contains("state:        pending") && out.contains("words:        amber-birch"), "{out}");
+    let (exit, out, err) = command("peer add --address pending2.example --name cellar --wait 60").await;
+    assert_eq!(exit, Exit::Done, "{err}");
+    assert!(err.contains("peer approve amber-birch"), "{err}");
+    assert!(out.starts_with("paired with cellar\n"), "{out}");
+}
+
+#[tokio::test]
+async fn a_profile_lives_from_add_to_remove() {
+    let home = tempfile::tempdir().unwrap();
+    let file = home.path().join("password");
+    crate::store::atomic::write(&file, b"hunter2\nnot this\n").unwrap();
+    let (exit, out, _) = command(&format!("{ADD} --password-file {}", file.display())).await;
+    assert_eq!((exit, out.as_str()), (Exit::Done, "stored monero\n"));
+    assert_eq!(shared().stored("monero").unwrap().password.as_deref(), Some("hunter2"));
+    let (_, out, _) = command("profile list").await;
+    assert!(out.contains("monero   xmrig    rx/0       pool.example:3333"), "{out}");
+    let (_, out, _) = command("profile show monero").await;
+    assert!(out.contains("********") && !out.contains("hunter2"), "{out}");
+    assert_eq!(command(ADD).await.0, Exit::Refused, "there is one already");
+    assert_eq!(command("profile remove monero").await.0, Exit::Done);
+    assert_eq!(command("profile show monero").await.0, Exit::NotFound);
+}
+
+#[tokio::test]
+async fn a_bad_profile_names_its_field() {
+    let (exit, _, err) = command(&ADD.replace("pool.example:3333", "pool.example")).await;
+    assert_eq!(exit, Exit::Usage);
+    assert!(err.contains("pools[0].url is not host:port"), "{err}");
+}
+
+#[tokio::test]
+async fn a_configuration_of_xmrig_is_imported() {
+    let home = tempfile::tempdir().unwrap();
+    let file = home.path().join("config.json");
+    let config = json!({"pools": [{"url": "a.example:1", "user": "w", "pass": "x", "coin": "monero"}]});
+    crate::store::atomic::write(&file, config.to_string().as_bytes()).unwrap();
+    let (exit, out, _) = command(&format!("profile import {} --name imported", file.display())).await;
+    assert_eq!((exit, out.as_str()), (Exit::Done, "stored imported\n"));
+}
+
+#[tokio::test]
+async fn rigs_are_started_stopped_and_read() {
+    let (exit, out, _) = command("remote start rig-alpha --profile monero").await;
+    assert_eq!((exit, out.as_str()), (Exit::Done, "rig-alpha: xmrig-1 is running already (mining)\n"));
+    let stored = ProfileChoice::Stored("monero".parse().unwrap());
+    assert_eq!(shared().commands()[0].1, MinerCommand::Start { profile: stored, miner: None });
+    let (_, out, _) = command("remote stop rig-alpha --all").await;
+    assert_eq!(out, "rig-alpha: xmrig-1 is stopped (stopped)\n");
+    let (_, out, _) = command("remote status rig-alpha").await;
+    assert!(out.contains("● rig-alpha  stopped  xmrig-1  rx/0              –"), "{out}");
+    let (_, out, _) = command("remote restart rig-alpha xmrig-1").await;
+    assert_eq!(out, "rig-alpha: xmrig-1 is running (mining)\n");
+    let (_, out, _) = command("remote logs rig-alpha --lines 2").await;
+    assert_eq!(out, "line 4\nline 5\n");
+    let (exit, _, err) = command("remote stop rig-alpha xmrig-9").await;
+    assert_eq!(exit, Exit::NotFound);
+    assert!(err.contains("no miner `xmrig-9` there; there are: xmrig-1"), "{err}");
+}
+
+#[tokio::test]
+async fn of_many_rigs_each_has_its_line_and_some_failed_is_seven() {
+    shared().register(peer(2, "rig-beta"));
+    let (exit, out, _) = command("remote stop rig-alpha,nobody,rig-beta --all").await;
+    assert_eq!(exit, Exit::SomeFailed);
+    assert_eq!(
+        out,
+        "✓ rig-alpha: xmrig-1 is stopped (stopped)\n✗ nobody: no peer `nobody`\n\
+         ✓ rig-beta: xmrig-1 is stopped already (stopped)\n"
+    );
+    let (exit, out, _) = command("-o json remote stop rig-alpha,nobody --all").await;
+    let answers: Value = serde_json::from_str(&out).unwrap();
+    assert_eq!(exit, Exit::SomeFailed);
+    assert_eq!((&answers[0]["done"], &answers[1]["problem"]["code"]), (&json!(true), &json!("unknown-peer")));
+}
+
+#[tokio::test]
+async fn a_silent_rig_is_unreachable_and_says_that_the_outcome_is_unknown() {
+    shared().fail_with(Some(NodeError::Timeout { peer: "rig-alpha".parse().unwrap(), seconds: 30 }));
+    let (exit, _, err) = command("remote start rig-alpha --profile monero").await;
+    assert_eq!(exit, Exit::Unreachable);
+    assert!(err.contains("whether it was done is not known") && err.contains("trying again is safe"), "{err}");
+}
+
+#[tokio::test]
+async fn serving_prints_labelled_lines() {
+    let (exit, out, _) = command("--home /tmp/x node serve").await;
+    assert_eq!(exit, Exit::Done);
+    for line in ["name:         desk", "node id:      0000000000000000", "control:      /tmp/x/control.sock"] {
+        assert!(out.lines().any(|found| found == line), "{line}: {out}");
+    }
+    let (_, out, _) = command("-o json --home /tmp/x node serve").await;
+    let document: Value = serde_json::from_str(out.trim()).unwrap();
+    assert_eq!(document["control"], "/tmp/x/control.sock");
+}
+
+#[tokio::test]
+async fn the_doctor_looks_at_everything() {
+    let home = tempfile::tempdir().unwrap();
+    let (_, out, _) = command(&format!("--home {} -o json doctor", home.path().display())).await;
+    let findings: Value = serde_json::from_str(&out).unwrap();
+    let checks: Vec<_> =
+        findings.as_array().unwrap().iter().map(|finding| finding["check"].as_str().unwrap()).collect();
+    assert_eq!(checks, ["configuration", "data", "identity", "node", "listening", "program", "huge pages", "clock"]);
+}
+
+#[tokio::test]
+async fn a_completion_script_is_printed() {
+    let (exit, out, _) = command("completions bash").await;
+    assert_eq!(exit, Exit::Done);
+    assert!(out.contains("complete -F") && out.contains("pairing"), "{out}");
+}
