@@ -9,6 +9,7 @@
 pub mod cli;
 pub mod config;
 pub mod control;
+mod engine;
 pub mod fleet;
 pub mod handle;
 mod house;

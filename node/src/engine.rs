@@ -1,0 +1,183 @@
+//! The command line's engine on this machine: identity, settings and node behind it.
+
+use std::error::Error;
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use miner_ctrl_dashboard::Node as _;
+use miner_ctrl_dashboard::node::NodeInfo;
+use miner_ctrl_protocol::{NodeName, Program, Role};
+use tokio_util::sync::CancellationToken;
+
+use crate::cli::{Engine, Exit, Failure, Local, Pairing, ProgramFound, ServeOptions, Serving};
+use crate::config::{DashboardChoice, NodeConfig, Settings};
+use crate::control::server;
+use crate::fleet::PairingMode;
+use crate::identity::{self, IdentityError};
+use crate::mesh;
+use crate::miners::drivers;
+use crate::node::{self, Mode, Node, StartError};
+use crate::simulate;
+use crate::store::{LockError, Places};
+
+/// This machine's node.
+#[derive(Debug)]
+pub struct ThisMachine {
+    places: Places,
+}
+
+fn env(name: &str) -> Option<OsString> {
+    std::env::var_os(name)
+}
+
+impl ThisMachine {
+    fn config(&self, flags: Settings) -> Result<NodeConfig, Failure> {
+        NodeConfig::load(&self.places, env, flags).map_err(|error| {
+            Failure::new(Exit::Usage, "bad-settings", "cannot start the node").caused_by(&error).hint(
+                "mend the setting that is named above; `miner-ctrl node serve --help` lists what can be set",
+            )
+        })
+    }
+
+    async fn start(&self, config: NodeConfig, mode: Mode) -> Result<Node, Failure> {
+        node::start(self.places.clone(), config, mode).await.map_err(|error| not_started(&error))
+    }
+}
+
+impl Engine for ThisMachine {
+    fn open(home: Option<&Path>) -> Result<Self, Failure> {
+        let places = Places::resolve(home, env).map_err(|error| {
+            Failure::new(Exit::Usage, "no-home", "cannot find where data lies")
+                .caused_by(&error)
+                .hint("set HOME, or name a directory with --home")
+        })?;
+        Ok(Self { places })
+    }
+
+    fn config_dir(&self) -> &Path {
+        &self.places.config_dir
+    }
+
+    fn data_dir(&self) -> &Path {
+        &self.places.data_dir
+    }
+
+    fn socket(&self) -> PathBuf {
+        self.places.socket()
+    }
+
+    fn key_file(&self) -> PathBuf {
+        self.places.key_file()
+    }
+
+    async fn init(&self, name: NodeName, role: Role) -> Result<NodeInfo, Failure> {
+        make_identity(&self.places, Some(name), role)?;
+        let node = self.start(self.config(Settings::default())?, Mode::Command).await?;
+        let info = node.handle.info().await;
+        node.shutdown().await;
+        Ok(info)
+    }
+
+    async fn start_for_command(&self) -> Result<Local, Failure> {
+        let node = self.start(self.config(Settings::default())?, Mode::Command).await?;
+        let router = miner_ctrl_dashboard::router(node.handle.clone());
+        Ok(Local { router, close: Box::pin(node.shutdown()) })
+    }
+
+    async fn serve(&self, options: ServeOptions, stop: CancellationToken) -> Result<Serving, Failure> {
+        let config = self.config(settings(options))?;
+        if identity::load(&self.places).map_err(|error| bad_identity(&error))?.is_none() {
+            // The first start: a first rig is under control in a minute, and names can be changed.
+            let made = make_identity(&self.places, None, Role::default())?;
+            tracing::info!(name = %made.record.name, role = %made.record.role, "made a new identity");
+        }
+        let node = self.start(config, Mode::Serve).await?;
+        let socket = match self.places.make_socket_dir() {
+            Ok(()) => server::bind(&self.places.socket()).await.map_err(|error| chain_of(&error)),
+            Err(error) => Err(chain_of(&error)),
+        };
+        let socket = match socket {
+            Ok(socket) => socket,
+            Err(why) => {
+                node.shutdown().await;
+                return Err(Failure::new(Exit::Error, "no-socket", "cannot serve the command line").because(why));
+            }
+        };
+        let pairs = node.handle.info().await.pairing != PairingMode::Off.to_string();
+        if pairs && let Err(error) = node.handle.pairing_code().await {
+            tracing::warn!(%error, "no pairing code is shown");
+        }
+        let info = node.handle.info().await;
+        let router = miner_ctrl_dashboard::router(node.handle.clone());
+        let ended = Box::pin(async move {
+            let ended = socket.serve(router, stop).await;
+            node.shutdown().await;
+            ended.map_err(|error| Failure::new(Exit::Error, "socket-ended", "the node stopped").caused_by(&error))
+        });
+        Ok(Serving { info, ended })
+    }
+
+    async fn programs(&self) -> Vec<ProgramFound> {
+        match NodeConfig::load(&self.places, env, Settings::default()) {
+            Ok(config) => drivers::look_for_all(&node::program_paths(&config)).await,
+            Err(_) => Vec::new(),
+        }
+    }
+
+    fn simulate(program: Program, arguments: &[OsString]) -> ExitCode {
+        simulate::run(program, arguments)
+    }
+}
+
+fn settings(options: ServeOptions) -> Settings {
+    let ServeOptions { listen, pairing, simulate, dashboard, no_dashboard } = options;
+    Settings {
+        listen: (!listen.is_empty()).then_some(listen),
+        dashboard: if no_dashboard { Some(DashboardChoice::Off) } else { dashboard.map(DashboardChoice::At) },
+        pairing: pairing.map(|pairing| match pairing {
+            Pairing::Ask => PairingMode::Ask,
+            Pairing::Code => PairingMode::Code,
+            Pairing::Off => PairingMode::Off,
+        }),
+        simulate: simulate.then_some(true),
+        ..Settings::default()
+    }
+}
+
+fn make_identity(places: &Places, name: Option<NodeName>, role: Role) -> Result<identity::Identity, Failure> {
+    let made = places.make_directories().map_err(|error| {
+        Failure::new(Exit::Error, "no-directories", "cannot make the node's directories").caused_by(&error)
+    });
+    made?;
+    identity::init(places, name, role).map_err(|error| bad_identity(&error))
+}
+
+fn bad_identity(error: &IdentityError) -> Failure {
+    let (exit, code) = match error {
+        IdentityError::Exists { .. } => (Exit::Refused, "identity-exists"),
+        _ => (Exit::Error, "bad-identity"),
+    };
+    Failure::new(exit, code, "cannot use this node's identity").caused_by(error)
+}
+
+fn not_started(error: &StartError) -> Failure {
+    let failure = |exit, code| Failure::new(exit, code, "cannot start the node").caused_by(error);
+    match error {
+        StartError::Address { .. } => {
+            failure(Exit::Usage, "bad-address").hint("write `:9091`, `host:port` or a multiaddr like /ip4/…/tcp/…/ws")
+        }
+        StartError::Identity(why) => bad_identity(why),
+        StartError::Lock(why @ LockError::Held { .. }) => failure(Exit::Refused, "locked").hint(why.hint()),
+        StartError::Mesh(mesh::StartError::Listen { .. }) => failure(Exit::Error, "cannot-listen")
+            .hint("another program, perhaps another node, listens there: stop it, or choose another with --listen"),
+        StartError::NoIdentity => {
+            failure(Exit::NotFound, "no-identity").hint("make one with `miner-ctrl node init --name NAME`")
+        }
+        _ => failure(Exit::Error, "not-started").hint("`miner-ctrl doctor` looks for what is wrong"),
+    }
+}
+
+fn chain_of(error: &dyn Error) -> String {
+    crate::handle::chain(error)
+}

@@ -1,0 +1,184 @@
+//! Our mesh: one controller and rigs that answer `Stats`, with a household of a few lines around each.
+
+use std::future::Future;
+use std::io::Write;
+use std::pin::Pin;
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::time::Duration;
+
+use miner_ctrl::mesh::{
+    Answer, Event, Household, Knocked, Later, MeshConfig, MeshHandle, RequestRate, Stranger, dial_address,
+    listen_addresses, start,
+};
+use miner_ctrl_protocol::pair::PairRefusal;
+use miner_ctrl_protocol::smsg::{NodeSecret, PairingCode};
+use miner_ctrl_protocol::{PeerKey, Refusal, Request, Response, Role};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use crate::bench::stats;
+
+/// Set for a process that hosts rigs: `address of the controller,first seed,count`.
+pub const WORKERS_OF: &str = "MINER_CTRL_BENCH_WORKERS";
+
+/// The controller's seed; rigs' seeds count from 1.
+const CONTROLLER: u32 = 0;
+
+/// Answers `Stats` as a rig does, and pairs with nobody.
+struct Rig;
+
+impl Answer for Rig {
+    fn answer(&self, _: PeerKey, request: Request) -> Pin<Box<dyn Future<Output = Response> + Send>> {
+        Box::pin(async move {
+            match request {
+                Request::Stats => Response::Stats(Box::new(stats())),
+                Request::Ping { sent_at } => Response::Pong { sent_at },
+                _ => Response::Refused(Refusal::Unsupported),
+            }
+        })
+    }
+}
+
+impl Household for Rig {
+    fn pairing_possible(&self) -> bool {
+        false
+    }
+    fn code_for_try(&self, _: PeerKey) -> Later<Result<PairingCode, PairRefusal>> {
+        Box::pin(async { Err(PairRefusal::NoCode) })
+    }
+    fn wrong_code(&self, _: PeerKey) -> Later<()> {
+        Box::pin(async {})
+    }
+    fn admit(&self, _: Stranger) -> Later<Result<(), PairRefusal>> {
+        Box::pin(async { Err(PairRefusal::Off) })
+    }
+    fn knock(&self, _: Stranger) -> Later<Knocked> {
+        Box::pin(async { Knocked::Refused(PairRefusal::Off) })
+    }
+    fn observe(&self, _: PeerKey, _: Event) {}
+}
+
+fn secret(number: u32) -> Arc<NodeSecret> {
+    let mut seed = [0x5a; 32];
+    seed[..4].copy_from_slice(&number.to_be_bytes());
+    Arc::new(NodeSecret::from_seed(&seed).expect("a seed has 32 bytes"))
+}
+
+/// A mesh of one node.
+#[derive(Debug)]
+pub struct Member {
+    /// Its mesh.
+    pub mesh: MeshHandle,
+    stop: CancellationToken,
+}
+
+impl Drop for Member {
+    fn drop(&mut self) {
+        self.stop.cancel();
+    }
+}
+
+async fn member(number: u32, listen: &str, peers: Vec<(PeerKey, Vec<miner_ctrl::mesh::Address>)>) -> Member {
+    let stop = CancellationToken::new();
+    let config = MeshConfig {
+        secret: secret(number),
+        name: format!("node-{number}").parse().expect("a name"),
+        role: Role::Dual,
+        listen: if listen.is_empty() { vec![] } else { listen_addresses(listen).expect("an address") },
+        peers,
+        // The wire is measured here, not the limit that a flooding peer meets.
+        rate: RequestRate { per_second: f64::INFINITY, burst: f64::MAX },
+    };
+    let (mesh, _) = start(config, Arc::new(Rig), stop.clone()).await.expect("the mesh starts");
+    Member { mesh, stop }
+}
+
+/// A controller and one rig, connected, in this process.
+#[derive(Debug)]
+pub struct Pair {
+    controller: Member,
+    _rig: Member,
+    rig: PeerKey,
+}
+
+/// Connects a controller and one rig.
+///
+/// # Panics
+/// When loopback cannot be used.
+pub async fn pair() -> Pair {
+    let rig = secret(1).public();
+    let controller = member(CONTROLLER, "127.0.0.1:0", vec![(rig, vec![])]).await;
+    let address = controller.mesh.listening()[0].clone();
+    let member = member(1, "", vec![(secret(CONTROLLER).public(), vec![address])]).await;
+    let deadline = Instant::now() + Duration::from_secs(20);
+    controller.mesh.wait_for_link(&rig, deadline).await.expect("they connect");
+    Pair { controller, _rig: member, rig }
+}
+
+impl Pair {
+    /// One round trip.
+    ///
+    /// # Panics
+    /// When there is no answer.
+    pub async fn ask(&self) {
+        let answer = self.controller.mesh.ask(&self.rig, &Request::Stats, Duration::from_secs(10)).await;
+        assert!(matches!(answer, Ok(Response::Stats(_))), "{answer:?}");
+    }
+}
+
+/// A controller here, and its rigs in another process.
+#[derive(Debug)]
+pub struct Connected {
+    /// The controller.
+    pub controller: Member,
+    workers: Child,
+}
+
+impl Drop for Connected {
+    fn drop(&mut self) {
+        // Killed and reaped; it may have ended by itself.
+        let _ = self.workers.kill();
+        let _ = self.workers.wait();
+    }
+}
+
+/// A controller with `count` rigs, all connected.
+///
+/// # Panics
+/// When they do not connect within two minutes.
+pub async fn controller_with_workers(count: u32) -> Connected {
+    let peers = (1..=count).map(|number| (secret(number).public(), vec![])).collect();
+    let controller = member(CONTROLLER, "127.0.0.1:0", peers).await;
+    let address = controller.mesh.listening()[0].to_string();
+    let workers = Command::new(std::env::current_exe().expect("this program has a file"))
+        .env(WORKERS_OF, format!("{address},1,{count}"))
+        .stdin(Stdio::piped())
+        .spawn()
+        .expect("the rigs' process starts");
+    let mut changes = controller.mesh.link_changes();
+    let all = async {
+        while controller.mesh.connected().len() < count as usize {
+            changes.changed().await.expect("the mesh runs");
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(120), all).await.expect("all rigs connect");
+    Connected { controller, workers }
+}
+
+/// Hosts rigs until the parent closes our standard input.
+///
+/// # Panics
+/// On a malformed [`WORKERS_OF`].
+pub async fn be_workers(of: &str) {
+    let parts: Vec<&str> = of.split(',').collect();
+    let (address, _) = dial_address(parts[0]).expect("an address");
+    let (first, count): (u32, u32) = (parts[1].parse().expect("a number"), parts[2].parse().expect("a number"));
+    let mut members = Vec::new();
+    for number in first..first + count {
+        members.push(member(number, "", vec![(secret(CONTROLLER).public(), vec![address.clone()])]).await);
+    }
+    // The parent holds the other end; when it is gone we go.
+    let _ = tokio::task::spawn_blocking(|| std::io::copy(&mut std::io::stdin(), &mut std::io::sink())).await;
+    let _ = std::io::stderr().flush();
+}
