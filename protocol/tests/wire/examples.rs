@@ -50,7 +50,7 @@ variants! {
 }
 
 fn parse<T: std::str::FromStr<Err: Debug>>(text: &str) -> T {
-    text.parse().unwrap()
+    text.parse().expect("an example is valid")
 }
 
 pub(crate) fn hello() -> Hello {

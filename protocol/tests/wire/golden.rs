@@ -29,7 +29,7 @@ impl Page {
 
     /// Writes an example down, and checks that it reads back.
     fn example<T: Serialize + DeserializeOwned + PartialEq + Debug>(&mut self, name: &str, value: &T) -> Vec<u8> {
-        let bytes = encode(value, MAX_BODY).unwrap();
+        let bytes = encode(value, MAX_BODY).expect("an example can be encoded");
         assert_eq!(decode::<T>(&bytes, MAX_BODY).as_ref(), Ok(value), "{name}");
         self.line(name, &bytes);
         bytes
@@ -44,9 +44,10 @@ impl Page {
     fn compare(&self, file: &str) {
         let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(file);
         if std::env::var_os("MINER_CTRL_GOLDEN").is_some_and(|value| value == "write") {
-            File::create(&path).unwrap().write_all(self.0.as_bytes()).unwrap();
+            let written = File::create(&path).and_then(|mut file| file.write_all(self.0.as_bytes()));
+            written.expect("the golden file can be written");
         }
-        let golden = fs::read_to_string(&path).unwrap();
+        let golden = fs::read_to_string(&path).expect("the golden file is there");
         for (ours, theirs) in self.0.lines().zip(golden.lines()) {
             assert_eq!(ours, theirs, "{}", path.display());
         }

@@ -4,6 +4,7 @@ use miner_ctrl_protocol::codec::{MAX_BODY, MAX_MESSAGE, decode, decode_request, 
 use miner_ctrl_protocol::message::Hello;
 use miner_ctrl_protocol::{Policy, ProfileDraft, Refusal, Request, Response};
 use proptest::prelude::*;
+use serde::Serialize;
 
 use crate::examples;
 use crate::link::Link;
@@ -22,10 +23,13 @@ fn decode_as_everything(bytes: &[u8]) {
 }
 
 fn valid() -> Vec<Vec<u8>> {
-    let mut all = vec![encode(&examples::hello(), MAX_BODY).unwrap()];
-    all.extend(examples::requests().iter().map(|value| encode(value, MAX_BODY).unwrap()));
-    all.extend(examples::responses().iter().map(|value| encode(value, MAX_BODY).unwrap()));
-    all.extend(examples::refusals().iter().map(|value| encode(value, MAX_BODY).unwrap()));
+    fn bytes<T: Serialize>(value: &T) -> Vec<u8> {
+        encode(value, MAX_BODY).expect("an example can be encoded")
+    }
+    let mut all = vec![bytes(&examples::hello())];
+    all.extend(examples::requests().iter().map(bytes));
+    all.extend(examples::responses().iter().map(bytes));
+    all.extend(examples::refusals().iter().map(bytes));
     all
 }
 

@@ -41,7 +41,7 @@ impl TryRng for Counting {
 impl TryCryptoRng for Counting {}
 
 pub(crate) fn secret(seed: u8) -> Arc<NodeSecret> {
-    Arc::new(NodeSecret::from_seed(&[seed; 32]).unwrap())
+    Arc::new(NodeSecret::from_seed(&[seed; 32]).expect("32 bytes are a seed"))
 }
 
 pub(crate) fn key(seed: u8) -> PeerKey {
@@ -64,13 +64,13 @@ impl Link {
     }
 
     pub(crate) fn seal(&mut self, body: &[u8]) -> (Vec<u8>, PendingAnswer) {
-        self.sender.seal(body, NOW, &mut rand::rng()).unwrap()
+        self.sender.seal(body, NOW, &mut rand::rng()).expect("the body fits")
     }
 
     /// Sends one message, so that there is a session.
     pub(crate) fn establish(&mut self) {
         let (message, _) = self.seal(b"first");
-        self.open(&message).unwrap();
+        self.open(&message).expect("the first message of a session opens");
     }
 
     /// A message of a session of its own.
