@@ -51,6 +51,11 @@ pub(super) struct Statement {
 }
 
 impl Statement {
+    /// The author's signature under this statement and the body.
+    pub(super) fn sign(&self, signer: &NodeSecret, body: &[u8]) -> [u8; SIGNATURE_LENGTH] {
+        signer.signing().multipart_sign(&[&self.preamble(), body]).to_bytes()
+    }
+
     fn preamble(&self) -> [u8; PREAMBLE] {
         let mut bytes = [0; PREAMBLE];
         let mut rest = bytes.as_mut_slice();
@@ -178,10 +183,9 @@ fn seal(
     if body.len() > MAX_BODY {
         return Err(too_large);
     }
-    let signature = signer.signing().multipart_sign(&[&statement.preamble(), body]).to_bytes();
     let mut message = Vec::with_capacity(header.len() + SIGNATURE_LENGTH + body.len() + TAG);
     message.extend_from_slice(header);
-    message.extend_from_slice(&signature);
+    message.extend_from_slice(&statement.sign(signer, body));
     message.extend_from_slice(body);
     let tag = cipher.seal(statement.seq, aad, &mut message[header.len()..]).map_err(|_| too_large)?;
     message.extend_from_slice(&tag);

@@ -301,7 +301,7 @@ mod tests {
         ) {
             let rng = &mut rand::rng();
             let own = code("7KQ2-M9XD");
-            for bytes in [bytes.clone(), [[side].as_slice(), &point].concat()] {
+            for bytes in [bytes, [[side].as_slice(), &point].concat()] {
                 if let Ok((start, _)) = ShowerStart::respond(&own, key(1), key(2), &bytes, rng) {
                     prop_assert_eq!(start.verify(&bytes), Err(WrongCode));
                 }

@@ -179,3 +179,99 @@ impl fmt::Debug for Answerer {
             .finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NONCE: LinkNonce = LinkNonce([9; 16]);
+
+    fn secret(seed: u8) -> Arc<NodeSecret> {
+        Arc::new(NodeSecret::from_seed(&[seed; 32]).unwrap())
+    }
+
+    fn receiver() -> Receiver {
+        Receiver::new(secret(2), secret(1).public(), NONCE)
+    }
+
+    /// A session of node 1's with node 2, and what it would take to seal anything in it.
+    fn session(number: u32) -> (Ends, SessionKeys) {
+        let ends = Ends::new(secret(1).public(), secret(2).public());
+        let keys = SessionKeys::begin(&secret(1), &ends, NONCE, number, &mut rand::rng()).unwrap();
+        (ends, keys)
+    }
+
+    fn seal(ends: &Ends, keys: &SessionKeys, seq: u64, signer: &NodeSecret) -> Vec<u8> {
+        let statement = keys.statement(ends, Direction::Request, seq);
+        envelope::seal_request(&keys.requests, keys.number, &statement, signer, b"stop").unwrap()
+    }
+
+    #[test]
+    fn another_signer_inside_a_valid_seal_is_refused_and_leaves_no_trace() {
+        let mut receiver = receiver();
+        let (ends, keys) = session(0);
+        // Node 2's own signature too: whoever has stolen its secret can seal to it in any name, and sign in none.
+        for signer in [secret(3), secret(2)] {
+            assert_eq!(receiver.open(&seal(&ends, &keys, 0, &signer)).unwrap_err(), OpenError::BadSignature);
+            assert!(receiver.sessions.is_empty());
+        }
+        receiver.open(&seal(&ends, &keys, 0, &secret(1))).unwrap();
+        assert_eq!(receiver.open(&seal(&ends, &keys, 1, &secret(3))).unwrap_err(), OpenError::BadSignature);
+        receiver.open(&seal(&ends, &keys, 1, &secret(1))).unwrap();
+        assert_eq!(receiver.counts(), RefusalCounts { bad_signature: 3, ..RefusalCounts::default() });
+    }
+
+    #[test]
+    fn a_signature_made_for_something_else_is_refused() {
+        let (ends, keys) = session(0);
+        let right = keys.statement(&ends, Direction::Request, 0);
+        let (author, addressee) = (secret(3).public(), secret(3).public());
+        for wrong in [
+            Statement { direction: Direction::Answer, ..right },
+            Statement { author, ..right },
+            Statement { addressee, ..right },
+            Statement { enc: [0; 32], ..right },
+            Statement { seq: 1, ..right },
+        ] {
+            // Seals with the right header and the signature of the wrong statement.
+            let mut message = envelope::seal_request(&keys.requests, 0, &right, &secret(1), b"stop").unwrap();
+            let (header, sealed) = message.split_at_mut(45);
+            let (text, tag) = sealed.split_last_chunk_mut::<16>().unwrap();
+            keys.requests.open(0, header, text, tag).unwrap();
+            text[..64].copy_from_slice(&wrong.sign(&secret(1), b"stop"));
+            *tag = keys.requests.seal(0, header, text).unwrap();
+            assert_eq!(receiver().open(&message).unwrap_err(), OpenError::BadSignature, "{wrong:?}");
+        }
+    }
+
+    #[test]
+    fn a_second_session_of_the_same_number_is_stale() {
+        let mut receiver = receiver();
+        let (ends, first) = session(0);
+        let (_, second) = session(0);
+        receiver.open(&seal(&ends, &first, 0, &secret(1))).unwrap();
+        assert_eq!(receiver.open(&seal(&ends, &second, 0, &secret(1))).unwrap_err(), OpenError::Stale);
+        receiver.open(&seal(&ends, &first, 1, &secret(1))).unwrap();
+    }
+
+    #[test]
+    fn no_more_than_four_sessions_are_kept() {
+        let mut receiver = receiver();
+        for number in 0..50 {
+            let (ends, keys) = session(number);
+            receiver.open(&seal(&ends, &keys, 0, &secret(1))).unwrap();
+            assert!(receiver.sessions.len() <= MAX_SESSIONS);
+        }
+    }
+
+    #[test]
+    fn an_agreement_key_that_is_no_key_is_refused() {
+        let (ends, keys) = session(0);
+        let message = seal(&ends, &keys, 0, &secret(1));
+        for enc in [[0; 32], [0xff; 32]] {
+            let mut forged = message.clone();
+            forged[5..37].copy_from_slice(&enc);
+            assert_eq!(receiver().open(&forged).unwrap_err(), OpenError::NoSession);
+        }
+    }
+}

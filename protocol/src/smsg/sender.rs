@@ -125,3 +125,46 @@ impl fmt::Debug for PendingAnswer {
             .finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: Duration = Duration::from_secs(7);
+
+    fn sender() -> Sender {
+        let secret = |seed| NodeSecret::from_seed(&[seed; 32]).unwrap();
+        Sender::new(Arc::new(secret(1)), secret(2).public(), LinkNonce([9; 16]))
+    }
+
+    #[test]
+    fn a_session_is_renewed_when_it_has_sealed_its_messages() {
+        let mut sender = sender();
+        let rng = &mut rand::rng();
+        let (_, first) = sender.seal(b"", NOW, rng).unwrap();
+        sender.session.as_mut().unwrap().next_seq = MESSAGES_PER_SESSION - 1;
+        let (_, last) = sender.seal(b"", NOW, rng).unwrap();
+        let (_, renewed) = sender.seal(b"", NOW, rng).unwrap();
+        assert_eq!((first.keys.number, last.keys.number, renewed.keys.number), (0, 0, 1));
+        assert_eq!((last.expected.seq, renewed.expected.seq), (MESSAGES_PER_SESSION - 1, 0));
+        assert_ne!(first.keys.enc, renewed.keys.enc);
+    }
+
+    #[test]
+    fn session_numbers_end_and_never_begin_again() {
+        let mut sender = sender();
+        let rng = &mut rand::rng();
+        sender.next_number = Some(u32::MAX);
+        assert_eq!(sender.seal(b"", NOW, rng).unwrap().1.keys.number, u32::MAX);
+        sender.renew(LinkNonce([10; 16]));
+        assert_eq!(sender.seal(b"", NOW, rng).unwrap_err(), SealError::SessionsExhausted);
+    }
+
+    #[test]
+    fn a_body_that_is_refused_uses_no_sequence_number() {
+        let mut sender = sender();
+        let rng = &mut rand::rng();
+        assert!(sender.seal(&vec![0; MAX_BODY + 1], NOW, rng).is_err());
+        assert_eq!(sender.seal(b"", NOW, rng).unwrap().1.expected.seq, 0);
+    }
+}

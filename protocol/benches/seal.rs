@@ -1,0 +1,131 @@
+//! What the seal costs: `cargo bench -p miner-ctrl-protocol --bench seal`. Prints a table, fails on nothing.
+#![expect(clippy::print_stdout, reason = "a benchmark prints what it measured")]
+
+use std::hint::black_box;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use ed25519_dalek::{Signer, SigningKey};
+use miner_ctrl_protocol::smsg::{Answerer, LinkNonce, NodeSecret, PendingAnswer, Receiver, Sender, fingerprint_words};
+
+/// Rounds of each measurement; the median of them is shown.
+const ROUNDS: usize = 15;
+/// Operations in a round: long enough for the clock, short enough for the whole to end within seconds.
+const OPERATIONS: u32 = 300;
+/// A log line or a command with its names: what most bodies are.
+const BODY: [u8; 300] = [7; 300];
+const NOW: Duration = Duration::ZERO;
+
+fn main() {
+    // `cargo test --all-targets` runs benchmarks without this flag, to see that they start.
+    if !std::env::args().any(|argument| argument == "--bench") {
+        return;
+    }
+    println!("{:<44} {:>10}", "operation", "median");
+
+    let signing = SigningKey::from_bytes(&[1; 32]);
+    let verifying = signing.verifying_key();
+    let signature = signing.sign(&BODY);
+    let (one, two) = (secret(1), secret(2));
+    let nonce = LinkNonce::generate(&mut rand::rng());
+
+    row("sign 300 B", || signing.sign(black_box(&BODY)));
+    row("verify 300 B, strictly", || verifying.verify_strict(black_box(&BODY), &signature));
+
+    let mut link = Link::new(&one, &two, nonce);
+    row("request: seal", || link.sender.seal(black_box(&BODY), NOW, &mut rand::rng()));
+    let mut sealed = batches(|| link.sender.seal(&BODY, NOW, &mut rand::rng()).expect("it seals").0);
+    row("request: open", || link.receiver.open(&sealed.next().expect("enough were sealed")).expect("it opens"));
+
+    let mut link = Link::new(&one, &two, nonce);
+    let mut opened = batches(|| link.exchange());
+    let mut answers = Vec::new();
+    row("answer: seal", || {
+        let (pending, answerer) = opened.next().expect("enough were opened");
+        answers.push((pending, answerer.seal(black_box(&BODY)).expect("it seals")));
+    });
+    row("answer: open", || {
+        let (pending, answer) = answers.pop().expect("enough were sealed");
+        pending.open(&answer).expect("it opens")
+    });
+
+    let mut link = Link::new(&one, &two, nonce);
+    row("request and answer, all four", || {
+        let (pending, answerer) = link.exchange();
+        pending.open(&answerer.seal(&BODY).expect("it seals")).expect("it opens")
+    });
+
+    let mut sender = Sender::new(Arc::clone(&one), two.public(), nonce);
+    row("new session: seal its first request", || {
+        sender.renew(nonce);
+        sender.seal(black_box(&BODY), NOW, &mut rand::rng())
+    });
+    let mut firsts = batches(|| {
+        sender.renew(nonce);
+        sender.seal(&BODY, NOW, &mut rand::rng()).expect("it seals").0
+    });
+    let mut receiver = Receiver::new(Arc::clone(&two), one.public(), nonce);
+    row("new session: open its first request", || {
+        receiver.open(&firsts.next().expect("enough were sealed")).expect("it opens")
+    });
+
+    let mut link = Link::new(&one, &two, nonce);
+    let (first, _) = link.sender.seal(&BODY, NOW, &mut rand::rng()).expect("it seals");
+    link.receiver.open(&first).expect("it opens");
+    row("refuse a replay", || link.receiver.open(black_box(&first)));
+    let mut junk = link.sender.seal(&BODY, NOW, &mut rand::rng()).expect("it seals").0;
+    junk[100] ^= 1;
+    row("refuse an altered request", || link.receiver.open(black_box(&junk)));
+    junk[4] = 1;
+    row("refuse what claims to begin a session", || link.receiver.open(black_box(&junk)));
+
+    let (of_one, of_two) = (one.public(), two.public());
+    rows("words of a pair of keys", 5, || fingerprint_words(black_box(&of_one), &of_two));
+}
+
+struct Link {
+    sender: Sender,
+    receiver: Receiver,
+}
+
+impl Link {
+    fn new(one: &Arc<NodeSecret>, two: &Arc<NodeSecret>, nonce: LinkNonce) -> Self {
+        Self {
+            sender: Sender::new(Arc::clone(one), two.public(), nonce),
+            receiver: Receiver::new(Arc::clone(two), one.public(), nonce),
+        }
+    }
+
+    fn exchange(&mut self) -> (PendingAnswer, Answerer) {
+        let (message, pending) = self.sender.seal(&BODY, NOW, &mut rand::rng()).expect("it seals");
+        let (_, answerer) = self.receiver.open(&message).expect("it opens");
+        (pending, answerer)
+    }
+}
+
+fn secret(seed: u8) -> Arc<NodeSecret> {
+    Arc::new(NodeSecret::from_seed(&[seed; 32]).expect("32 bytes are a seed"))
+}
+
+/// As many inputs as a row uses up, made before the clock starts.
+fn batches<T>(mut make: impl FnMut() -> T) -> impl Iterator<Item = T> {
+    (0..ROUNDS * OPERATIONS as usize).map(|_| make()).collect::<Vec<_>>().into_iter()
+}
+
+fn row<T>(name: &str, operation: impl FnMut() -> T) {
+    rows(name, OPERATIONS, operation);
+}
+
+fn rows<T>(name: &str, operations: u32, mut operation: impl FnMut() -> T) {
+    let mut times: Vec<_> = (0..ROUNDS)
+        .map(|_| {
+            let start = Instant::now();
+            for _ in 0..operations {
+                black_box(operation());
+            }
+            start.elapsed() / operations
+        })
+        .collect();
+    times.sort();
+    println!("{name:<44} {:>7.2} us", times[ROUNDS / 2].as_nanos() as f64 / 1000.0);
+}

@@ -1,0 +1,105 @@
+//! The bytes of every message, as they were when they were first spoken. A change here is a change of the protocol:
+//! nodes of the version before must still be understood.
+//!
+//! After a change on purpose: `MINER_CTRL_GOLDEN=write cargo test -p miner-ctrl-protocol --test wire golden`, and read
+//! the difference before committing it.
+
+use std::fmt::Debug;
+use std::fs::{self, File};
+use std::io::Write;
+use std::path::PathBuf;
+
+use miner_ctrl_protocol::codec::{MAX_BODY, decode, decode_request, encode};
+use miner_ctrl_protocol::message::Hello;
+use miner_ctrl_protocol::smsg::{PairingCode, fingerprint_words};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::examples::{self, Variants};
+use crate::link::{Counting, Link, NOW, key};
+
+/// One line for each example: its name and its bytes.
+#[derive(Default)]
+struct Page(String);
+
+impl Page {
+    fn line(&mut self, name: &str, bytes: &[u8]) {
+        self.0 += &format!("{name} {}\n", hex::encode(bytes));
+    }
+
+    /// Writes an example down, and checks that it reads back.
+    fn example<T: Serialize + DeserializeOwned + PartialEq + Debug>(&mut self, name: &str, value: &T) -> Vec<u8> {
+        let bytes = encode(value, MAX_BODY).expect("an example can be encoded");
+        assert_eq!(decode::<T>(&bytes, MAX_BODY).as_ref(), Ok(value), "{name}");
+        self.line(name, &bytes);
+        bytes
+    }
+
+    fn examples<T: Serialize + DeserializeOwned + PartialEq + Variants>(&mut self, kind: &str, values: &[T]) {
+        for (index, value) in values.iter().enumerate() {
+            self.example(&format!("{kind}/{index}/{}", value.variant()), value);
+        }
+    }
+
+    fn compare(&self, file: &str) {
+        let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(file);
+        if std::env::var_os("MINER_CTRL_GOLDEN").is_some_and(|value| value == "write") {
+            let written = File::create(&path).and_then(|mut file| file.write_all(self.0.as_bytes()));
+            written.expect("the golden file can be written");
+        }
+        let golden = fs::read_to_string(&path).expect("the golden file is there");
+        for (ours, theirs) in self.0.lines().zip(golden.lines()) {
+            assert_eq!(ours, theirs, "{}", path.display());
+        }
+        assert_eq!(self.0.lines().count(), golden.lines().count(), "{}", path.display());
+    }
+}
+
+#[test]
+fn every_message_has_the_bytes_it_always_had() {
+    let mut page = Page::default();
+    for role in examples::roles() {
+        page.example("Hello", &Hello { role, ..examples::hello() });
+    }
+    for request in &examples::requests() {
+        let bytes = encode(request, MAX_BODY).unwrap();
+        assert_eq!(decode_request(&bytes, MAX_BODY).as_ref(), Ok(request));
+    }
+    page.examples("Request", &examples::requests());
+    page.examples("Response", &examples::responses());
+    page.examples("Refusal", &examples::refusals());
+    page.example("ProfileDraft", &examples::full_profile());
+    for policy in examples::policies() {
+        page.example("Policy", &policy);
+    }
+    page.compare("messages.hex");
+}
+
+#[test]
+fn a_sealed_request_and_answer_have_the_bytes_they_always_had() {
+    let mut page = Page::default();
+    let mut link = Link::new();
+    let rng = &mut Counting(0x40);
+    for body in [b"a request".as_slice(), b"a second of the same session"] {
+        let (request, pending) = link.sender.seal(body, NOW, rng).unwrap();
+        page.line("sealed-request", &request);
+        let (opened, answerer) = link.receiver.open(&request).unwrap();
+        assert_eq!(opened, body);
+        let answer = answerer.seal(b"its answer").unwrap();
+        page.line("sealed-answer", &answer);
+        assert_eq!(pending.open(&answer).unwrap(), b"its answer");
+    }
+    page.compare("sealed.hex");
+}
+
+#[test]
+fn words_and_codes_are_what_they_always_were() {
+    let mut page = Page::default();
+    page.line("peer-key", key(1).as_bytes());
+    page.line("x25519", &key(1).x25519());
+    page.line("node-id", key(1).node_id().as_bytes());
+    page.0 += &format!("node-words {}\n", key(1).words());
+    page.0 += &format!("pair-words {}\n", fingerprint_words(&key(1), &key(2)));
+    page.0 += &format!("pairing-code {}\n", PairingCode::generate(&mut Counting(0x40)));
+    page.compare("people.txt");
+}
