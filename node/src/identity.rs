@@ -327,7 +327,7 @@ mod tests {
         for (record, expected) in [
             (NodeRecord { public_key: other.public_key, ..made.record.clone() }, "public key"),
             (NodeRecord { id: other.id, ..made.record.clone() }, "id"),
-            (NodeRecord { peer_id: other.peer_id, ..made.record.clone() }, "peer id"),
+            (NodeRecord { peer_id: other.peer_id, ..made.record }, "peer id"),
         ] {
             write_record(&places, &record).unwrap();
             let error = load(&places).unwrap_err();

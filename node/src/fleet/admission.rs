@@ -100,6 +100,8 @@ pub enum Knock {
     Off,
     /// It waits for a person.
     Pending,
+    /// It was admitted; it may not have heard so.
+    Registered,
 }
 
 /// A stranger that asks, by its own words but for the key.

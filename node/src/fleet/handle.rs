@@ -16,7 +16,7 @@ use super::registry::{NewPeer, Peer, RegistryError};
 use super::snapshot::FleetSnapshot;
 use crate::store::DatabaseError;
 
-/// Something seen of a registered peer. Of others it is ignored.
+/// Something seen of a registered peer. Of others it is ignored: tell of a new peer's link after it was registered.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Observation {
     /// It answered a request; a refusal is an answer.

@@ -208,7 +208,7 @@ impl Registry {
             permission: new.permission,
             addresses,
             paired_at: known.map_or(new.now, |known| known.paired_at),
-            last_seen: known.and_then(|known| known.last_seen).max(Some(new.now)),
+            last_seen: Some(new.now),
             agent: known.and_then(|known| known.agent.clone()),
             reputation: known.map(|known| known.reputation).unwrap_or_default(),
         })

@@ -1,7 +1,7 @@
 //! Which peer a person means.
 
 use miner_ctrl_dashboard::NodeError;
-use miner_ctrl_protocol::PeerKey;
+use miner_ctrl_protocol::{NodeId, PeerKey};
 
 use super::registry::Peer;
 
@@ -47,8 +47,7 @@ pub(super) fn resolve<'a>(peers: impl Iterator<Item = &'a Peer>, text: &str) -> 
         return Err(ResolveError::Unknown(String::new()));
     }
     let id = text.parse().ok();
-    let may_start_id = text.len() <= 16 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
-    let lower = text.to_ascii_lowercase();
+    let digits = digits(text);
     let mut named = None;
     let mut first = None;
     let mut fitting = Vec::new();
@@ -61,7 +60,7 @@ pub(super) fn resolve<'a>(peers: impl Iterator<Item = &'a Peer>, text: &str) -> 
             named = Some(peer.key);
         }
         let starts_name = name.get(..text.len()).is_some_and(|start| start.eq_ignore_ascii_case(text));
-        if starts_name || (may_start_id && peer.id.to_string().starts_with(&lower)) {
+        if starts_name || digits.as_ref().is_some_and(|digits| starts_with(&peer.id, digits)) {
             first.get_or_insert(peer.key);
             if fitting.len() < MAX_CANDIDATES {
                 fitting.push(format!("{} ({})", peer.name, peer.id));
@@ -73,4 +72,16 @@ pub(super) fn resolve<'a>(peers: impl Iterator<Item = &'a Peer>, text: &str) -> 
         (None, Some(_), _) => Err(ResolveError::Ambiguous { asked: asked(), candidates: fitting }),
         (None, None, _) => Err(ResolveError::Unknown(asked())),
     }
+}
+
+/// The hexadecimal digits of what may be the beginning of an id.
+fn digits(text: &str) -> Option<Vec<u8>> {
+    let digit = |c: char| c.to_digit(16).and_then(|digit| u8::try_from(digit).ok());
+    if text.len() <= 16 { text.chars().map(digit).collect() } else { None }
+}
+
+/// Compared digit by digit: writing ten thousand ids out takes milliseconds.
+fn starts_with(id: &NodeId, digits: &[u8]) -> bool {
+    let written = id.as_bytes().iter().flat_map(|byte| [byte >> 4, byte & 15]);
+    written.zip(digits).all(|(one, other)| one == *other)
 }

@@ -36,7 +36,7 @@ pub struct FleetSnapshot {
 #[derive(Debug, Clone)]
 pub struct PeerSnapshot {
     /// Who it is and what we know for good.
-    pub peer: Peer,
+    pub peer: Arc<Peer>,
     /// How it is.
     pub state: PeerState,
 }
@@ -77,7 +77,7 @@ impl FleetSnapshot {
     /// # Errors
     /// [`ResolveError`].
     pub fn resolve(&self, text: &str) -> Result<&Arc<PeerSnapshot>, ResolveError> {
-        let key = resolve::resolve(self.peers.iter().map(|peer| &peer.peer), text)?;
+        let key = resolve::resolve(self.peers.iter().map(|peer| &*peer.peer), text)?;
         self.peer(&key).ok_or_else(|| ResolveError::Unknown(text.to_owned()))
     }
 
@@ -93,7 +93,7 @@ impl PeerSnapshot {
     #[must_use]
     pub fn view(&self) -> PeerView {
         let Peer { id, peer_id, name, role, permission, addresses, paired_at, last_seen, agent, reputation, .. } =
-            &self.peer;
+            &*self.peer;
         PeerView {
             id: *id,
             name: name.clone(),
@@ -116,11 +116,7 @@ impl PeerSnapshot {
     #[must_use]
     pub fn rig_view(&self, now: Instant) -> RigView {
         let heard = self.state.stats.as_ref();
-        let age = |heard: &Heard| match heard.stale_since {
-            None => 0,
-            // A link that breaks unnoticed: the statistics are as old as they are, not as the break's discovery.
-            Some(_) => now.saturating_duration_since(heard.at).as_secs(),
-        };
+        let age = |heard: &Heard| heard.stale_since.map_or(0, |since| now.saturating_duration_since(since).as_secs());
         let problem = match (&self.state.problem, heard, self.state.online) {
             (Some(problem), ..) => Some(problem.clone()),
             (None, None, true) => Some("no statistics yet".to_owned()),

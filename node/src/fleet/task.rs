@@ -11,7 +11,7 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 
-use super::admission::{Admission, PairingMode};
+use super::admission::{Admission, Knock, PairingMode};
 use super::code::Code;
 use super::handle::{Command, FleetError, FleetHandle, Observation};
 use super::mailbox::{Mailbox, Presence};
@@ -128,13 +128,13 @@ impl Fleet {
                 () = stop.cancelled() => break,
                 () = due(publish_at) => self.publish(),
                 () = due(admission_ends) => self.on_admission_end(),
+                _ = flush.tick() => self.flush().await,
                 () = mailbox.wait() => self.on_presence(&mailbox),
                 command = commands.recv() => match command {
                     Some(command) => self.on_command(command).await,
                     None => break, // every handle is gone
                 },
                 _ = observations.recv_many(&mut batch, OBSERVATION_BATCH) => self.on_observations(&mut batch),
-                _ = flush.tick() => self.flush().await,
             }
         }
         // Whoever was let in gets an answer; whoever comes now hears that the node is stopping.
@@ -175,7 +175,10 @@ impl Fleet {
                 let _ = reply.send(denied.map_err(FleetError::from));
             }
             Command::Knock { stranger, reply } => {
-                let knock = self.admission.knock(stranger, now);
+                let knock = match self.registry.peer(&stranger.key) {
+                    Some(_) => Knock::Registered,
+                    None => self.admission.knock(stranger, now),
+                };
                 // Strangers set this pace, so it is the slow one.
                 self.publish_soon();
                 let _ = reply.send(Ok(knock));
@@ -262,7 +265,7 @@ impl Fleet {
         for (key, presence) in mailbox.take() {
             let Some(peer) = self.registry.peer_mut(&key) else { continue };
             let state = self.states.entry(key).or_default();
-            peer.last_seen = peer.last_seen.max(Some(now));
+            peer.last_seen = Some(now);
             match presence {
                 Presence::Connected(address) => {
                     if let Some(address) = address {
@@ -298,8 +301,8 @@ impl Fleet {
         let alive =
             !matches!(observation, Observation::DialFailed { .. } | Observation::Failed | Observation::TimedOut);
         if alive {
-            // A clock that was set back does not make a peer unseen.
-            peer.last_seen = peer.last_seen.max(Some((self.settings.clock)()));
+            // Not the later of the two: a clock that once ran ahead would pin it there.
+            peer.last_seen = Some((self.settings.clock)());
         }
         match observation {
             Observation::Answered => peer.reputation.record(Outcome::Answered),
@@ -350,8 +353,8 @@ impl Fleet {
         let mut places = HashMap::with_capacity(self.registry.len());
         let mut peers = Vec::with_capacity(self.registry.len());
         for peer in self.registry.peers() {
-            let known =
-                before.peer(&peer.key).filter(|known| !self.changed.contains(&peer.key) && known.peer == **peer);
+            let same = |known: &&Arc<PeerSnapshot>| Arc::ptr_eq(&known.peer, peer) && !self.changed.contains(&peer.key);
+            let known = before.peer(&peer.key).filter(same);
             places.insert(peer.key, peers.len());
             peers.push(known.cloned().unwrap_or_else(|| self.show(peer)));
         }
@@ -370,7 +373,7 @@ impl Fleet {
         self.send(&before, peers, before.places.clone(), before.membership);
     }
 
-    fn show(&self, peer: &Peer) -> Arc<PeerSnapshot> {
+    fn show(&self, peer: &Arc<Peer>) -> Arc<PeerSnapshot> {
         let state = self.states.get(&peer.key).cloned().unwrap_or_default();
         Arc::new(PeerSnapshot { peer: peer.clone(), state })
     }

@@ -1,1 +1,276 @@
+use super::*;
+use crate::fleet::AdmissionRefusal;
+use crate::fleet::Stranger;
+use crate::fleet::admission::CODE_LIFETIME;
+use crate::fleet::registry::tests::{key, new_peer};
+use crate::store::peers::PeerRow;
+use miner_ctrl_protocol::{NodeName, RigStats};
+use std::path::{Path, PathBuf};
 
+/// Long enough for the slowest machine; a test that waits for it has failed.
+const DEADLINE: Duration = Duration::from_secs(600);
+
+const OWN: u32 = 1_000_000;
+
+struct Running {
+    fleet: FleetHandle,
+    task: JoinHandle<()>,
+    stop: CancellationToken,
+}
+
+impl Running {
+    fn on(database: Database, pairing: PairingMode) -> Self {
+        let settings = FleetSettings { own_key: key(OWN), own_role: Role::Dual, pairing, clock: || 5_000 };
+        let stop = CancellationToken::new();
+        let (fleet, task) = spawn(database, settings, stop.clone()).unwrap();
+        Self { fleet, task, stop }
+    }
+
+    fn in_memory() -> Self {
+        Self::on(Database::in_memory().unwrap(), PairingMode::Ask)
+    }
+
+    async fn stop(self) {
+        self.stop.cancel();
+        self.task.await.unwrap();
+    }
+
+    async fn until(&self, state: impl FnMut(&Arc<FleetSnapshot>) -> bool) -> Arc<FleetSnapshot> {
+        let mut snapshot = self.fleet.snapshot();
+        let seen = tokio::time::timeout(DEADLINE, snapshot.wait_for(state)).await;
+        seen.expect("the fleet gets there").unwrap().clone()
+    }
+}
+
+fn place() -> (tempfile::TempDir, PathBuf) {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("node.db");
+    (directory, path)
+}
+
+fn stored(path: &Path) -> Vec<PeerRow> {
+    peers::load(&Database::open(path).unwrap()).unwrap()
+}
+
+fn named(text: &str) -> NodeName {
+    text.parse().unwrap()
+}
+
+fn stranger(number: u32) -> Stranger {
+    Stranger {
+        key: key(number),
+        name: named("controller"),
+        role: Role::Controller,
+        address: "/ip4/10.0.0.9/tcp/1/ws".into(),
+        words: format!("word{number} two three"),
+    }
+}
+
+fn stats() -> Arc<RigStats> {
+    Arc::new(RigStats {
+        revision: 1,
+        name: named("rig"),
+        version: "0.1.0".into(),
+        host: Default::default(),
+        miners: vec![],
+    })
+}
+
+#[tokio::test]
+async fn what_a_person_decides_is_on_the_disk_and_in_the_snapshot_when_the_call_returns() {
+    let (_directory, path) = place();
+    let running = Running::on(Database::open(&path).unwrap(), PairingMode::Ask);
+    let fleet = &running.fleet;
+    let check = |peer: &Peer| {
+        assert_eq!(stored(&path), [rows::to_row(peer)]);
+        assert_eq!(fleet.now().peer(&peer.key).map(|seen| (*seen.peer).clone()).as_ref(), Some(peer));
+        assert_eq!(fleet.now().resolve(peer.name.as_str()).unwrap().peer.key, peer.key);
+    };
+    check(&fleet.register(new_peer(1, "alpha")).await.unwrap());
+    check(&fleet.rename(key(1), named("beta")).await.unwrap());
+    check(&fleet.set_permission(key(1), Permission::View).await.unwrap());
+    let peer = fleet.set_addresses(key(1), vec!["/ip4/10.0.0.2/tcp/9/ws".into()]).await.unwrap();
+    check(&peer);
+    assert_eq!((peer.name.as_str(), peer.permission, peer.addresses.len()), ("beta", Permission::View, 1));
+    let membership = fleet.now().membership;
+    fleet.remove(key(1)).await.unwrap();
+    assert_eq!(stored(&path), []);
+    assert!(fleet.now().peers.is_empty() && fleet.now().membership > membership);
+    assert!(matches!(fleet.remove(key(1)).await, Err(FleetError::Registry(_))));
+}
+
+#[tokio::test]
+async fn what_cannot_be_stored_is_not_done() {
+    let database = Database::in_memory().unwrap();
+    let running = Running::on(database.clone(), PairingMode::Ask);
+    running.fleet.register(new_peer(1, "alpha")).await.unwrap();
+    running.fleet.knock(stranger(3)).await;
+    let full = "CREATE TRIGGER full BEFORE INSERT ON peers BEGIN SELECT raise(ABORT, 'disk full'); END;
+                CREATE TRIGGER kept BEFORE DELETE ON peers BEGIN SELECT raise(ABORT, 'disk full'); END;";
+    database.run(move |c| c.execute_batch(full)).await.unwrap();
+    let before = running.fleet.now();
+    let failed = |done: Result<Peer, FleetError>| assert!(matches!(done, Err(FleetError::Database(_))), "{done:?}");
+    failed(running.fleet.register(new_peer(2, "beta")).await);
+    failed(running.fleet.rename(key(1), named("gamma")).await);
+    failed(running.fleet.remove(key(1)).await);
+    failed(running.fleet.approve("word3", None).await);
+    let after = running.fleet.now();
+    assert_eq!((after.membership, after.peers.len()), (before.membership, 1));
+    assert_eq!(after.peers[0].peer.name, named("alpha"));
+    running.until(|fleet| fleet.pending.len() == 1).await;
+}
+
+#[tokio::test]
+async fn the_node_itself_is_never_registered() {
+    let running = Running::in_memory();
+    assert!(matches!(running.fleet.register(new_peer(OWN, "me")).await, Err(FleetError::OwnKey)));
+}
+
+#[tokio::test]
+async fn an_approved_stranger_is_registered_and_hears_so() {
+    let running = Running::in_memory();
+    let fleet = &running.fleet;
+    assert_eq!(fleet.knock(stranger(1)).await, Knock::Pending);
+    running.until(|fleet| fleet.pending.len() == 1).await;
+    let peer = fleet.approve(&key(1).node_id().to_string()[..8], None).await.unwrap();
+    assert_eq!((peer.name.as_str(), peer.permission), ("controller", Permission::Control));
+    assert!(fleet.now().pending.is_empty());
+    assert_eq!(fleet.knock(stranger(1)).await, Knock::Registered);
+    fleet.knock(stranger(2)).await;
+    fleet.deny("word2 two").await.unwrap();
+    assert!(fleet.now().pending.is_empty());
+    assert_eq!(fleet.knock(stranger(2)).await, Knock::Denied);
+    assert!(matches!(fleet.approve("word2", None).await, Err(FleetError::Pending(_))));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_code_is_shown_until_it_is_used_or_an_hour_has_passed() {
+    let running = Running::on(Database::in_memory().unwrap(), PairingMode::Code);
+    let fleet = &running.fleet;
+    assert!(!fleet.now().pairing_possible);
+    let code = fleet.show_code().await.unwrap();
+    assert!(fleet.now().code_showing && fleet.now().pairing_possible);
+    assert_eq!(fleet.current_code().await.unwrap(), Some(code.clone()));
+    assert_eq!(fleet.code_for_try(key(1)).await, Ok(code));
+    assert_eq!(fleet.code_tried(key(1), true).await, Ok(()));
+    assert!(!fleet.now().code_showing, "a used code is not shown");
+    assert_eq!(fleet.code_for_try(key(2)).await, Err(AdmissionRefusal::NoCode));
+
+    fleet.show_code().await.unwrap();
+    let shown = Instant::now();
+    let mut snapshot = fleet.snapshot();
+    let ended = snapshot.wait_for(|fleet| !fleet.code_showing && !fleet.pairing_possible);
+    tokio::time::timeout(2 * CODE_LIFETIME, ended).await.expect("it ends by itself").unwrap();
+    assert!(shown.elapsed() >= CODE_LIFETIME);
+}
+
+#[tokio::test]
+async fn scores_and_last_seen_survive_a_stop() {
+    let (_directory, path) = place();
+    let running = Running::on(Database::open(&path).unwrap(), PairingMode::Ask);
+    running.fleet.register(new_peer(1, "alpha")).await.unwrap();
+    for _ in 0..10 {
+        running.fleet.observe(key(1), Observation::Answered);
+    }
+    running.fleet.observe(key(1), Observation::Identified { agent: "miner-ctrl/9".into() });
+    running.fleet.observe(key(1), Observation::TimedOut);
+    running.stop().await;
+    let again = Running::on(Database::open(&path).unwrap(), PairingMode::Ask);
+    let peer = again.fleet.now().peers[0].peer.clone();
+    assert_eq!((peer.reputation.successes(), peer.reputation.timeouts()), (10, 1));
+    assert_eq!((peer.last_seen, peer.agent.as_deref()), (Some(5_000), Some("miner-ctrl/9")));
+    assert!(peer.reputation.score() > 50);
+}
+
+#[tokio::test(start_paused = true)]
+async fn scores_are_written_now_and_then_also_while_it_runs() {
+    let (_directory, path) = place();
+    let running = Running::on(Database::open(&path).unwrap(), PairingMode::Ask);
+    running.fleet.register(new_peer(1, "alpha")).await.unwrap();
+    running.fleet.observe(key(1), Observation::Answered);
+    running.until(|fleet| fleet.peers[0].peer.reputation.successes() == 1).await;
+    tokio::time::advance(FLUSH_INTERVAL).await;
+    // The answer to a command comes after the flush that is due before it.
+    running.fleet.current_code().await.unwrap();
+    running.fleet.current_code().await.unwrap();
+    assert_eq!(stored(&path)[0].life.successes, 1);
+}
+
+#[tokio::test]
+async fn a_link_that_goes_down_is_noticed_however_full_the_queue_is() {
+    let running = Running::in_memory();
+    let fleet = &running.fleet;
+    fleet.register(new_peer(1, "alpha")).await.unwrap();
+    fleet.observe(key(1), Observation::Connected { address: None, inbound: true });
+    running.until(|fleet| fleet.peers[0].state.online).await;
+    for _ in 0..2 * MAX_OBSERVATIONS {
+        fleet.observe(key(1), Observation::Answered);
+    }
+    assert_eq!(fleet.dropped(), MAX_OBSERVATIONS as u64);
+    fleet.observe(key(1), Observation::Disconnected);
+    running.until(|fleet| !fleet.peers[0].state.online).await;
+    assert_eq!(fleet.dropped(), MAX_OBSERVATIONS as u64);
+}
+
+#[tokio::test(start_paused = true)]
+async fn many_observations_make_few_snapshots() {
+    let running = Running::in_memory();
+    running.fleet.register(new_peer(1, "alpha")).await.unwrap();
+    let before = running.fleet.now().revision;
+    for _ in 0..1000 {
+        running.fleet.observe(key(1), Observation::Answered);
+    }
+    let after = running.until(|fleet| fleet.peers[0].peer.reputation.successes() == 1000).await;
+    assert!(after.revision <= before + 2, "{before} to {}", after.revision);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_peer_is_shown_as_it_is() {
+    let running = Running::in_memory();
+    let fleet = &running.fleet;
+    fleet.register(new_peer(1, "alpha")).await.unwrap();
+    fleet.observe(key(1), Observation::DialFailed { why: "refused\u{1b}[2J".into() });
+    let seen = running.until(|fleet| fleet.peers[0].state.problem.is_some()).await;
+    assert_eq!(seen.peers[0].view().problem.as_deref(), Some("refused[2J"));
+
+    let address = "/ip4/10.0.0.7/tcp/7/ws".to_owned();
+    fleet.observe(key(1), Observation::Connected { address: Some(address.clone()), inbound: false });
+    fleet.observe(key(1), Observation::Pinged(Duration::from_millis(80)));
+    fleet.observe(key(1), Observation::Pinged(Duration::from_millis(160)));
+    fleet.observe(key(1), Observation::Stats(stats()));
+    let seen = running.until(|fleet| fleet.peers[0].state.stats.is_some()).await;
+    let view = seen.peers[0].view();
+    assert_eq!((view.online, view.problem, view.address), (true, None, Some(address)));
+    assert_eq!(view.ping_ms.map(f64::round), Some(90.0));
+    assert_eq!(seen.peers[0].rig_view(Instant::now()).age_seconds, Some(0));
+
+    fleet.observe(key(1), Observation::Disconnected);
+    let seen = running.until(|fleet| !fleet.peers[0].state.online).await;
+    let rig = seen.peers[0].rig_view(Instant::now() + Duration::from_secs(60));
+    assert!((60..62).contains(&rig.age_seconds.unwrap()));
+    assert_eq!((rig.peer.ping_ms, rig.problem.as_deref()), (None, Some("not connected")));
+}
+
+#[tokio::test]
+async fn what_is_seen_of_strangers_is_ignored() {
+    let running = Running::in_memory();
+    let fleet = &running.fleet;
+    fleet.register(new_peer(1, "alpha")).await.unwrap();
+    fleet.observe(key(7), Observation::Connected { address: None, inbound: true });
+    fleet.observe(key(7), Observation::Stats(stats()));
+    fleet.observe(key(1), Observation::Answered);
+    running.until(|fleet| fleet.peers[0].peer.reputation.successes() == 1).await;
+    fleet.register(new_peer(7, "late")).await.unwrap();
+    let late = fleet.now().resolve("late").unwrap().clone();
+    assert!(!late.state.online && late.state.stats.is_none());
+}
+
+#[tokio::test]
+async fn after_a_stop_everybody_hears_so() {
+    let running = Running::in_memory();
+    let fleet = running.fleet.clone();
+    running.stop().await;
+    assert!(matches!(fleet.register(new_peer(1, "alpha")).await, Err(FleetError::ShuttingDown)));
+    assert_eq!(fleet.code_for_try(key(1)).await, Err(AdmissionRefusal::NoCode));
+    assert_eq!(fleet.knock(stranger(1)).await, Knock::Busy);
+}

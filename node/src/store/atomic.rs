@@ -24,7 +24,7 @@ pub struct WriteError {
 pub fn write(path: &Path, bytes: &[u8]) -> Result<(), WriteError> {
     static COUNT: AtomicU64 = AtomicU64::new(0);
     let failed = |source| WriteError { path: path.to_owned(), source };
-    let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."));
     let name = path.file_name().ok_or_else(|| failed(io::ErrorKind::InvalidInput.into()))?;
     let temporary = directory.join(format!(
         ".{}.{}.{}.tmp",

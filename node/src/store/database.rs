@@ -210,7 +210,7 @@ fn make_private(path: &Path) -> io::Result<()> {
 /// Makes a database beside its place and moves it there when it is whole, so that a kill leaves none or a good one.
 fn create(path: &Path) -> Result<(), DatabaseError> {
     let failed = |source| DatabaseError::File { path: path.to_owned(), source };
-    let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."));
     let log = beside(path, "-wal");
     if fs::metadata(&log).is_ok_and(|log| log.len() > 0) {
         // Somebody took the file and left its log, which SQLite would apply to whatever stands here next.
