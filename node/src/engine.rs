@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::cli::{Engine, Exit, Failure, Local, Pairing, ProgramFound, ServeOptions, Serving};
 use crate::config::{DashboardChoice, NodeConfig, Settings};
-use crate::control::server;
+use crate::control;
 use crate::fleet::PairingMode;
 use crate::identity::{self, IdentityError};
 use crate::mesh;
@@ -94,7 +94,7 @@ impl Engine for ThisMachine {
         }
         let node = self.start(config, Mode::Serve).await?;
         let socket = match self.places.make_socket_dir() {
-            Ok(()) => server::bind(&self.places.socket()).await.map_err(|error| chain_of(&error)),
+            Ok(()) => control::bind(&self.places.socket()).await.map_err(|error| chain_of(&error)),
             Err(error) => Err(chain_of(&error)),
         };
         let socket = match socket {

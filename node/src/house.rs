@@ -86,13 +86,11 @@ impl Household for House {
     fn knock(&self, stranger: Stranger) -> Later<Knocked> {
         let (fleet, own_key) = (self.fleet.clone(), self.own_key);
         Box::pin(async move {
-            if fleet.now().peer(&stranger.key).is_some() {
-                return Knocked::Admitted;
-            }
             let words = fingerprint_words(&own_key, &stranger.key);
             let Stranger { key, name, role, address } = stranger;
             match fleet.knock(fleet::Stranger { key, name, role, address, words }).await {
                 Knock::Pending => Knocked::Pending,
+                Knock::Registered => Knocked::Admitted,
                 Knock::Denied => Knocked::Refused(PairRefusal::Denied),
                 Knock::Busy => Knocked::Refused(PairRefusal::Busy),
                 Knock::Off => Knocked::Refused(PairRefusal::Off),

@@ -208,7 +208,8 @@ impl Node {
     }
 }
 
-fn miners_config(config: &NodeConfig, places: &Places, record: &NodeRecord) -> MinersConfig {
+/// Where mining programs lie, for those that are not looked for; with `simulate`, the stand-ins.
+pub(crate) fn program_paths(config: &NodeConfig) -> BTreeMap<Program, ProgramPath> {
     let mut programs: BTreeMap<Program, ProgramPath> = config
         .programs
         .iter()
@@ -222,10 +223,14 @@ fn miners_config(config: &NodeConfig, places: &Places, record: &NodeRecord) -> M
             programs.insert(program, ProgramPath { path: ourselves.clone(), prefix_args });
         }
     }
+    programs
+}
+
+fn miners_config(config: &NodeConfig, places: &Places, record: &NodeRecord) -> MinersConfig {
     MinersConfig {
         node_name: record.name.clone(),
         data_dir: places.data_dir.clone(),
-        programs,
+        programs: program_paths(config),
         on_shutdown: config.on_shutdown,
     }
 }

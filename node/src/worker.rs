@@ -155,7 +155,7 @@ fn summary(profile: Profile) -> ProfileSummary {
 }
 
 /// The cause stays in this node's log; the asker gets its number.
-fn internal(error: &dyn std::error::Error) -> Refusal {
+fn internal(error: &(dyn std::error::Error + 'static)) -> Refusal {
     let id = u64::from(rand::random::<u32>());
     tracing::error!(id, error, "a request failed");
     Refusal::Internal { id }

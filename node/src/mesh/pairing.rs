@@ -129,6 +129,8 @@ async fn converse(
     };
     Ok(match household.admit(stranger).await {
         Ok(()) => Reply::Paired { name: us.name, role: us.role, mac: Some(ByteBuf::from(mac)) },
+        // Burned or used in the meantime: answered like a wrong code, so that a guess never learns that it was right.
+        Err(PairRefusal::NoCode | PairRefusal::Busy) => Reply::Refused(PairRefusal::WrongCode),
         Err(why) => Reply::Refused(why),
     })
 }
