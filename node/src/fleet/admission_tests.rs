@@ -13,7 +13,7 @@ fn stranger(number: u32) -> Stranger {
 }
 
 fn code() -> Code {
-    Code::generate().unwrap()
+    crate::fleet::code::generate().unwrap()
 }
 
 fn showing(now: Instant) -> Admission {

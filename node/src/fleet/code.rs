@@ -15,14 +15,13 @@ const ALPHABET: &[u8; 32] = b"0123456789ABCDEFGHJKMNPQRSTVWXYZ";
 #[derive(Clone, PartialEq, Eq)]
 pub struct PairingCode(String);
 
-impl PairingCode {
-    pub(super) fn generate() -> Result<Self, SysError> {
-        let mut bytes = [0; 8];
-        SysRng.try_fill_bytes(&mut bytes)?;
-        let mut text: String = bytes.iter().map(|byte| char::from(ALPHABET[usize::from(byte % 32)])).collect();
-        text.insert(4, '-');
-        Ok(Self(text))
-    }
+/// A new code, from the system's random numbers.
+pub(super) fn generate() -> Result<Code, SysError> {
+    let mut bytes = [0; 8];
+    SysRng.try_fill_bytes(&mut bytes)?;
+    let mut text: String = bytes.iter().map(|byte| char::from(ALPHABET[usize::from(byte % 32)])).collect();
+    text.insert(4, '-');
+    Ok(PairingCode(text))
 }
 
 impl fmt::Display for PairingCode {

@@ -12,7 +12,7 @@ use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 
 use super::admission::{Admission, Knock, PairingMode};
-use super::code::Code;
+use super::code::{self, Code};
 use super::handle::{Command, FleetError, FleetHandle, Observation};
 use super::mailbox::{Mailbox, Presence};
 use super::registry::{NewPeer, Peer, Registry};
@@ -210,7 +210,7 @@ impl Fleet {
     }
 
     fn show_code(&mut self, now: Instant) -> Result<Code, FleetError> {
-        let code = Code::generate().map_err(FleetError::Random)?;
+        let code = code::generate().map_err(FleetError::Random)?;
         self.admission.show_code(code.clone(), now)?;
         Ok(code)
     }
