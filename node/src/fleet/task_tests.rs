@@ -3,6 +3,7 @@ use crate::fleet::AdmissionRefusal;
 use crate::fleet::Stranger;
 use crate::fleet::admission::CODE_LIFETIME;
 use crate::fleet::registry::tests::{key, new_peer};
+use crate::store::atomic;
 use crate::store::peers::PeerRow;
 use miner_ctrl_protocol::{NodeName, RigStats};
 use std::path::{Path, PathBuf};
@@ -48,8 +49,21 @@ fn place() -> (tempfile::TempDir, PathBuf) {
     (directory, path)
 }
 
+/// What a kill at this moment would leave: the files as they are, without what the process has in mind.
 fn stored(path: &Path) -> Vec<PeerRow> {
-    peers::load(&Database::open(path).unwrap()).unwrap()
+    let log = std::fs::read(beside(path)).unwrap_or_default();
+    stored_with(&std::fs::read(path).unwrap(), &log)
+}
+
+fn stored_with(database: &[u8], log: &[u8]) -> Vec<PeerRow> {
+    let (_directory, copy) = place();
+    atomic::write(&copy, database).unwrap();
+    atomic::write(&beside(&copy), log).unwrap();
+    peers::load(&Database::open(&copy).unwrap()).unwrap()
+}
+
+fn beside(path: &Path) -> PathBuf {
+    path.with_extension("db-wal")
 }
 
 fn named(text: &str) -> NodeName {
@@ -97,6 +111,31 @@ async fn what_a_person_decides_is_on_the_disk_and_in_the_snapshot_when_the_call_
     assert_eq!(stored(&path), []);
     assert!(fleet.now().peers.is_empty() && fleet.now().membership > membership);
     assert!(matches!(fleet.remove(key(1)).await, Err(FleetError::Registry(_))));
+}
+
+#[tokio::test]
+async fn a_log_torn_anywhere_shows_each_change_whole_or_not_at_all() {
+    let (_directory, path) = place();
+    let running = Running::on(Database::open(&path).unwrap(), PairingMode::Ask);
+    let fleet = &running.fleet;
+    let mut states = vec![stored(&path)];
+    fleet.register(new_peer(1, "alpha")).await.unwrap();
+    states.push(stored(&path));
+    fleet.rename(key(1), named("beta")).await.unwrap();
+    states.push(stored(&path));
+    fleet.register(new_peer(2, "alpha")).await.unwrap();
+    states.push(stored(&path));
+    fleet.remove(key(1)).await.unwrap();
+    states.push(stored(&path));
+    let (database, log) = (std::fs::read(&path).unwrap(), std::fs::read(beside(&path)).unwrap());
+    let mut reached = 0;
+    for end in (0..=log.len()).step_by(509).chain([log.len()]) {
+        let seen = stored_with(&database, &log[..end]);
+        let place = states.iter().position(|state| *state == seen).expect("one of the states there were");
+        assert!(place >= reached, "more of the log never shows less");
+        reached = place;
+    }
+    assert_eq!(reached, states.len() - 1);
 }
 
 #[tokio::test]

@@ -9,6 +9,8 @@ use super::database::{Database, DatabaseError};
 pub struct PeerRow {
     /// Ed25519 public key.
     pub key: [u8; 32],
+    /// Handle, from the key.
+    pub node_id: String,
     /// What we call it.
     pub name: String,
     /// Its role, as a word.
@@ -59,6 +61,7 @@ pub fn load(database: &Database) -> Result<Vec<PeerRow>, DatabaseError> {
         let rows = statement.query_map([], |row| {
             Ok(PeerRow {
                 key: row.get("key")?,
+                node_id: row.get("node_id")?,
                 name: row.get("name")?,
                 role: row.get("role")?,
                 permission: row.get("permission")?,
@@ -90,8 +93,8 @@ fn insert(connection: &Connection, peer: &PeerRow) -> rusqlite::Result<()> {
     // Not INSERT OR REPLACE: that would remove another peer of the same name instead of refusing.
     let mut statement = connection.prepare_cached(
         "INSERT INTO peers (key, name, role, permission, addresses, paired_at, last_seen, agent, score, successes,
-             failures, timeouts)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)
+             failures, timeouts, node_id)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)
          ON CONFLICT (key) DO UPDATE SET name = ?2, role = ?3, permission = ?4, addresses = ?5, paired_at = ?6,
              last_seen = ?7, agent = ?8, score = ?9, successes = ?10, failures = ?11, timeouts = ?12",
     )?;
@@ -108,6 +111,7 @@ fn insert(connection: &Connection, peer: &PeerRow) -> rusqlite::Result<()> {
         integer(peer.life.successes),
         integer(peer.life.failures),
         integer(peer.life.timeouts),
+        peer.node_id,
     ])?;
     Ok(())
 }

@@ -5,10 +5,11 @@ pub(super) const APPLICATION_ID: i32 = 0x4d4e_4354;
 
 /// Each step brings the database from the version of its index to the next, in one transaction.
 pub(super) const MIGRATIONS: &[&str] = &[
-    // 1: registered peers. The name is unique whatever its case, as the registry demands too; the node id, being
-    // computed from the key, is not stored.
+    // 1: registered peers. The name is unique whatever its case, as the registry demands too. The node id follows
+    // from the key; it is stored since computing it for thousands of peers would be felt at the start.
     "CREATE TABLE peers (
         key BLOB PRIMARY KEY NOT NULL CHECK (length(key) = 32),
+        node_id TEXT NOT NULL UNIQUE,
         name TEXT NOT NULL COLLATE NOCASE UNIQUE,
         role TEXT NOT NULL,
         permission TEXT NOT NULL,
