@@ -79,17 +79,22 @@ impl Sender {
 
     /// A session, and a sequence number of it that no other message has.
     fn next<R: CryptoRng>(&mut self, now: Duration, rng: &mut R) -> Result<(Arc<SessionKeys>, u64), SealError> {
-        if !self.session.as_ref().is_some_and(|session| session.is_fresh(now)) {
-            let number = self.next_number.ok_or(SealError::SessionsExhausted)?;
-            self.next_number = number.checked_add(1);
-            let keys = SessionKeys::begin(&self.secret, &self.ends, self.nonce, number, rng)
-                .map_err(|_| SealError::KeyAgreement)?;
-            self.session = Some(Session { keys: Arc::new(keys), next_seq: 0, begun: now });
-        }
-        let session = self.session.as_mut().ok_or(SealError::KeyAgreement)?;
+        let session = match self.session.take() {
+            Some(session) if session.is_fresh(now) => session,
+            _ => self.begin(now, rng)?,
+        };
+        let session = self.session.insert(session);
         let seq = session.next_seq;
         session.next_seq += 1;
         Ok((Arc::clone(&session.keys), seq))
+    }
+
+    fn begin<R: CryptoRng>(&mut self, now: Duration, rng: &mut R) -> Result<Session, SealError> {
+        let number = self.next_number.ok_or(SealError::SessionsExhausted)?;
+        self.next_number = number.checked_add(1);
+        let keys = SessionKeys::begin(&self.secret, &self.ends, self.nonce, number, rng)
+            .map_err(|_| SealError::KeyAgreement)?;
+        Ok(Session { keys: Arc::new(keys), next_seq: 0, begun: now })
     }
 }
 
