@@ -146,7 +146,10 @@ async fn over_socket(path: &PathBuf, request: Request<Body>) -> Result<Response<
         Ok(Err(error)) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused) => {
             return Err(ClientError::NoNode { path: path.clone() });
         }
-        Ok(Err(source)) => return Err(ClientError::Forbidden { path: path.clone(), source }),
+        Ok(Err(source)) if source.kind() == io::ErrorKind::PermissionDenied => {
+            return Err(ClientError::Forbidden { path: path.clone(), source });
+        }
+        Ok(Err(error)) => return Err(ClientError::Broken(Box::new(error))),
     };
     let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(broken)?;
     // Ends with the sender; what broke it is told to the request, too.
