@@ -29,7 +29,7 @@ pub fn router<N: Node>(node: N) -> Router {
         .route("/node/info", get(this_node::info::<N>))
         .route("/node/pairing-code", post(this_node::pairing_code::<N>))
         .route("/peers", get(peers::list::<N>).post(peers::add::<N>))
-        .route("/peers/pending", get(peers::pending::<N>))
+        .route("/peers/pending", get(peers::pending::<N>).delete(peers::remove_called_pending::<N>))
         .route("/peers/pending/{request}/approve", post(peers::approve::<N>))
         .route("/peers/pending/{request}/deny", post(peers::deny::<N>))
         .route("/peers/{peer}", get(peers::show::<N>).merge(delete(peers::remove::<N>)))

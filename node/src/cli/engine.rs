@@ -126,7 +126,7 @@ impl Unwired {
 
 impl Engine for Unwired {
     fn open(home: Option<&Path>) -> Result<Self, Failure> {
-        Ok(Self { home: home.unwrap_or(Path::new(".")).to_owned() })
+        Ok(Self { home: home.unwrap_or_else(|| Path::new(".")).to_owned() })
     }
 
     fn config_dir(&self) -> &Path {

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use clap::builder::NonEmptyStringValueParser;
 use clap::{Args, Subcommand};
 use miner_ctrl_dashboard::node::{AddPeer, Added, PeerView, PendingView, Pinged};
 use miner_ctrl_protocol::{NodeName, Permission};
@@ -51,6 +52,7 @@ pub(crate) enum PeerCommand {
     /// Measure the way to a peer and back, through every layer.
     Ping {
         /// Name or id.
+        #[arg(value_parser = NonEmptyStringValueParser::new())]
         peer: String,
         /// How often.
         #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=10_000))]
@@ -59,6 +61,7 @@ pub(crate) enum PeerCommand {
     /// Forget a peer and cut it off.
     Remove {
         /// Name or id.
+        #[arg(value_parser = NonEmptyStringValueParser::new())]
         peer: String,
     },
 }

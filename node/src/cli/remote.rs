@@ -1,5 +1,6 @@
 //! `miner-ctrl remote …`.
 
+use clap::builder::NonEmptyStringValueParser;
 use clap::{Args, Subcommand};
 use futures::StreamExt;
 use miner_ctrl_dashboard::node::{DeployOutcome, MinerOutcome, RigView};
@@ -33,6 +34,7 @@ pub(crate) enum RemoteCommand {
     /// Show a miner's console.
     Logs {
         /// Name or id of the rig.
+        #[arg(value_parser = NonEmptyStringValueParser::new())]
         peer: String,
         /// Which miner; may be left out when there is one.
         miner: Option<MinerName>,
@@ -67,6 +69,7 @@ pub(crate) enum RemoteCommand {
     /// Show rigs and their miners.
     Status {
         /// Name or id of one rig.
+        #[arg(value_parser = NonEmptyStringValueParser::new())]
         peer: Option<String>,
         /// Keep showing; with json, one document for each change.
         #[arg(long)]
@@ -97,7 +100,8 @@ pub(crate) enum Source {
 #[derive(Debug, Args)]
 pub(crate) struct Rigs {
     /// Name or id of a rig; several are parted by commas.
-    #[arg(required = true, value_delimiter = ',', num_args = 1, action = clap::ArgAction::Set, value_name = "PEER")]
+    #[arg(required = true, value_delimiter = ',', num_args = 1, value_parser = NonEmptyStringValueParser::new(),
+        action = clap::ArgAction::Set, value_name = "PEER")]
     peers: Vec<String>,
 }
 

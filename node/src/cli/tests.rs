@@ -32,7 +32,7 @@ struct InMemory {
 
 impl Engine for InMemory {
     fn open(home: Option<&Path>) -> Result<Self, Failure> {
-        Ok(Self { home: home.unwrap_or(Path::new("/nonexistent")).to_owned(), node: shared() })
+        Ok(Self { home: home.unwrap_or_else(|| Path::new("/nonexistent")).to_owned(), node: shared() })
     }
 
     fn config_dir(&self) -> &Path {
@@ -156,6 +156,8 @@ fn what_cannot_be_meant_is_a_usage_error() {
         "profile add p --program xmrig --pool a:1 --wallet w --fingerprint ab",
         "remote stop a xmrig-1 --all",
         "remote start a",
+        "remote stop a,,b",
+        "peer remove a b",
         "remote logs a --lines 1001",
         "remote start a --profile ../x",
     ] {
@@ -286,15 +288,15 @@ async fn a_configuration_of_xmrig_is_imported() {
 #[tokio::test]
 async fn rigs_are_started_stopped_and_read() {
     let (exit, out, _) = command("remote start rig-alpha --profile monero").await;
-    assert_eq!((exit, out.as_str()), (Exit::Done, "rig-alpha: xmrig-1 is running already (mining)\n"));
+    assert_eq!((exit, out.as_str()), (Exit::Done, "rig-alpha: xmrig-1 is mining already\n"));
     let stored = ProfileChoice::Stored("monero".parse().unwrap());
     assert_eq!(shared().commands()[0].1, MinerCommand::Start { profile: stored, miner: None });
     let (_, out, _) = command("remote stop rig-alpha --all").await;
-    assert_eq!(out, "rig-alpha: xmrig-1 is stopped (stopped)\n");
+    assert_eq!(out, "rig-alpha: xmrig-1 is stopped\n");
     let (_, out, _) = command("remote status rig-alpha").await;
     assert!(out.contains("● rig-alpha  stopped  xmrig-1  rx/0              –"), "{out}");
     let (_, out, _) = command("remote restart rig-alpha xmrig-1").await;
-    assert_eq!(out, "rig-alpha: xmrig-1 is running (mining)\n");
+    assert_eq!(out, "rig-alpha: xmrig-1 is mining\n");
     let (_, out, _) = command("remote logs rig-alpha --lines 2").await;
     assert_eq!(out, "line 4\nline 5\n");
     let (exit, _, err) = command("remote stop rig-alpha xmrig-9").await;
@@ -309,8 +311,8 @@ async fn of_many_rigs_each_has_its_line_and_some_failed_is_seven() {
     assert_eq!(exit, Exit::SomeFailed);
     assert_eq!(
         out,
-        "✓ rig-alpha: xmrig-1 is stopped (stopped)\n✗ nobody: no peer `nobody`\n\
-         ✓ rig-beta: xmrig-1 is stopped already (stopped)\n"
+        "✓ rig-alpha: xmrig-1 is stopped\n✗ nobody: no peer `nobody`\n\
+         ✓ rig-beta: xmrig-1 is stopped already\n"
     );
     let (exit, out, _) = command("-o json remote stop rig-alpha,nobody --all").await;
     let answers: Value = serde_json::from_str(&out).unwrap();

@@ -5,7 +5,7 @@
 use anstyle::{AnsiColor, Style};
 use comfy_table::{CellAlignment, Table, presets};
 use miner_ctrl_dashboard::node::{DeployOutcome, MinerOutcome, NodeInfo, PeerView, PendingView, RigView};
-use miner_ctrl_protocol::{MinerState, MinerStatus, ProfileDraft};
+use miner_ctrl_protocol::{MinerStatus, ProfileDraft};
 
 use crate::cli::render::clean;
 
@@ -155,12 +155,7 @@ fn offline(rig: &RigView, now: u64) -> String {
 pub(crate) fn outcome(outcome: &MinerOutcome) -> String {
     let found = if outcome.changed { "" } else { " already" };
     let miners = outcome.miners.iter().map(|miner| {
-        let state = match miner.state {
-            MinerState::Failed => "failed",
-            state if state.is_running() => "running",
-            _ => "stopped",
-        };
-        let detail = format!("{} is {state}{found} ({})", miner.name, miner.state);
+        let detail = format!("{} is {}{found}", miner.name, miner.state);
         match &miner.problem {
             Some(problem) => format!("{detail}: {problem}"),
             None => detail,
@@ -263,6 +258,7 @@ mod tests {
     use super::*;
     use miner_ctrl_dashboard::memory::{Memory, peer as online};
     use miner_ctrl_dashboard::node::Node;
+    use miner_ctrl_protocol::MinerState;
 
     fn plain(text: &str) -> String {
         anstream::adapter::strip_str(text).to_string()

@@ -7,7 +7,7 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::Body;
 use axum::http::{Method, Request, Response, StatusCode, header};
-use http_body_util::{BodyExt, Limited};
+use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper_util::rt::TokioIo;
 use miner_ctrl_dashboard::{API, ProblemDetails, REQUEST_TIMEOUT};
 use serde::de::DeserializeOwned;
@@ -60,7 +60,7 @@ pub enum ClientError {
     /// No answer in time; what was asked may have been done.
     #[error("the node did not answer within {} s", .0.as_secs())]
     Timeout(Duration),
-    /// More than [`ANSWER_LIMIT`], or not what the API says.
+    /// Larger than any valid answer, or not what the API says.
     #[error("the node's answer cannot be read: {0}")]
     Unreadable(String),
 }
@@ -146,7 +146,10 @@ async fn over_socket(path: &PathBuf, request: Request<Body>) -> Result<Response<
         Ok(Err(error)) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused) => {
             return Err(ClientError::NoNode { path: path.clone() });
         }
-        Ok(Err(source)) => return Err(ClientError::Forbidden { path: path.clone(), source }),
+        Ok(Err(source)) if source.kind() == io::ErrorKind::PermissionDenied => {
+            return Err(ClientError::Forbidden { path: path.clone(), source });
+        }
+        Ok(Err(error)) => return Err(ClientError::Broken(Box::new(error))),
     };
     let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(broken)?;
     // Ends with the sender; what broke it is told to the request, too.
@@ -156,7 +159,11 @@ async fn over_socket(path: &PathBuf, request: Request<Body>) -> Result<Response<
 
 async fn read(response: Response<Body>) -> Result<Value, ClientError> {
     let status = response.status();
-    let bytes = Limited::new(response.into_body(), ANSWER_LIMIT).collect().await.map_err(ClientError::Broken)?;
+    let body = Limited::new(response.into_body(), ANSWER_LIMIT).collect().await;
+    let bytes = body.map_err(|error| match error.downcast::<LengthLimitError>() {
+        Ok(_) => ClientError::Unreadable(format!("it is larger than {ANSWER_LIMIT} bytes")),
+        Err(error) => ClientError::Broken(error),
+    })?;
     let bytes = bytes.to_bytes();
     if status.is_success() {
         if status == StatusCode::NO_CONTENT {
@@ -205,6 +212,6 @@ mod tests {
     async fn an_answer_beyond_the_limit_is_not_kept() {
         let huge = || async { "x".repeat(ANSWER_LIMIT + 1) };
         let router = Router::new().route(&format!("{API}/huge"), axum::routing::get(huge));
-        assert!(matches!(Client::InProcess(router).get("/huge").await, Err(ClientError::Broken(_))));
+        assert!(matches!(Client::InProcess(router).get("/huge").await, Err(ClientError::Unreadable(_))));
     }
 }
