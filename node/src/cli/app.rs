@@ -11,7 +11,8 @@ use futures::future::BoxFuture;
 use miner_ctrl_protocol::Program;
 use tracing_subscriber::EnvFilter;
 
-use crate::cli::engine::{Engine, Unwired};
+use crate::cli::engine::Engine;
+use crate::engine::ThisMachine;
 use crate::cli::render::{Format, Output};
 use crate::cli::{Exit, Failure, doctor, exit, node, peer, profile, remote};
 use crate::control::{Client, ClientError};
@@ -74,7 +75,7 @@ pub(crate) struct Connection {
 /// The program: reads its arguments, does it, says how it ended.
 #[must_use]
 pub fn main() -> ExitCode {
-    start::<Unwired>(std::env::args_os())
+    start::<ThisMachine>(std::env::args_os())
 }
 
 /// The program over any node.
