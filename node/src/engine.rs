@@ -23,7 +23,7 @@ use crate::store::{LockError, Places};
 
 /// This machine's node.
 #[derive(Debug)]
-pub struct ThisMachine {
+pub(crate) struct ThisMachine {
     places: Places,
 }
 

@@ -19,7 +19,8 @@ use miner_ctrl_protocol::{
 };
 use tokio::time::Instant;
 
-use crate::fleet::{FleetHandle, NewPeer, Observation, PairingMode, PeerSnapshot, ResolveError};
+use crate::fleet::snapshot::Heard;
+use crate::fleet::{FleetHandle, FleetSnapshot, NewPeer, Observation, PairingMode, PeerSnapshot};
 use crate::house::dialable;
 use crate::identity::NodeRecord;
 use crate::mesh::{AskError, MeshHandle, PairBy, PairError, Paired, dial_address};
@@ -36,6 +37,10 @@ const ACT: Duration = Duration::from_secs(30);
 const PAIR: Duration = Duration::from_secs(15);
 /// A node that lives for one command gives rigs this long to answer.
 const SETTLE: Duration = Duration::from_secs(5);
+/// A link comes up within milliseconds of pairing; whoever looks next shall see it.
+const COMES_UP: Duration = Duration::from_secs(3);
+/// What a rig just said is in the snapshot after this at the latest, for whoever looks next.
+const SHOWN: Duration = Duration::from_millis(500);
 /// Rigs asked at once by a node that lives for one command.
 const SETTLE_AT_ONCE: usize = 64;
 
@@ -75,10 +80,7 @@ impl NodeHandle {
     }
 
     fn resolve_peer(&self, text: &str) -> Result<Arc<PeerSnapshot>, NodeError> {
-        self.inner.fleet.now().resolve(text).cloned().map_err(|error| match error {
-            ResolveError::Ambiguous { asked, candidates } => NodeError::AmbiguousPeer { asked, candidates },
-            ResolveError::Unknown(asked) => NodeError::UnknownPeer(asked),
-        })
+        Ok(self.inner.fleet.now().resolve(text).cloned()?)
     }
 
     /// A node that lives for one command has not dialled anybody yet.
@@ -163,15 +165,7 @@ impl NodeHandle {
     async fn settle(&self, rigs: Vec<Arc<PeerSnapshot>>) -> BTreeMap<PeerKey, NodeError> {
         stream::iter(rigs)
             .map(|rig| async move {
-                let asked = self.ask(&rig, Request::Stats, SETTLE).await;
-                match asked {
-                    Ok(Response::Stats(stats)) => {
-                        self.inner.fleet.observe(rig.peer.key, Observation::Stats(Arc::from(stats)));
-                        None
-                    }
-                    Ok(_) => None,
-                    Err(error) => Some((rig.peer.key, error)),
-                }
+                self.refresh(&rig).await.err().map(|error| (rig.peer.key, error))
             })
             .buffer_unordered(SETTLE_AT_ONCE)
             .filter_map(|failed| async { failed })
@@ -182,9 +176,6 @@ impl NodeHandle {
     async fn rig_views(&self, rigs: Vec<Arc<PeerSnapshot>>) -> Vec<RigView> {
         let keys: Vec<PeerKey> = rigs.iter().map(|rig| rig.peer.key).collect();
         let failures = if self.inner.serving { BTreeMap::new() } else { self.settle(rigs).await };
-        if !self.inner.serving {
-            self.observed(&keys, &failures).await;
-        }
         let (fleet, now) = (self.inner.fleet.now(), Instant::now());
         keys.iter()
             .filter_map(|key| {
@@ -197,16 +188,23 @@ impl NodeHandle {
             .collect()
     }
 
-    /// Waits until the snapshot shows what those that answered said.
-    async fn observed(&self, keys: &[PeerKey], failures: &BTreeMap<PeerKey, NodeError>) {
+    /// Waits until the snapshot shows something; what does not come in time is seen later.
+    async fn shown(&self, limit: Duration, what: impl Fn(&FleetSnapshot) -> bool) {
         let mut snapshots = self.inner.fleet.snapshot();
-        let shown = snapshots.wait_for(|fleet| {
-            keys.iter().filter(|key| !failures.contains_key(key)).all(|key| {
-                fleet.peer(key).is_none_or(|peer| peer.state.stats.is_some())
-            })
-        });
-        // What does not come is shown as not known.
-        let _ = tokio::time::timeout(Duration::from_secs(1), shown).await;
+        // No answer in time, or a node that is stopping.
+        let _ = tokio::time::timeout(limit, snapshots.wait_for(|fleet| what(fleet))).await;
+    }
+
+    /// Asks a rig for its statistics, so that whoever looks next sees what a command did.
+    async fn refresh(&self, peer: &PeerSnapshot) -> Result<(), NodeError> {
+        let Response::Stats(stats) = self.ask(peer, Request::Stats, SETTLE).await? else {
+            return Err(out_of_turn(&peer.peer.name));
+        };
+        let (key, revision) = (peer.peer.key, stats.revision);
+        self.inner.fleet.observe(key, Observation::Stats(Arc::from(stats)));
+        let same = |heard: &Heard| heard.stats.revision >= revision;
+        self.shown(SHOWN, |fleet| fleet.peer(&key).is_none_or(|peer| peer.state.stats.as_ref().is_some_and(same))).await;
+        Ok(())
     }
 
     async fn stored_profile(&self, name: &ProfileName) -> Result<ProfileDraft, NodeError> {
@@ -311,6 +309,7 @@ impl Node for NodeHandle {
         };
         let peer = self.inner.fleet.register(new).await?;
         self.inner.mesh.register(key, dialable(&peer.addresses)).await;
+        self.shown(COMES_UP, |fleet| fleet.peer(&key).is_some_and(|peer| peer.state.online)).await;
         Ok(Added::Paired { peer: Box::new(self.resolve_peer(&peer.peer_id)?.view()) })
     }
 
@@ -371,6 +370,10 @@ impl Node for NodeHandle {
             Target::Here => self.own_rig().ok_or_else(|| NodeError::RefusedHere(self.inner.worker.without_miners.clone())),
             Target::Peer(peer) => {
                 let key = peer.peer.key;
+                // Whoever asks for one rig wants to know why there is nothing, when there is nothing.
+                if peer.state.online && peer.state.stats.is_none() {
+                    self.refresh(&peer).await?;
+                }
                 let view = self.rig_views(vec![peer]).await.pop();
                 view.ok_or_else(|| NodeError::UnknownPeer(key.node_id().to_string()))
             }
@@ -385,6 +388,11 @@ impl Node for NodeHandle {
             MinerCommand::Stop(miner) => Request::StopMiner { miner },
         };
         let (rig, answer) = self.ask_target(&target, request, ACT).await?;
+        if let Target::Peer(peer) = &target
+            && let Err(error) = self.refresh(peer).await
+        {
+            tracing::debug!(%error, "a rig was commanded and does not tell its statistics");
+        }
         match answer {
             Response::Miner { status, changed } => Ok(MinerOutcome { rig, miners: vec![*status], changed }),
             Response::Miners { statuses, changed } => Ok(MinerOutcome { rig, miners: statuses, changed }),

@@ -55,8 +55,10 @@ impl Household for House {
 
     fn wrong_code(&self, key: PeerKey) -> Later<()> {
         let fleet = self.fleet.clone();
-        // Its answer is always that the code was wrong.
-        Box::pin(async move { drop(fleet.code_tried(key, false).await) })
+        Box::pin(async move {
+            // Its answer is always that the code was wrong.
+            let _ = fleet.code_tried(key, false).await;
+        })
     }
 
     fn admit(&self, stranger: Stranger) -> Later<Result<(), PairRefusal>> {

@@ -184,7 +184,8 @@ fn simulate<E: Engine>(words: &[OsString]) -> ExitCode {
 
 /// To stderr, so that data stays alone on stdout.
 fn log(serves: bool) {
-    let fallback = if serves { "info" } else { "warn" };
+    // The swarm tells its own peer id at info, which `node serve` prints already.
+    let fallback = if serves { "info,libp2p_swarm=warn" } else { "warn" };
     let filter = EnvFilter::try_from_env("MINER_CTRL_LOG").unwrap_or_else(|_| EnvFilter::new(fallback));
     let colours = io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
     // Set already only when a test called this before.

@@ -12,7 +12,7 @@ use miner_ctrl_dashboard::node::NodeInfo;
 use miner_ctrl_protocol::{NodeName, Program, Role};
 use tokio_util::sync::CancellationToken;
 
-use crate::cli::{Exit, Failure};
+use crate::cli::Failure;
 
 /// A node that was started for one command, under the data directory's lock.
 pub struct Local {
