@@ -1,0 +1,122 @@
+//! After a crash of the node: miners went on mining. Those that are known and wanted are taken over; the rest is
+//! ended, so that there are never two of one instance.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use futures::future::join_all;
+use miner_ctrl_protocol::{MinerName, Profile};
+
+use super::driver::{Endpoint, Reading};
+use super::drivers::driver;
+use super::launch::Record;
+use super::lifecycle::{AGAIN_KILL, FIRST_TERM, SECOND_TERM};
+use super::process::{self, Marked, Process, ProcessId, Watch};
+
+/// Times a found miner is asked before it counts as a stranger, and the pause between: a loaded machine may be slow,
+/// a crashed node's successor starts in a busy moment.
+const ASK: u32 = 10;
+const PAUSE: Duration = Duration::from_millis(300);
+
+/// A miner that was taken over.
+#[derive(Debug)]
+pub(super) struct Adopted {
+    pub(super) name: MinerName,
+    pub(super) profile: Profile,
+    pub(super) endpoint: Endpoint,
+    pub(super) process: Process,
+    pub(super) watch: Watch,
+    pub(super) reading: Reading,
+}
+
+/// Takes over or ends every process that an earlier node of this data directory left behind.
+pub(super) async fn adopt_or_end(miners: &Path, wanted: &BTreeMap<MinerName, Profile>) -> Vec<Adopted> {
+    let mut left: BTreeMap<PathBuf, Vec<Marked>> = BTreeMap::new();
+    for found in process::marked_processes(miners) {
+        left.entry(found.directory.clone()).or_default().push(found);
+    }
+    // A program with file capabilities hides its environment; its record still names it.
+    let instances: BTreeSet<PathBuf> = std::fs::read_dir(miners)
+        .into_iter()
+        .flatten()
+        .flatten()
+        .map(|entry| entry.path())
+        .filter(|directory| Record::read(directory).is_some_and(|record| record.living().is_some()))
+        .chain(left.keys().cloned())
+        .collect();
+    let cases = instances.into_iter().map(|directory| {
+        let marked = left.remove(&directory).unwrap_or_default();
+        case(directory, marked, wanted)
+    });
+    join_all(cases).await.into_iter().flatten().collect()
+}
+
+async fn case(directory: PathBuf, marked: Vec<Marked>, wanted: &BTreeMap<MinerName, Profile>) -> Option<Adopted> {
+    let record = Record::read(&directory);
+    let leader = record.as_ref().and_then(Record::living).or_else(|| only_leader(&marked));
+    let Some(leader) = leader else {
+        process::end_marked(&directory, None).await;
+        return None;
+    };
+    match known(&directory, leader, record, wanted).await {
+        Some(adopted) => {
+            process::end_marked(&directory, Some(leader.pid)).await;
+            tracing::info!(miner = %adopted.name, pid = leader.pid, "took over a miner that went on mining");
+            Some(adopted)
+        }
+        None => {
+            tracing::warn!(directory = %directory.display(), pid = leader.pid, "ending a left-over miner");
+            if let Some((process, watch)) = process::adopt(leader, &directory) {
+                end(process, watch).await;
+            }
+            // Other groups with the same mark, if any.
+            process::end_marked(&directory, None).await;
+            Record::remove(&directory);
+            None
+        }
+    }
+}
+
+/// The marked group leader, when there is exactly one.
+fn only_leader(marked: &[Marked]) -> Option<ProcessId> {
+    let mut leaders = marked.iter().filter(|found| found.id.pid == found.group);
+    let leader = leaders.next()?;
+    leaders.next().is_none().then_some(leader.id)
+}
+
+/// The process as one that we may take over: recorded, wanted, and answering as itself.
+async fn known(
+    directory: &Path,
+    leader: ProcessId,
+    record: Option<Record>,
+    wanted: &BTreeMap<MinerName, Profile>,
+) -> Option<Adopted> {
+    let name: MinerName = directory.file_name()?.to_str()?.parse().ok()?;
+    let record = record?;
+    let profile = wanted.get(&name).filter(|profile| ***profile == record.profile)?.clone();
+    let reading = ask(&profile, &record.endpoint).await?;
+    let (process, watch) = process::adopt(leader, directory)?;
+    Some(Adopted { name, profile, endpoint: record.endpoint, process, watch, reading })
+}
+
+async fn ask(profile: &Profile, endpoint: &Endpoint) -> Option<Reading> {
+    for _ in 0..ASK {
+        match driver(profile.program).poll(endpoint).await {
+            Ok(reading) => return reading.contradicts(profile).is_none().then_some(reading),
+            Err(_) => tokio::time::sleep(PAUSE).await,
+        }
+    }
+    None
+}
+
+/// Ends a process by the usual steps, outside the supervisor's table.
+async fn end(process: Process, watch: Watch) {
+    let mut gone = std::pin::pin!(watch.run());
+    for (kill, patience) in [(false, FIRST_TERM), (false, SECOND_TERM), (true, AGAIN_KILL)] {
+        if kill { process.kill() } else { process.term() }
+        if tokio::time::timeout(patience, &mut gone).await.is_ok() {
+            return;
+        }
+    }
+}

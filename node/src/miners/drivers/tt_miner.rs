@@ -1,0 +1,390 @@
+//! TT-Miner: options on the command line, statistics over Claymore's "EthMan" protocol (one line of JSON each way over
+//! TCP, everything in strings). Closed source: what is not documented here was not seen, and is not used.
+//!
+//! Its port is the default of several other programs and knows no password worth the name, so the port proves
+//! nothing: the answer must begin with the program's name. Its `-P` option carries wallet and password, which thereby
+//! stand in the machine's process list; there is no other documented way.
+
+use std::time::Duration;
+
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use miner_ctrl_protocol::profile::Invalid;
+use miner_ctrl_protocol::stats::DeviceStats;
+use miner_ctrl_protocol::{Hashrate, Profile, Program, Shares};
+use serde_json::Value;
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::net::TcpStream;
+
+use crate::miners::driver::{
+    Driver, Endpoint, LaunchPlan, MAX_DEVICES, Order, PollError, Reading, count, number, rate, word,
+};
+use crate::miners::lifecycle::{Phase, StartLimits};
+
+/// Longest wait for an answer.
+const TIMEOUT: Duration = Duration::from_secs(3);
+/// Longest answer: sixty-four GPUs in ten entries of a few digits each stay far below.
+const MAX_ANSWER: u64 = 64 * 1024;
+/// The only request that all public clients agree on.
+const REQUEST: &[u8] = b"{\"id\":0,\"jsonrpc\":\"2.0\",\"method\":\"miner_getstat1\"}\n";
+/// How the first entry of every answer begins.
+const NAME: &str = "TT-Miner";
+
+/// Schemes of pool addresses that TT-Miner knows.
+const SCHEMES: [&str; 7] = ["epic", "http", "ssl", "stratum+ssl", "stratum+tcp", "stratum1+ssl", "zmp"];
+
+/// Algorithms of TT-Miner 2024.3, in capitals; it does not mind the case.
+const ALGORITHMS: [&str; 24] = [
+    "BLAKE3",
+    "ETCHASH",
+    "ETHASH",
+    "ETHASHB3",
+    "EVRPROGPOW",
+    "FIROPOW",
+    "FIROPOWSCC",
+    "FISHHASH",
+    "FLEX",
+    "GHOSTRIDER",
+    "KAWPOW",
+    "MEOWPOW",
+    "MIKE",
+    "PROGPOW",
+    "PROGPOWSERO",
+    "PROGPOWZ",
+    "SHA256D",
+    "SHA256DT",
+    "SHA3D",
+    "SHA3SOLIDITY",
+    "SHA512256D",
+    "UBQHASH",
+    "VPROGPOW",
+    "XELIS",
+];
+
+/// Options that a profile may carry, and how many plain numbers follow each.
+///
+/// Not on it: pools (`-o`, `-P`, past the rig's policy), files (`-log`), overclocking (`-oc-*`, which can damage
+/// hardware from afar), the API, and benchmarks.
+const OPTIONS: [(&str, std::ops::RangeInclusive<usize>); 12] = [
+    ("-cpu", 0..=1),
+    ("-cuda-order", 0..=0),
+    ("-d", 1..=MAX_DEVICES),
+    ("-daginfo", 0..=0),
+    ("-i", 1..=MAX_DEVICES),
+    ("-igpu", 0..=0),
+    ("-luck", 0..=0),
+    ("-no-ctrlc", 0..=0),
+    ("-rep-i", 1..=1),
+    ("-rep-s", 1..=1),
+    ("-tstart", 1..=1),
+    ("-tstop", 1..=1),
+];
+
+/// The driver of TT-Miner.
+#[derive(Debug)]
+pub(super) struct TtMiner;
+
+impl Driver for TtMiner {
+    fn program(&self) -> Program {
+        Program::TtMiner
+    }
+
+    fn file_names(&self) -> &'static [&'static str] {
+        &["TT-Miner", "tt-miner"]
+    }
+
+    fn directories(&self) -> &'static [&'static str] {
+        &["/usr/local/bin", "/usr/bin", "/opt/tt-miner", "/opt/TT-Miner"]
+    }
+
+    fn variable(&self) -> &'static str {
+        "MINER_CTRL_TT_MINER"
+    }
+
+    fn limits(&self) -> StartLimits {
+        // Public clients leave it alone for 15 s, then ask up to 15 times.
+        StartLimits { patience: Duration::from_secs(30), ports: 3 }
+    }
+
+    fn check(&self, profile: &Profile) -> Result<(), Invalid> {
+        if let Some(algorithm) = &profile.algorithm
+            && !ALGORITHMS.iter().any(|known| known.eq_ignore_ascii_case(algorithm))
+        {
+            let why = format!("`{algorithm}` is not known to tt-miner: it knows {}", ALGORITHMS.join(", "));
+            return Err(Invalid::new("algorithm", why));
+        }
+        if let Some(coin) = &profile.coin
+            && !(coin.len() <= 12 && coin.bytes().all(|b| b.is_ascii_alphanumeric()))
+        {
+            return Err(Invalid::new("coin", "is a ticker for tt-miner, e.g. RVN"));
+        }
+        for (field, given) in [
+            ("threads", profile.threads.is_some()),
+            ("threads_hint", profile.threads_hint.is_some()),
+            ("huge_pages", profile.huge_pages.is_some()),
+        ] {
+            if given {
+                return Err(Invalid::new(field, "is nothing that tt-miner can do"));
+            }
+        }
+        for (index, pool) in profile.pools.iter().enumerate() {
+            let field = |name: &str| format!("pools[{index}].{name}");
+            if let Some((scheme, _)) = pool.url.split_once("://") {
+                if !SCHEMES.contains(&scheme) {
+                    let why = format!("has the scheme `{scheme}`, and tt-miner knows {}", SCHEMES.join(", "));
+                    return Err(Invalid::new(field("url"), why));
+                }
+                if pool.tls && !scheme.contains("ssl") {
+                    return Err(Invalid::new(field("tls"), format!("contradicts the scheme `{scheme}`")));
+                }
+            }
+            if pool.fingerprint.is_some() {
+                return Err(Invalid::new(field("fingerprint"), "is nothing that tt-miner can check"));
+            }
+            // `-P user:password@host:port` knows no escapes.
+            if profile.wallet_at(pool).contains([':', '@', '/']) {
+                return Err(Invalid::new("wallet", "has a `:`, `@` or `/`, which tt-miner cannot be given"));
+            }
+            if profile.password_at(pool).is_some_and(|password| password.contains(['@', ' ', '/'])) {
+                return Err(Invalid::new("password", "has a `@`, `/` or space, which tt-miner cannot be given"));
+            }
+        }
+        check_arguments(&profile.arguments)
+    }
+
+    fn plan(&self, order: &Order<'_>) -> Result<LaunchPlan, Invalid> {
+        self.check(order.profile)?;
+        let profile = order.profile;
+        let mut args = vec!["-b".to_owned(), format!("127.0.0.1:{}", order.endpoint.port), "-nocolor".to_owned()];
+        if let Some(coin) = &profile.coin {
+            args.extend(["-c".to_owned(), coin.clone()]);
+        } else if let Some(algorithm) = &profile.algorithm {
+            args.extend(["-a".to_owned(), algorithm.clone()]);
+        }
+        for pool in &profile.pools {
+            let (scheme, address) = match pool.url.split_once("://") {
+                Some((scheme, address)) => (format!("{scheme}://"), address),
+                None if pool.tls => ("ssl://".to_owned(), pool.url.as_str()),
+                None => (String::new(), pool.url.as_str()),
+            };
+            let wallet = profile.wallet_at(pool);
+            // A login with a dot names its worker itself.
+            let worker = match wallet.contains('.') {
+                true => String::new(),
+                false => format!(".{}", profile.rig_name_for(order.node)),
+            };
+            let password = profile.password_at(pool).map(|password| format!(":{password}")).unwrap_or_default();
+            args.extend(["-P".to_owned(), format!("{scheme}{wallet}{worker}{password}@{address}")]);
+        }
+        args.extend(profile.arguments.iter().cloned());
+        // Nothing is known of what it does when nobody reads its console.
+        Ok(LaunchPlan { args, files: Vec::new(), shield_from_broken_pipe: true })
+    }
+
+    fn poll<'a>(&'a self, endpoint: &'a Endpoint) -> BoxFuture<'a, Result<Reading, PollError>> {
+        async move {
+            let silent = |why: String| PollError::Silent { port: endpoint.port, why };
+            let line = match tokio::time::timeout(TIMEOUT, ask(endpoint.port)).await {
+                Ok(Ok(line)) => line,
+                Ok(Err(error)) => return Err(silent(error.to_string())),
+                Err(_) => return Err(silent(format!("no answer within {} s", TIMEOUT.as_secs()))),
+            };
+            if line.is_empty() {
+                // Seen right after its start.
+                return Err(silent("an empty answer".to_owned()));
+            }
+            let answer: Option<Value> = serde_json::from_slice(&line).ok();
+            answer.as_ref().and_then(reading).ok_or_else(|| PollError::NotOurs {
+                port: endpoint.port,
+                why: format!("the answer does not begin with {NAME}"),
+            })
+        }
+        .boxed()
+    }
+}
+
+fn check_arguments(arguments: &[String]) -> Result<(), Invalid> {
+    let is_number = |text: &String| {
+        !text.is_empty()
+            && text.len() <= 32
+            && text.starts_with(|c: char| c.is_ascii_digit())
+            && text.bytes().all(|b| b.is_ascii_digit() || matches!(b, b',' | b'.'))
+    };
+    let mut seen = Vec::new();
+    let mut index = 0;
+    while let Some(name) = arguments.get(index) {
+        let refuse = |why: String| Err(Invalid::new(format!("arguments[{index}]"), why));
+        let Some((_, values)) = OPTIONS.iter().find(|(known, _)| known == name) else {
+            let known: Vec<_> = OPTIONS.iter().map(|(known, _)| *known).collect();
+            return refuse(format!("`{name}` is not one of the arguments a profile may carry: {}", known.join(" ")));
+        };
+        if seen.contains(&name) {
+            return refuse(format!("`{name}` is given twice"));
+        }
+        seen.push(name);
+        let given = arguments[index + 1..].iter().take_while(|text| is_number(text)).count();
+        if !values.contains(&given) {
+            return refuse(match values.end() {
+                0 => format!("`{name}` takes no value"),
+                _ => format!("`{name}` takes {} to {} numbers, each an argument of its own", values.start(), values.end()),
+            });
+        }
+        index += 1 + given;
+    }
+    Ok(())
+}
+
+async fn ask(port: u16) -> std::io::Result<Vec<u8>> {
+    let mut stream = TcpStream::connect(("127.0.0.1", port)).await?;
+    stream.write_all(REQUEST).await?;
+    let mut line = Vec::new();
+    BufReader::new(stream).take(MAX_ANSWER).read_until(b'\n', &mut line).await?;
+    Ok(line)
+}
+
+/// A reading of an answer; nothing when it is not TT-Miner's.
+fn reading(answer: &Value) -> Option<Reading> {
+    let result = answer["result"].as_array()?;
+    let text = |index: usize| match result.get(index) {
+        Some(Value::String(text)) => text.clone(),
+        Some(Value::Number(number)) => number.to_string(),
+        _ => String::new(),
+    };
+    let name = text(0);
+    let version = name.strip_prefix(NAME)?;
+    let parts = |index: usize| -> Vec<Value> {
+        text(index).split(';').take(2 * MAX_DEVICES).map(|part| Value::String(part.trim().to_owned())).collect()
+    };
+    let totals = parts(2);
+    let total = totals.first().and_then(rate);
+    let (rates, health, power) = (parts(3), parts(6), parts(9));
+    // An empty entry is no device; `off` is a device without a value.
+    let devices = rates.iter().take(MAX_DEVICES).filter(|part| **part != "").enumerate().map(|(index, part)| {
+        // 0 degrees, percent or watt mean that it does not know.
+        let known = |value: Option<&Value>| value.and_then(number).filter(|n| *n > 0.0).map(|n| n as f32);
+        DeviceStats {
+            name: None,
+            hashrate: rate(part),
+            temperature_celsius: known(health.get(2 * index)),
+            fan_percent: known(health.get(2 * index + 1)),
+            power_watt: known(power.get(index)),
+        }
+    });
+    let pool = word(&text(7));
+    let phase = match total {
+        Some(total) if total > Hashrate::ZERO => Phase::Mining,
+        _ if pool.is_none() => Phase::Connecting,
+        _ => Phase::Warming,
+    };
+    Some(Reading {
+        phase,
+        uptime_seconds: count(&Value::String(text(1))).saturating_mul(60),
+        // One rate without a window; it is shown as the shortest.
+        hashrates: [total, None, None],
+        shares: Shares {
+            accepted: totals.get(1).map(count).unwrap_or_default(),
+            rejected: totals.get(2).map(count).unwrap_or_default(),
+        },
+        algorithm: None,
+        pool,
+        version: word(version.trim_start_matches('/')),
+        devices: devices.collect(),
+        algorithms: Vec::new(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use miner_ctrl_protocol::ProfileDraft;
+    use serde_json::json;
+
+    fn profile(extra: Value) -> Profile {
+        let mut draft = json!({
+            "name": "p", "program": "tt-miner", "coin": "RVN", "wallet": "RWallet", "pools": [{"url": "a.example:1"}],
+        });
+        draft.as_object_mut().unwrap().extend(extra.as_object().unwrap().clone());
+        serde_json::from_value::<ProfileDraft>(draft).unwrap().check().unwrap()
+    }
+
+    #[test]
+    fn a_captured_answer_is_read_in_hashes_and_seconds() {
+        let answer = json!({"id":0,"jsonrpc":"2.0","result":["TT-Miner/2.1.11-beta","3","4003571;13;1",
+            "1959526;2044045","0;0;0","off;off","68;52;58;39","mtp.eu.nicehash.com:3374","0;0;0;0"]});
+        let reading = reading(&answer).unwrap();
+        assert_eq!(reading.phase, Phase::Mining);
+        assert_eq!(reading.uptime_seconds, 180);
+        assert_eq!(reading.hashrate(), Hashrate::per_second(4_003_571.0));
+        assert_eq!(reading.shares, Shares { accepted: 13, rejected: 1 });
+        assert_eq!(reading.pool.as_deref(), Some("mtp.eu.nicehash.com:3374"));
+        assert_eq!(reading.version.as_deref(), Some("2.1.11-beta"));
+        let gpus: Vec<_> = reading.devices.iter().map(|gpu| (gpu.temperature_celsius, gpu.fan_percent)).collect();
+        assert_eq!(gpus, [(Some(68.0), Some(52.0)), (Some(58.0), Some(39.0))]);
+    }
+
+    #[test]
+    fn off_is_unknown_and_numbers_may_come_as_numbers() {
+        let answer = json!({"result": ["TT-Miner/2024.3.2", 1, "0;0;0", "off;5", "", "", "0;0;61;40", "p:1", "", "90;100"]});
+        let reading = reading(&answer).unwrap();
+        assert_eq!((reading.phase, reading.uptime_seconds), (Phase::Warming, 60));
+        assert_eq!(reading.devices[0].hashrate, None);
+        assert_eq!(reading.devices[0].temperature_celsius, None);
+        assert_eq!((reading.devices[1].hashrate, reading.devices[1].power_watt), (Hashrate::per_second(5.0), Some(100.0)));
+    }
+
+    #[test]
+    fn another_program_on_the_port_is_not_taken_for_it() {
+        for stranger in [
+            json!({"result": ["ethminer-0.18", "1", "1;0;0", "1"]}),
+            json!({"result": [7]}),
+            json!({"result": {}}),
+            json!([]),
+            json!(null),
+        ] {
+            assert_eq!(reading(&stranger), None);
+        }
+        let long = "1;".repeat(100_000);
+        assert_eq!(reading(&json!({"result": ["TT-Miner", long, long, long]})).unwrap().devices.len(), MAX_DEVICES);
+    }
+
+    #[test]
+    fn every_token_is_an_argument_of_its_own() {
+        let profile = profile(json!({
+            "pools": [{"url": "a.example:1", "tls": true}, {"url": "stratum+tcp://b.example:2", "wallet": "W.own", "password": "d=1"}],
+            "arguments": ["-d", "0", "1", "-cuda-order"],
+        }));
+        let endpoint = Endpoint { port: 4068, token: "t".into(), worker_id: "w".into() };
+        let node = "rig-alpha".parse().unwrap();
+        let order = Order { profile: &profile, node: &node, directory: "/d".as_ref(), endpoint: &endpoint };
+        assert_eq!(
+            TtMiner.plan(&order).unwrap().args.join(" "),
+            "-b 127.0.0.1:4068 -nocolor -c RVN -P ssl://RWallet.rig-alpha@a.example:1 \
+             -P stratum+tcp://W.own:d=1@b.example:2 -d 0 1 -cuda-order"
+        );
+    }
+
+    #[test]
+    fn what_it_cannot_do_is_refused_by_field() {
+        for (bad, field) in [
+            (json!({"coin": null, "algorithm": "rx/0"}), "algorithm"),
+            (json!({"coin": "RVN/X"}), "coin"),
+            (json!({"threads": 2}), "threads"),
+            (json!({"huge_pages": true}), "huge_pages"),
+            (json!({"wallet": "kaspa:qq"}), "wallet"),
+            (json!({"password": "a@b"}), "password"),
+            (json!({"pools": [{"url": "daemon+http://a.example:1"}]}), "pools[0].url"),
+            (json!({"pools": [{"url": "stratum+tcp://a.example:1", "tls": true}]}), "pools[0].tls"),
+            (json!({"pools": [{"url": "a.example:1", "tls": true, "fingerprint": "ab".repeat(32)}]}), "pools[0].fingerprint"),
+            (json!({"arguments": ["-o", "evil.example:1"]}), "arguments[0]"),
+            (json!({"arguments": ["-d", "0", "-P", "x@evil.example:1"]}), "arguments[2]"),
+            (json!({"arguments": ["-d"]}), "arguments[0]"),
+            (json!({"arguments": ["-luck", "1"]}), "arguments[0]"),
+            (json!({"arguments": ["-oc-mem", "810"]}), "arguments[0]"),
+            (json!({"arguments": ["-log"]}), "arguments[0]"),
+            (json!({"arguments": ["-luck", "-luck"]}), "arguments[1]"),
+        ] {
+            assert_eq!(TtMiner.check(&profile(bad)).unwrap_err().field, field);
+        }
+        assert_eq!(TtMiner.check(&profile(json!({"coin": null, "algorithm": "KawPow"}))), Ok(()));
+    }
+}

@@ -1,0 +1,201 @@
+use std::path::Path;
+use std::time::Duration;
+
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use miner_ctrl_protocol::profile::Invalid;
+use miner_ctrl_protocol::{Profile, Program};
+
+use super::{algorithms, api, arguments, config, summary};
+use crate::miners::driver::{Driver, Endpoint, LaunchPlan, Order, PollError, Reading};
+use crate::miners::lifecycle::StartLimits;
+
+/// Schemes of pool addresses that XMRig knows.
+const SCHEMES: [&str; 4] = ["daemon+http", "daemon+https", "stratum+ssl", "stratum+tcp"];
+
+/// The file that XMRig takes beside its executable when it does not like the one it was given.
+const STRAY_CONFIG: &str = "config.json";
+
+/// The driver of XMRig.
+#[derive(Debug)]
+pub(in crate::miners) struct Xmrig;
+
+impl Driver for Xmrig {
+    fn program(&self) -> Program {
+        Program::Xmrig
+    }
+
+    fn file_names(&self) -> &'static [&'static str] {
+        &["xmrig"]
+    }
+
+    fn directories(&self) -> &'static [&'static str] {
+        &["/usr/local/bin", "/usr/bin", "/opt/xmrig", "/opt/xmrig/bin", "/usr/local/xmrig"]
+    }
+
+    fn variable(&self) -> &'static str {
+        "MINER_CTRL_XMRIG"
+    }
+
+    fn limits(&self) -> StartLimits {
+        // Its API answers within 0.1 s of the spawn, before any pool; the rest is for a machine under full load.
+        StartLimits { patience: Duration::from_secs(8), ports: 3 }
+    }
+
+    fn check(&self, profile: &Profile) -> Result<(), Invalid> {
+        if let Some(algorithm) = &profile.algorithm
+            && !algorithms::is_algorithm(algorithm)
+        {
+            let near = algorithms::suggest(algorithm);
+            return Err(Invalid::new("algorithm", format!("`{algorithm}` is not known to xmrig: it knows {near}")));
+        }
+        if let Some(coin) = &profile.coin
+            && !algorithms::is_coin(coin)
+        {
+            return Err(Invalid::new("coin", format!("`{coin}` is not known to xmrig: give the algorithm instead")));
+        }
+        for (index, pool) in profile.pools.iter().enumerate() {
+            if let Some((scheme, _)) = pool.url.split_once("://")
+                && !SCHEMES.contains(&scheme)
+            {
+                let why = format!("has the scheme `{scheme}`, and xmrig knows {}", SCHEMES.join(", "));
+                return Err(Invalid::new(format!("pools[{index}].url"), why));
+            }
+        }
+        if profile.huge_pages.is_some() && arguments::has(&profile.arguments, "--no-huge-pages") {
+            return Err(Invalid::new("huge_pages", "and --no-huge-pages are both given: keep one"));
+        }
+        arguments::apply(&profile.arguments, &mut serde_json::json!({}))
+    }
+
+    fn check_place(&self, executable: &Path) -> Result<(), String> {
+        // XMRig looks beside the file that a link points to.
+        let real = executable.canonicalize().unwrap_or_else(|_| executable.to_owned());
+        for place in [executable, &real] {
+            let stray = place.with_file_name(STRAY_CONFIG);
+            if stray.symlink_metadata().is_ok() {
+                return Err(format!(
+                    "`{}` lies beside xmrig, which would mine for whoever stands in it when the profile fails: move it away",
+                    stray.display()
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    fn plan(&self, order: &Order<'_>) -> Result<LaunchPlan, Invalid> {
+        self.check(order.profile)?;
+        let path = order.directory.join("xmrig.json");
+        let config = format!("{:#}\n", config::config(order)?);
+        Ok(LaunchPlan {
+            args: vec!["-c".to_owned(), path.to_string_lossy().into_owned()],
+            files: vec![(path, config.into_bytes())],
+            // It ignores SIGPIPE itself.
+            shield_from_broken_pipe: false,
+        })
+    }
+
+    fn poll<'a>(&'a self, endpoint: &'a Endpoint) -> BoxFuture<'a, Result<Reading, PollError>> {
+        async move {
+            let answer = api::get(endpoint, "/2/summary").await?;
+            if summary::worker_id(&answer) != Some(&endpoint.worker_id) {
+                return Err(api::not_ours(endpoint, "it has another worker id".to_owned()));
+            }
+            let mut reading = summary::reading(&answer);
+            if summary::has_gpus(&answer) {
+                // GPUs are an extra; without them the reading still stands.
+                reading.devices = api::get(endpoint, "/2/backends").await.map(|b| summary::devices(&b)).unwrap_or_default();
+            }
+            Ok(reading)
+        }
+        .boxed()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use miner_ctrl_protocol::ProfileDraft;
+    use serde_json::{Value, json};
+
+    fn profile(extra: Value) -> Profile {
+        let mut draft = json!({
+            "name": "p", "program": "xmrig", "algorithm": "rx/0", "wallet": "44AFFq5kSiGBoZ",
+            "pools": [{"url": "a.example:1"}],
+        });
+        draft.as_object_mut().unwrap().extend(extra.as_object().unwrap().clone());
+        serde_json::from_value::<ProfileDraft>(draft).unwrap().check().unwrap()
+    }
+
+    fn endpoint() -> Endpoint {
+        Endpoint { port: 18_111, token: "secret-token".into(), worker_id: "xmrig-1-abcd".into() }
+    }
+
+    #[test]
+    fn everything_goes_into_the_file_and_only_its_name_on_the_command_line() {
+        let profile = profile(json!({
+            "pools": [
+                {"url": "stratum+ssl://a.example:443", "tls": true, "fingerprint": "ab".repeat(32)},
+                {"url": "b.example:3333", "wallet": "other", "password": "hunter2"},
+            ],
+            "password": "x", "rig_name": "barn.{name}", "threads": 2, "huge_pages": false,
+            "arguments": ["--donate-level=2", "--cpu-priority=1"],
+        }));
+        let order = Order {
+            profile: &profile,
+            node: &"rig-alpha".parse().unwrap(),
+            directory: Path::new("/data/miners/xmrig-1"),
+            endpoint: &endpoint(),
+        };
+        let plan = Xmrig.plan(&order).unwrap();
+        assert_eq!(plan.args, ["-c", "/data/miners/xmrig-1/xmrig.json"]);
+        let config: Value = serde_json::from_slice(&plan.files[0].1).unwrap();
+        assert_eq!(
+            config["http"],
+            json!({"enabled": true, "host": "127.0.0.1", "port": 18111, "access-token": "secret-token", "restricted": true})
+        );
+        assert_eq!(config["api"]["worker-id"], "xmrig-1-abcd");
+        assert_eq!(
+            config["cpu"],
+            json!({"enabled": true, "huge-pages": false, "priority": 1, "*": {"threads": 2, "intensity": 1, "affinity": -1}})
+        );
+        let pools = config["pools"].as_array().unwrap();
+        assert_eq!((&pools[0]["user"], &pools[0]["pass"]), (&json!("44AFFq5kSiGBoZ"), &json!("x")));
+        assert_eq!((&pools[0]["tls"], &pools[0]["tls-fingerprint"]), (&json!(true), &json!("ab".repeat(32))));
+        assert_eq!((&pools[1]["user"], &pools[1]["pass"]), (&json!("other"), &json!("hunter2")));
+        assert!(pools.iter().all(|pool| pool["rig-id"] == "barn.rig-alpha" && pool["keepalive"] == true));
+        for (key, value) in [("autosave", false), ("watch", false), ("background", false), ("colors", false)] {
+            assert_eq!(config[key], json!(value), "{key}");
+        }
+        assert_eq!((&config["donate-level"], &config["randomx"]["wrmsr"]), (&json!(2), &json!(false)));
+    }
+
+    #[test]
+    fn a_name_that_xmrig_would_take_for_auto_is_refused() {
+        for (bad, field) in [
+            (json!({"algorithm": "rx/O"}), "algorithm"),
+            (json!({"algorithm": null, "coin": "dogecoin"}), "coin"),
+            (json!({"pools": [{"url": "epic://a.example:1"}]}), "pools[0].url"),
+            (json!({"arguments": ["--http-port=1"]}), "arguments[0]"),
+            (json!({"arguments": ["--no-huge-pages"], "huge_pages": true}), "huge_pages"),
+        ] {
+            assert_eq!(Xmrig.check(&profile(bad)).unwrap_err().field, field);
+        }
+        assert_eq!(Xmrig.check(&profile(json!({"algorithm": null, "coin": "Monero"}))), Ok(()));
+        assert_eq!(Xmrig.check(&profile(json!({"algorithm": null}))), Ok(()));
+    }
+
+    #[test]
+    fn a_configuration_beside_the_executable_is_a_trap() {
+        let directory = tempfile::tempdir().unwrap();
+        let executable = directory.path().join("xmrig");
+        std::fs::File::create(&executable).unwrap();
+        assert_eq!(Xmrig.check_place(&executable), Ok(()));
+        let elsewhere = tempfile::tempdir().unwrap();
+        let link = elsewhere.path().join("xmrig");
+        std::os::unix::fs::symlink(&executable, &link).unwrap();
+        std::fs::File::create(directory.path().join("config.json")).unwrap();
+        assert!(Xmrig.check_place(&executable).unwrap_err().contains("config.json"));
+        assert!(Xmrig.check_place(&link).is_err());
+    }
+}

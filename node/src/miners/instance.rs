@@ -1,0 +1,157 @@
+//! One miner as the supervisor holds it: its place in the table, and what belongs to its current process.
+
+use std::time::Duration;
+
+use miner_ctrl_protocol::{MinerName, MinerState, MinerStatus, Profile};
+use tokio::time::Instant;
+
+use super::console::Console;
+use super::driver::{Endpoint, Reading};
+use super::lifecycle::{Event, Stage, State};
+use super::process::Process;
+
+/// Between questions while its API is not verified: a start is waited for.
+const POLL_STARTING: Duration = Duration::from_millis(100);
+/// Between questions in the first [`YOUNG`] of running, when states follow each other.
+const POLL_YOUNG: Duration = Duration::from_secs(1);
+/// Between questions later: rates move over 10 s.
+const POLL: Duration = Duration::from_secs(3);
+/// How long a process is young.
+const YOUNG: Duration = Duration::from_secs(30);
+
+/// Without a pool for this long there is something to tell.
+const NOTABLE_CONNECTING: Duration = Duration::from_secs(60);
+/// With a job and without a hash for this long there is something to tell: the longest dataset is built by then.
+const NOTABLE_WARMING: Duration = Duration::from_secs(600);
+
+/// One miner.
+#[derive(Debug)]
+pub(super) struct Instance {
+    pub(super) name: MinerName,
+    pub(super) profile: Profile,
+    pub(super) console: Console,
+    pub(super) state: State,
+    /// Grows with each spawn; answers that belong to an earlier process are dropped by it.
+    pub(super) generation: u64,
+    pub(super) process: Option<Running>,
+}
+
+/// What belongs to the current process.
+#[derive(Debug)]
+pub(super) struct Running {
+    pub(super) process: Process,
+    pub(super) endpoint: Endpoint,
+    pub(super) started: Instant,
+    pub(super) reading: Option<Reading>,
+    /// Whether it has been seen at one of the profile's pools.
+    pub(super) settled: bool,
+    /// When it is asked next; nothing while a question is open.
+    pub(super) next_poll: Option<Instant>,
+}
+
+impl Running {
+    /// Of a process that has just been spawned, or of one that was found with a reading.
+    pub(super) fn new(process: Process, endpoint: Endpoint, reading: Option<Reading>, now: Instant) -> Self {
+        let age = Duration::from_secs(reading.as_ref().map_or(0, |reading| reading.uptime_seconds));
+        let started = now.checked_sub(age).unwrap_or(now);
+        Self { process, endpoint, started, reading, settled: false, next_poll: Some(now) }
+    }
+}
+
+impl Instance {
+    pub(super) fn new(name: MinerName, profile: Profile, now: Instant) -> Self {
+        let console = Console::default();
+        Self { name, profile, console, state: State::stopped(now), generation: 0, process: None }
+    }
+
+    /// Whether it has a process, or will have one without anybody's doing.
+    pub(super) const fn is_active(&self) -> bool {
+        !matches!(self.state.stage, Stage::Stopped | Stage::Failed { retry_at: None })
+    }
+
+    /// Whether a start has nothing to do: it runs, or is on its way.
+    pub(super) const fn is_up(&self) -> bool {
+        matches!(self.state.stage, Stage::Starting { .. } | Stage::Running { .. })
+            || matches!(
+                self.state.stage,
+                Stage::Stopping { then: super::lifecycle::Afterwards::NextPort { .. }, .. }
+            )
+    }
+
+    /// What a reading means for the table; keeps it when it is about our process.
+    pub(super) fn take(&mut self, reading: Reading) -> Event {
+        let Some(running) = &mut self.process else { return Event::Tick };
+        let first = matches!(self.state.stage, Stage::Starting { .. });
+        let wrong = if first || !running.settled { reading.contradicts(&self.profile) } else { None };
+        if let Some(wrong) = wrong {
+            return Event::Strayed(wrong);
+        }
+        running.settled |= reading.pool.is_some();
+        let phase = reading.phase;
+        running.reading = Some(reading);
+        Event::Reading(phase)
+    }
+
+    /// When it is to be asked next, once the current question is answered.
+    pub(super) fn poll_after(&mut self, now: Instant) {
+        let pause = match &self.state.stage {
+            Stage::Starting { .. } => POLL_STARTING,
+            Stage::Running { verified, .. } if now.saturating_duration_since(*verified) > YOUNG => POLL,
+            Stage::Running { .. } | Stage::Failed { .. } | Stage::Stopped | Stage::Stopping { .. } => POLL_YOUNG,
+        };
+        if let Some(running) = &mut self.process {
+            running.next_poll = Some(now + pause);
+        }
+    }
+
+    /// When something is due.
+    pub(super) fn next_due(&self) -> Option<Instant> {
+        let asks = matches!(self.state.stage, Stage::Starting { .. } | Stage::Running { .. });
+        let poll = self.process.as_ref().filter(|_| asks).and_then(|running| running.next_poll);
+        [poll, self.state.next_tick()].into_iter().flatten().min()
+    }
+
+    /// What the world is told.
+    pub(super) fn status(&self, now: Instant) -> MinerStatus {
+        let state = self.state.shown();
+        let running = self.process.as_ref();
+        let reading = running.and_then(|running| running.reading.as_ref());
+        let own = || self.profile.algorithm.clone().or_else(|| self.profile.coin.clone());
+        MinerStatus {
+            name: self.name.clone(),
+            program: self.profile.program,
+            profile: Some(self.profile.name.clone()),
+            state,
+            state_seconds: now.saturating_duration_since(self.state.since).as_secs(),
+            uptime_seconds: running.map_or(0, |running| now.saturating_duration_since(running.started).as_secs()),
+            hashrate: reading.and_then(Reading::hashrate),
+            hashrates: reading.map_or([None; 3], |reading| reading.hashrates),
+            shares: reading.map(|reading| reading.shares).unwrap_or_default(),
+            algorithm: reading.and_then(|reading| reading.algorithm.clone()).or_else(own),
+            pool: reading.and_then(|reading| reading.pool.clone()),
+            version: reading.and_then(|reading| reading.version.clone()),
+            devices: reading.map(|reading| reading.devices.clone()).unwrap_or_default(),
+            restarts: self.state.restarts,
+            problem: self.state.problem.clone().or_else(|| self.problem(state, reading, now)),
+        }
+    }
+
+    /// What is wrong though the table is content.
+    fn problem(&self, state: MinerState, reading: Option<&Reading>, now: Instant) -> Option<String> {
+        if let Some(pool) = reading.and_then(|reading| reading.strays_from(&self.profile)) {
+            return Some(format!("its pool has drifted to {pool}, which the profile does not name"));
+        }
+        let long = now.saturating_duration_since(self.state.since);
+        match state {
+            MinerState::Connecting if long >= NOTABLE_CONNECTING => Some("no pool of the profile answers".to_owned()),
+            MinerState::Warming if long >= NOTABLE_WARMING => Some("it has a job and does not hash".to_owned()),
+            _ => None,
+        }
+    }
+}
+
+/// A status without what changes by the mere passing of time.
+pub(super) fn timeless(mut status: MinerStatus) -> MinerStatus {
+    (status.state_seconds, status.uptime_seconds) = (0, 0);
+    status
+}

@@ -1,0 +1,480 @@
+//! The supervisor's task: performs what the table of `lifecycle` says. Nothing here waits for anything but news.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use miner_ctrl_protocol::message::MinerChoice;
+use miner_ctrl_protocol::profile::Invalid;
+use miner_ctrl_protocol::{MinerName, MinerStatus, Profile, Refusal};
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+
+use super::adoption::Adopted;
+use super::console::Console;
+use super::driver::{PollError, Reading};
+use super::drivers::driver;
+use super::instance::{Instance, Running, timeless};
+use super::launch::{Launched, Launcher, Record};
+use super::lifecycle::{Action, Event, Stage, State};
+use super::supervisor::{
+    BUSY, Command, MAX_MINERS, MinersConfig, MinersSnapshot, OnShutdown, Reply, shutting_down,
+};
+use super::wanted::{self, Wanted};
+
+/// How long an asker waits for a start. A start that takes longer goes on; the asker learns the state reached.
+const START_PATIENCE: Duration = Duration::from_secs(12);
+/// How long an asker waits for a restart: the longest stop, and a start; less than a request may take.
+const RESTART_PATIENCE: Duration = Duration::from_secs(27);
+/// How long an asker waits for a stop: TERM, TERM, KILL, and a little.
+const STOP_PATIENCE: Duration = Duration::from_secs(20);
+/// Askers waiting at once; more than any number of operators.
+const MAX_WAITING: usize = 64;
+/// Longest sleep; something is always due before, but for a rig without miners.
+const LONGEST_SLEEP: Duration = Duration::from_secs(3600);
+
+/// News from outside the table, each about one spawn of one miner.
+enum News {
+    Exited(String),
+    Launched(Result<Launched, String>),
+    Polled(Result<Reading, PollError>),
+}
+
+/// Somebody who waits for a state.
+enum Waiting {
+    Start { name: MinerName, changed: bool, until: Instant, reply: Reply<(MinerStatus, bool)> },
+    Stop { names: Vec<MinerName>, changed: bool, until: Instant, reply: Reply<(Vec<MinerStatus>, bool)> },
+}
+
+/// The task and all it owns.
+pub(super) struct Keeper {
+    launcher: Arc<Launcher>,
+    on_shutdown: OnShutdown,
+    wanted: Wanted,
+    miners: BTreeMap<MinerName, Instance>,
+    jobs: JoinSet<(MinerName, u64, News)>,
+    waiting: Vec<Waiting>,
+    closing: Vec<Reply<()>>,
+    publisher: watch::Sender<Arc<MinersSnapshot>>,
+}
+
+impl Keeper {
+    /// With the miners that were taken over, and those that ran before to be started.
+    pub(super) fn new(
+        config: MinersConfig,
+        directory: PathBuf,
+        wanted: Wanted,
+        adopted: Vec<Adopted>,
+        publisher: watch::Sender<Arc<MinersSnapshot>>,
+    ) -> Self {
+        let now = Instant::now();
+        let launcher = Launcher { node_name: config.node_name, miners: directory, programs: config.programs };
+        let mut keeper = Self {
+            launcher: Arc::new(launcher),
+            on_shutdown: config.on_shutdown,
+            wanted,
+            miners: BTreeMap::new(),
+            jobs: JoinSet::new(),
+            waiting: Vec::new(),
+            closing: Vec::new(),
+            publisher,
+        };
+        for found in adopted {
+            keeper.take_over(found, now);
+        }
+        let rest: Vec<_> = keeper.wanted.profiles().iter().map(|(n, p)| (n.clone(), p.clone())).collect();
+        for (name, profile) in rest {
+            let miner = keeper.miners.entry(name.clone()).or_insert_with(|| Instance::new(name.clone(), profile, now));
+            if !miner.is_active() {
+                keeper.on(&name, Event::Resume, now);
+            }
+        }
+        keeper
+    }
+
+    fn take_over(&mut self, found: Adopted, now: Instant) {
+        let mut miner = Instance::new(found.name.clone(), found.profile, now);
+        miner.console.keep_secret(&miner.profile, &found.endpoint.token);
+        miner.console.note(&format!(
+            "took over process {}, which outlived the node; its console is lost until it is started again",
+            found.process.id.pid
+        ));
+        miner.state = State::adopted(found.reading.phase, now);
+        miner.generation = 1;
+        let mut running = Running::new(found.process, found.endpoint, None, now);
+        running.started = now.checked_sub(Duration::from_secs(found.reading.uptime_seconds)).unwrap_or(now);
+        running.settled = found.reading.pool.is_some();
+        running.reading = Some(found.reading);
+        miner.process = Some(running);
+        let name = found.name.clone();
+        self.jobs.spawn(async move { (name, 1, News::Exited(found.watch.run().await)) });
+        self.miners.insert(found.name, miner);
+    }
+
+    /// Until everybody who could ask is gone, or a shutdown is done.
+    pub(super) async fn run(mut self, mut commands: mpsc::Receiver<Command>) {
+        loop {
+            let now = Instant::now();
+            self.on_time(now);
+            self.answer(now);
+            self.publish(now);
+            if !self.closing.is_empty() && !self.is_stopping() {
+                break;
+            }
+            let due = self.next_due(now);
+            tokio::select! {
+                biased; // what has happened comes before what is wanted
+                Some(news) = self.jobs.join_next() => match news {
+                    Ok((name, generation, news)) => self.on_news(&name, generation, news, Instant::now()),
+                    Err(error) => tracing::error!(%error, "a task of the supervisor panicked"),
+                },
+                command = commands.recv() => match command {
+                    Some(command) => self.on_command(command, Instant::now()),
+                    None => break,
+                },
+                () = tokio::time::sleep_until(due) => {}
+            }
+        }
+        // Dropping the tasks that watch processes leaves the processes alone.
+        self.jobs.abort_all();
+        for waiting in self.waiting.drain(..) {
+            match waiting {
+                Waiting::Start { reply, .. } => drop(reply.send(Err(shutting_down()))),
+                Waiting::Stop { reply, .. } => drop(reply.send(Err(shutting_down()))),
+            }
+        }
+        for reply in self.closing {
+            let _ = reply.send(Ok(()));
+        }
+    }
+
+    fn is_stopping(&self) -> bool {
+        self.on_shutdown == OnShutdown::Stop && self.miners.values().any(Instance::is_active)
+    }
+
+    fn next_due(&self, now: Instant) -> Instant {
+        let waiting = self.waiting.iter().map(|waiting| match waiting {
+            Waiting::Start { until, .. } | Waiting::Stop { until, .. } => *until,
+        });
+        let due = self.miners.values().filter_map(Instance::next_due).chain(waiting).min();
+        due.unwrap_or(now + LONGEST_SLEEP).min(now + LONGEST_SLEEP)
+    }
+
+    fn on_time(&mut self, now: Instant) {
+        let names: Vec<MinerName> = self.miners.keys().cloned().collect();
+        for name in names {
+            self.on(&name, Event::Tick, now);
+            let Some(miner) = self.miners.get_mut(&name) else { continue };
+            let (driver, generation) = (driver(miner.profile.program), miner.generation);
+            let asks = matches!(miner.state.stage, Stage::Starting { .. } | Stage::Running { .. });
+            if let Some(running) = &mut miner.process
+                && asks
+                && running.next_poll.is_some_and(|due| now >= due)
+            {
+                running.next_poll = None;
+                let endpoint = running.endpoint.clone();
+                self.jobs.spawn(async move { (name, generation, News::Polled(driver.poll(&endpoint).await)) });
+            }
+        }
+    }
+
+    fn on_news(&mut self, name: &MinerName, generation: u64, news: News, now: Instant) {
+        let Some(miner) = self.miners.get_mut(name).filter(|miner| miner.generation == generation) else { return };
+        let event = match news {
+            News::Launched(Ok(launched)) => {
+                let pid = launched.process.id.pid;
+                tracing::info!(miner = %name, pid, endpoint = ?launched.endpoint, "miner started");
+                miner.console.note(&format!("started as process {pid}"));
+                miner.process = Some(Running::new(launched.process, launched.endpoint, None, now));
+                let (name, watch) = (name.clone(), launched.watch);
+                self.jobs.spawn(async move { (name, generation, News::Exited(watch.run().await)) });
+                Event::Launched
+            }
+            News::Launched(Err(why)) => {
+                miner.console.note(&why);
+                Event::LaunchFailed(why)
+            }
+            News::Exited(how) => {
+                let last = miner.console.last().filter(|line| !line.starts_with("[miner-ctrl]"));
+                miner.console.note(&how);
+                miner.process = None;
+                Record::remove(&self.launcher.miners.join(name.as_str()));
+                Event::Exited(last.map_or_else(|| how.clone(), |last| format!("{how}; its last line: {last}")))
+            }
+            News::Polled(answer) => {
+                miner.poll_after(now);
+                match answer {
+                    Ok(reading) => miner.take(reading),
+                    Err(error @ PollError::NotOurs { .. }) => Event::PortTaken(error.to_string()),
+                    Err(error @ PollError::Silent { .. }) => Event::Silent(error.to_string()),
+                }
+            }
+        };
+        self.on(name, event, now);
+    }
+
+    /// Turns the table, and performs what it says.
+    fn on(&mut self, name: &MinerName, event: Event, now: Instant) {
+        let Some(miner) = self.miners.get_mut(name) else { return };
+        let before = miner.state.shown();
+        let limits = driver(miner.profile.program).limits();
+        // The table takes the state by value; this place is filled again below.
+        let state = std::mem::replace(&mut miner.state, State::stopped(now));
+        let (state, action) = state.on(event, now, limits);
+        miner.state = state;
+        let after = miner.state.shown();
+        if before != after {
+            let problem = miner.state.problem.as_deref();
+            tracing::info!(miner = %name, from = %before, to = %after, problem, "miner state");
+            if let Some(problem) = problem {
+                miner.console.note(&format!("{after}: {problem}"));
+            }
+        }
+        match (action, &miner.process) {
+            (Action::Spawn, _) => self.launch(name),
+            (Action::Term, Some(running)) => {
+                miner.console.note("stopping it");
+                running.process.term();
+            }
+            (Action::Kill, Some(running)) => {
+                miner.console.note("it does not stop: killing it");
+                running.process.kill();
+            }
+            (Action::Term | Action::Kill, None) | (Action::None, _) => {}
+        }
+    }
+
+    fn launch(&mut self, name: &MinerName) {
+        let Some(miner) = self.miners.get_mut(name) else { return };
+        miner.generation += 1;
+        let (launcher, generation) = (Arc::clone(&self.launcher), miner.generation);
+        let (name, profile, console): (_, Profile, Console) =
+            (name.clone(), miner.profile.clone(), miner.console.clone());
+        self.jobs.spawn_blocking(move || {
+            let launched = launcher.launch(&name, &profile, &console).map_err(|error| chain(&error));
+            (name, generation, News::Launched(launched))
+        });
+    }
+
+    fn on_command(&mut self, command: Command, now: Instant) {
+        match command {
+            Command::Console { miner, reply } => {
+                let found = self.resolve(miner.as_ref()).and_then(|name| {
+                    let console = self.miners.get(&name).map(|miner| miner.console.clone());
+                    console.map(|console| (name.clone(), console)).ok_or_else(|| self.unknown(name.as_str()))
+                });
+                // The asker may have given up; a closed channel is fine, here and below.
+                let _ = reply.send(found);
+            }
+            Command::Shutdown { reply } => {
+                self.closing.push(reply);
+                if self.on_shutdown == OnShutdown::Stop {
+                    let names: Vec<_> = self.miners.keys().cloned().collect();
+                    // What is wanted stays wanted.
+                    names.iter().for_each(|name| self.on(name, Event::Stop, now));
+                }
+            }
+            Command::Start { profile, miner, reply } => match self.start(*profile, miner, now) {
+                Ok((name, changed)) => {
+                    self.waiting.push(Waiting::Start { name, changed, until: now + START_PATIENCE, reply });
+                }
+                Err(refusal) => drop(reply.send(Err(refusal))),
+            },
+            Command::Restart { miner, reply } => match self.restart(miner.as_ref(), now) {
+                Ok(name) => {
+                    let until = now + RESTART_PATIENCE;
+                    self.waiting.push(Waiting::Start { name, changed: true, until, reply });
+                }
+                Err(refusal) => drop(reply.send(Err(refusal))),
+            },
+            Command::Stop { choice, reply } => match self.stop(&choice, now) {
+                Ok((names, changed)) => {
+                    self.waiting.push(Waiting::Stop { names, changed, until: now + STOP_PATIENCE, reply });
+                }
+                Err(refusal) => drop(reply.send(Err(refusal))),
+            },
+        }
+    }
+
+    fn admit(&self) -> Result<(), Refusal> {
+        match (self.closing.is_empty(), self.waiting.len() < MAX_WAITING) {
+            (false, _) => Err(shutting_down()),
+            (true, false) => Err(BUSY),
+            (true, true) => Ok(()),
+        }
+    }
+
+    fn start(
+        &mut self,
+        profile: Profile,
+        miner: Option<MinerName>,
+        now: Instant,
+    ) -> Result<(MinerName, bool), Refusal> {
+        self.admit()?;
+        let name = match miner {
+            Some(name) => name,
+            None => self.name_for(&profile)?,
+        };
+        if name.as_str() == wanted::FILE {
+            return Err(Invalid::new("miner", "is a name of ours: choose another").into());
+        }
+        if let Some(miner) = self.miners.get(&name)
+            && miner.is_up()
+        {
+            if miner.profile == profile {
+                return Ok((name, false));
+            }
+            let why = format!("{name} runs the profile `{}`: stop it first", miner.profile.name);
+            return Err(Refusal::Conflict { why });
+        }
+        self.make_room(&name)?;
+        self.wanted.insert(&name, &profile).map_err(|error| internal(&error))?;
+        let miner =
+            self.miners.entry(name.clone()).or_insert_with(|| Instance::new(name.clone(), profile.clone(), now));
+        miner.profile = profile;
+        self.on(&name, Event::Start, now);
+        Ok((name, true))
+    }
+
+    /// The instance that runs a profile, or has run it, or the first free name of its program.
+    fn name_for(&self, profile: &Profile) -> Result<MinerName, Refusal> {
+        let same = |miner: &&Instance| miner.profile == *profile;
+        let known = self.miners.values().filter(same).find(|miner| miner.is_up());
+        if let Some(miner) = known.or_else(|| self.miners.values().find(same)) {
+            return Ok(miner.name.clone());
+        }
+        (1..=MAX_MINERS)
+            .filter_map(|number| format!("{}-{number}", profile.program).parse().ok())
+            .find(|name| self.miners.get(name).is_none_or(|miner| !miner.is_active()))
+            .ok_or_else(too_many)
+    }
+
+    /// Makes sure that a new miner can be added: forgets one that does not run if there are too many.
+    fn make_room(&mut self, name: &MinerName) -> Result<(), Refusal> {
+        if self.miners.contains_key(name) || self.miners.len() < MAX_MINERS {
+            return Ok(());
+        }
+        let idle = self.miners.values().filter(|miner| !miner.is_active()).min_by_key(|miner| miner.state.since);
+        let idle = idle.map(|miner| miner.name.clone()).ok_or_else(too_many)?;
+        self.miners.remove(&idle);
+        Ok(())
+    }
+
+    fn restart(&mut self, miner: Option<&MinerName>, now: Instant) -> Result<MinerName, Refusal> {
+        self.admit()?;
+        let name = self.resolve(miner)?;
+        if let Some(miner) = self.miners.get(&name) {
+            self.wanted.insert(&name, &miner.profile).map_err(|error| internal(&error))?;
+        }
+        self.on(&name, Event::Restart, now);
+        Ok(name)
+    }
+
+    fn stop(&mut self, choice: &MinerChoice, now: Instant) -> Result<(Vec<MinerName>, bool), Refusal> {
+        self.admit()?;
+        let names = match choice {
+            MinerChoice::All => self.miners.keys().cloned().collect(),
+            MinerChoice::Named(name) => vec![self.resolve(Some(name))?],
+            // With none there is nothing to stop, which is what was asked for.
+            MinerChoice::Only if self.miners.is_empty() => Vec::new(),
+            MinerChoice::Only => vec![self.resolve(None)?],
+        };
+        let mut changed = false;
+        for name in &names {
+            self.wanted.remove(name).map_err(|error| internal(&error))?;
+            changed |= self.miners.get(name).is_some_and(Instance::is_active);
+            self.on(name, Event::Stop, now);
+        }
+        Ok((names, changed))
+    }
+
+    /// The miner that is meant: by name, or the only one there is, or the only one that runs.
+    fn resolve(&self, miner: Option<&MinerName>) -> Result<MinerName, Refusal> {
+        if let Some(name) = miner {
+            return self.miners.contains_key(name).then(|| name.clone()).ok_or_else(|| self.unknown(name.as_str()));
+        }
+        let all: Vec<_> = self.miners.keys().collect();
+        let active: Vec<_> = self.miners.values().filter(|miner| miner.is_active()).map(|miner| &miner.name).collect();
+        match (all.as_slice(), active.as_slice()) {
+            ([], _) => Err(self.unknown("any")),
+            ([only], _) | (_, [only]) => Ok((*only).clone()),
+            (several, _) => Err(Refusal::AmbiguousMiner { miners: several.iter().map(|name| (*name).clone()).collect() }),
+        }
+    }
+
+    fn unknown(&self, name: &str) -> Refusal {
+        Refusal::UnknownMiner { miner: name.to_owned(), miners: self.miners.keys().cloned().collect() }
+    }
+
+    /// Answers those whose state has come, or whose patience has ended.
+    fn answer(&mut self, now: Instant) {
+        for waiting in std::mem::take(&mut self.waiting) {
+            match waiting {
+                Waiting::Start { name, changed, until, reply } => {
+                    let Some(miner) = self.miners.get(&name) else { continue };
+                    let status = miner.status(now);
+                    let answer = match &miner.state.stage {
+                        Stage::Running { .. } => Ok((status, changed)),
+                        Stage::Failed { retry_at } => {
+                            if retry_at.is_none() {
+                                self.forget_failed(&name);
+                            }
+                            let why = status.problem.unwrap_or_else(|| "it did not start".to_owned());
+                            Err(Refusal::MinerUnavailable { why })
+                        }
+                        Stage::Stopped => Err(Refusal::Conflict { why: format!("{name} was stopped meanwhile") }),
+                        Stage::Starting { .. } | Stage::Stopping { .. } if now >= until => Ok((status, changed)),
+                        Stage::Starting { .. } | Stage::Stopping { .. } => {
+                            self.waiting.push(Waiting::Start { name, changed, until, reply });
+                            continue;
+                        }
+                    };
+                    let _ = reply.send(answer);
+                }
+                Waiting::Stop { names, changed, until, reply } => {
+                    let miners = names.iter().filter_map(|name| self.miners.get(name));
+                    let done = miners.clone().all(|miner| !miner.is_active());
+                    if done || now >= until {
+                        let _ = reply.send(Ok((miners.map(|miner| miner.status(now)).collect(), changed)));
+                    } else {
+                        self.waiting.push(Waiting::Stop { names, changed, until, reply });
+                    }
+                }
+            }
+        }
+    }
+
+    fn forget_failed(&mut self, name: &MinerName) {
+        if let Err(error) = self.wanted.remove(name) {
+            tracing::error!(miner = %name, error = chain(&error), "cannot forget a miner that did not start");
+        }
+    }
+
+    fn publish(&mut self, now: Instant) {
+        let miners: Vec<MinerStatus> = self.miners.values().map(|miner| miner.status(now)).collect();
+        let known = self.publisher.borrow().clone();
+        let same = known.miners.len() == miners.len()
+            && known.miners.iter().zip(&miners).all(|(old, new)| timeless(old.clone()) == timeless(new.clone()));
+        if !same || known.revision == 0 {
+            self.publisher.send_replace(Arc::new(MinersSnapshot { revision: known.revision + 1, miners }));
+        }
+    }
+}
+
+fn too_many() -> Refusal {
+    Refusal::Conflict { why: format!("{MAX_MINERS} miners run already: stop one first") }
+}
+
+/// A refusal for what is not the asker's fault; the log has the reason under its number.
+fn internal(error: &dyn std::error::Error) -> Refusal {
+    let id = rand::random();
+    tracing::error!(id, error = chain(error), "a request to the supervisor failed");
+    Refusal::Internal { id }
+}
+
+/// An error with its causes, for a log line or an operator.
+fn chain(error: &dyn std::error::Error) -> String {
+    std::iter::successors(Some(error), |error| error.source()).map(ToString::to_string).collect::<Vec<_>>().join(": ")
+}

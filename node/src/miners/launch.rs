@@ -1,0 +1,197 @@
+//! From a profile to a running process: where the program is, a free port, files, the record, the spawn. Blocking.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use miner_ctrl_protocol::profile::Invalid;
+use miner_ctrl_protocol::{MinerName, NodeName, Profile, ProfileDraft, Program};
+use serde::{Deserialize, Serialize};
+
+use super::console::Console;
+use super::driver::{Driver, Endpoint, Order, ProgramPath};
+use super::drivers::driver;
+use super::process::{self, Process, ProcessId, Watch};
+use crate::store::atomic::{self, WriteError};
+
+/// Why a process was not started.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum LaunchError {
+    #[error(transparent)]
+    Invalid(#[from] Invalid),
+    #[error("{0}")]
+    NoProgram(String),
+    #[error("no free port on 127.0.0.1")]
+    Port(#[source] io::Error),
+    #[error("cannot start {path}")]
+    Spawn {
+        path: PathBuf,
+        #[source]
+        source: io::Error,
+    },
+    #[error(transparent)]
+    Write(#[from] WriteError),
+}
+
+/// What stays the same for every start.
+#[derive(Debug)]
+pub(super) struct Launcher {
+    pub(super) node_name: NodeName,
+    pub(super) miners: PathBuf,
+    pub(super) programs: BTreeMap<Program, ProgramPath>,
+}
+
+/// A started process.
+#[derive(Debug)]
+pub(super) struct Launched {
+    pub(super) process: Process,
+    pub(super) watch: Watch,
+    pub(super) endpoint: Endpoint,
+}
+
+/// What was started, for the next node after a crash of this one. Written before the spawn, so that no process can
+/// run unrecorded, and again with its id after it.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Record {
+    pub(super) profile: ProfileDraft,
+    pub(super) endpoint: Endpoint,
+    pub(super) process: Option<ProcessId>,
+    pub(super) boot: String,
+}
+
+impl Launcher {
+    /// Starts the profile's program as an instance of this name.
+    pub(super) fn launch(
+        &self,
+        name: &MinerName,
+        profile: &Profile,
+        console: &Console,
+    ) -> Result<Launched, LaunchError> {
+        let driver = driver(profile.program);
+        let program = self.locate(driver)?;
+        let directory = self.miners.join(name.as_str());
+        atomic::make_directory(&directory.join("home"))?;
+        let endpoint = Endpoint {
+            port: free_port().map_err(LaunchError::Port)?,
+            token: hexadecimal(rand::random::<[u8; 16]>()),
+            worker_id: format!("{name}-{}", hexadecimal(rand::random::<[u8; 4]>())),
+        };
+        console.keep_secret(profile, &endpoint.token);
+        let order = Order { profile, node: &self.node_name, directory: &directory, endpoint: &endpoint };
+        let plan = driver.plan(&order)?;
+        for (path, bytes) in &plan.files {
+            atomic::write(path, bytes)?;
+        }
+        let mut record =
+            Record { profile: profile.clone().into_draft(), endpoint, process: None, boot: boot_id() };
+        record.write(&directory)?;
+        let spawn = process::Spawn {
+            args: program.prefix_args.into_iter().chain(plan.args).map(Into::into).collect(),
+            directory: directory.clone(),
+            shield: plan.shield_from_broken_pipe,
+            program: program.path,
+        };
+        let (process, watch) = process::spawn(&spawn, console)
+            .map_err(|source| LaunchError::Spawn { path: spawn.program.clone(), source })?;
+        record.process = Some(process.id);
+        if let Err(error) = record.write(&directory) {
+            // It mines. Without its id it is still found by its mark after a crash.
+            tracing::warn!(miner = %name, %error, "cannot record a started process");
+        }
+        Ok(Launched { process, watch, endpoint: record.endpoint })
+    }
+
+    /// Where the program is.
+    fn locate(&self, driver: &dyn Driver) -> Result<ProgramPath, LaunchError> {
+        let program = driver.program();
+        let named = match self.programs.get(&program) {
+            Some(given) => Some((given.clone(), "the configuration".to_owned())),
+            None => std::env::var_os(driver.variable())
+                .filter(|path| !path.is_empty())
+                .map(|path| (PathBuf::from(path).into(), driver.variable().to_owned())),
+        };
+        // What somebody names is taken or refused; another file of that name is not what they meant.
+        if let Some((given, by)) = named {
+            if !is_executable(&given.path) {
+                let path = given.path.display();
+                return Err(LaunchError::NoProgram(format!("no {program}: {by} names `{path}`, which is no program")));
+            }
+            return accept(driver, given);
+        }
+        let search = std::env::var_os("PATH").unwrap_or_default();
+        let directories: Vec<PathBuf> = std::env::split_paths(&search)
+            .filter(|directory| directory.is_absolute())
+            .chain(driver.directories().iter().map(PathBuf::from))
+            .collect();
+        let found = (directories.iter())
+            .flat_map(|directory| driver.file_names().iter().map(|name| directory.join(name)))
+            .find(|path| is_executable(path));
+        match found {
+            Some(path) => accept(driver, path.into()),
+            None => Err(LaunchError::NoProgram(format!(
+                "no {program} on this rig: looked for {} in PATH and {}; name it with {} or in the configuration",
+                driver.file_names().join(" and "),
+                driver.directories().join(", "),
+                driver.variable(),
+            ))),
+        }
+    }
+}
+
+fn accept(driver: &dyn Driver, program: ProgramPath) -> Result<ProgramPath, LaunchError> {
+    // With a prefix the file is a wrapper, whose neighbours mean nothing.
+    if program.prefix_args.is_empty() {
+        driver.check_place(&program.path).map_err(LaunchError::NoProgram)?;
+    }
+    // The process starts in its own directory.
+    let path = std::path::absolute(&program.path).unwrap_or(program.path);
+    Ok(ProgramPath { path, ..program })
+}
+
+impl Record {
+    fn write(&self, directory: &Path) -> Result<(), WriteError> {
+        let path = Self::path(directory);
+        let bytes = serde_json::to_vec_pretty(self).map_err(|error| WriteError { path: path.clone(), source: error.into() })?;
+        atomic::write(&path, &bytes)
+    }
+
+    /// The record of an instance; nothing when there is none that can be read.
+    pub(super) fn read(directory: &Path) -> Option<Self> {
+        let record: Self = serde_json::from_slice(&std::fs::read(Self::path(directory)).ok()?).ok()?;
+        Some(record)
+    }
+
+    /// Forgets it: the process is gone.
+    pub(super) fn remove(directory: &Path) {
+        // A record that stays is harmless: its process is not alive.
+        let _ = std::fs::remove_file(Self::path(directory));
+    }
+
+    /// The recorded process, if it lives.
+    pub(super) fn living(&self) -> Option<ProcessId> {
+        // Start times count from boot; after another boot they mean nothing.
+        self.process.filter(|process| self.boot == boot_id() && process.is_alive())
+    }
+
+    fn path(directory: &Path) -> PathBuf {
+        directory.join("instance.json")
+    }
+}
+
+fn boot_id() -> String {
+    std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default().trim().to_owned()
+}
+
+fn is_executable(path: &Path) -> bool {
+    std::fs::metadata(path).is_ok_and(|file| file.is_file() && file.permissions().mode() & 0o111 != 0)
+}
+
+/// A port that is free now. Somebody else may take it before the program does; then the answer gives them away.
+fn free_port() -> io::Result<u16> {
+    Ok(std::net::TcpListener::bind(("127.0.0.1", 0))?.local_addr()?.port())
+}
+
+fn hexadecimal<const N: usize>(bytes: [u8; N]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}

@@ -1,0 +1,214 @@
+//! The last console lines of one miner: bounded, plain, without secrets.
+
+use std::collections::VecDeque;
+
+use miner_ctrl_protocol::codec::MAX_BODY;
+use miner_ctrl_protocol::message::{LogLine, LogPage, MAX_LINE, MAX_LOG_LINES};
+use miner_ctrl_protocol::{MinerName, Profile};
+
+/// Lines kept per miner: hours of a calm console, minutes of a talkative one. With [`MAX_LINE`] and 32 bytes of
+/// bookkeeping a ring stays below 2.8 MB.
+pub const MAX_LINES: usize = 10_000;
+
+/// Longest line looked at before colours are taken out, bytes; what follows up to the line's end is dropped.
+pub const MAX_RAW_LINE: usize = 4096;
+
+/// Bytes of a page for lines: a message less its frame.
+const PAGE_BYTES: usize = MAX_BODY - 1024;
+
+/// What CBOR adds to a line's text: a map of `number`, at most 9 bytes, and `text` with its length.
+const LINE_OVERHEAD: usize = 27;
+
+/// Shortest secret that is blotted out. Shorter ones (`x`, the usual pool password) are no secrets, and are parts of
+/// every other word.
+const MIN_SECRET: usize = 4;
+
+/// What stands for a secret.
+const BLOT: &str = "***";
+
+/// A ring of console lines, numbered from 1.
+#[derive(Debug, Default)]
+pub struct LogRing {
+    lines: VecDeque<Box<str>>,
+    newest: u64,
+    secrets: Vec<String>,
+}
+
+impl LogRing {
+    /// Blots out a profile's wallets and passwords, and the API's token, in all lines to come. Those of earlier
+    /// profiles stay blotted out: the last lines of a process may arrive after the next one's start.
+    pub fn keep_secret(&mut self, profile: &Profile, token: &str) {
+        let pools = profile.pools.iter();
+        let secrets = pools.flat_map(|pool| [Some(profile.wallet_at(pool)), profile.password_at(pool)]);
+        for secret in secrets.flatten().chain([token]) {
+            if secret.len() >= MIN_SECRET && !self.secrets.iter().any(|known| known == secret) {
+                self.secrets.push(secret.to_owned());
+            }
+        }
+        // The longest first: one may be part of another.
+        self.secrets.sort_by_key(|secret| std::cmp::Reverse(secret.len()));
+        self.secrets.truncate(MAX_SECRETS);
+    }
+
+    /// Adds a line as it came from a process; an empty one is passed over.
+    pub fn push(&mut self, raw: &[u8]) {
+        let raw = &raw[..raw.len().min(MAX_RAW_LINE)];
+        let mut text = plain(raw);
+        for secret in &self.secrets {
+            if text.contains(secret.as_str()) {
+                text = text.replace(secret.as_str(), BLOT);
+            }
+        }
+        let mut end = text.len().min(MAX_LINE);
+        while !text.is_char_boundary(end) {
+            end -= 1;
+        }
+        let text = text[..end].trim_end();
+        if text.is_empty() {
+            return;
+        }
+        if self.lines.len() == MAX_LINES {
+            self.lines.pop_front();
+        }
+        self.lines.push_back(text.into());
+        self.newest += 1;
+    }
+
+    /// Number of the newest line; 0 before the first.
+    #[must_use]
+    pub const fn newest(&self) -> u64 {
+        self.newest
+    }
+
+    /// The newest line.
+    #[must_use]
+    pub fn last(&self) -> Option<&str> {
+        self.lines.back().map(AsRef::as_ref)
+    }
+
+    /// The newest lines after a number, as many as were asked for and fit one message.
+    #[must_use]
+    pub fn page(&self, miner: MinerName, after: Option<u64>, lines: u32) -> LogPage {
+        let wanted = lines.min(MAX_LOG_LINES) as usize;
+        let oldest = self.newest - self.lines.len() as u64;
+        // A number from before a restart of the node lies ahead of all lines: start from the beginning then.
+        let start = after.filter(|after| *after <= self.newest).unwrap_or(0);
+        let skip = usize::try_from(start.saturating_sub(oldest)).unwrap_or(usize::MAX);
+        let mut room = PAGE_BYTES;
+        let mut page: Vec<LogLine> = (self.lines.iter().enumerate().skip(skip).rev().take(wanted))
+            .map_while(|(index, text)| {
+                room = room.checked_sub(text.len() + LINE_OVERHEAD)?;
+                Some(LogLine { number: oldest + 1 + index as u64, text: text.to_string() })
+            })
+            .collect();
+        page.reverse();
+        let given = page.len() as u64;
+        let lost = if after.is_some() { self.newest - start - given } else { 0 };
+        LogPage { miner, lines: page, newest: self.newest, lost }
+    }
+}
+
+/// Most secrets kept per miner: a full profile has one wallet and one password for each of eight pools; the rest is
+/// room for the profiles before it.
+const MAX_SECRETS: usize = 64;
+
+/// Text without colours, control characters and characters that reorder or hide text.
+fn plain(raw: &[u8]) -> String {
+    let stripped = strip_ansi_escapes::strip(raw);
+    String::from_utf8_lossy(&stripped)
+        .chars()
+        .map(|c| if c == '\t' { ' ' } else { c })
+        .filter(|c| {
+            !c.is_control()
+                && !matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}')
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use miner_ctrl_protocol::message::Response;
+    use miner_ctrl_protocol::{ProfileDraft, codec};
+
+    fn name() -> MinerName {
+        "xmrig-1".parse().unwrap()
+    }
+
+    fn ring(lines: usize) -> LogRing {
+        let mut ring = LogRing::default();
+        for number in 1..=lines {
+            ring.push(format!("line {number}").as_bytes());
+        }
+        ring
+    }
+
+    #[test]
+    fn a_follower_gets_what_is_new_and_learns_what_it_missed() {
+        let ring = ring(MAX_LINES + 100);
+        let numbers = |page: &LogPage| page.lines.iter().map(|line| line.number).collect::<Vec<_>>();
+        let page = ring.page(name(), Some(10_097), 1000);
+        assert_eq!((numbers(&page), page.newest, page.lost), (vec![10_098, 10_099, 10_100], 10_100, 0));
+        assert_eq!(page.lines[0].text, "line 10098");
+        let page = ring.page(name(), Some(10_100), 1000);
+        assert_eq!((page.lines.len(), page.lost), (0, 0));
+        let page = ring.page(name(), Some(50), 2);
+        assert_eq!((numbers(&page), page.lost), (vec![10_099, 10_100], 10_048));
+        let page = ring.page(name(), None, 2);
+        assert_eq!((numbers(&page), page.lost), (vec![10_099, 10_100], 0));
+        assert_eq!(ring.page(name(), None, u32::MAX).lines.len(), 1000);
+    }
+
+    #[test]
+    fn a_number_from_before_a_restart_of_the_node_starts_over() {
+        let page = ring(3).page(name(), Some(900), 1000);
+        assert_eq!((page.lines.len(), page.lost), (3, 0));
+    }
+
+    #[test]
+    fn the_fullest_page_fits_one_message() {
+        let mut ring = LogRing { newest: u64::MAX - 20_000, ..LogRing::default() };
+        for _ in 0..2000 {
+            ring.push(&[b'x'; MAX_LINE]);
+        }
+        let page = Response::Logs(ring.page(name(), Some(3), MAX_LOG_LINES));
+        assert!(codec::encode(&page, MAX_BODY).unwrap().len() > MAX_BODY - 4096);
+    }
+
+    #[test]
+    fn whatever_the_bytes_a_line_is_short_plain_text() {
+        let mut ring = LogRing::default();
+        for (raw, text) in [
+            (&b"\x1b[1;32maccepted\x1b[0m (1/0)\r"[..], "accepted (1/0)"),
+            (b"a\tb\x07\x08", "a b"),
+            (b"\x1b]0;title\x07x", "x"),
+            (b"caf\xe9", "caf\u{fffd}"),
+            ("ab\u{202e}cd".as_bytes(), "abcd"),
+        ] {
+            ring.push(raw);
+            assert_eq!(ring.last(), Some(text));
+        }
+        let before = ring.newest();
+        ring.push(b"\x1b[0m  ");
+        assert_eq!(ring.newest(), before);
+        ring.push(&[0xff; 1 << 20]);
+        ring.push("\u{20ac}".repeat(5000).as_bytes());
+        assert!(ring.lines.iter().all(|line| line.len() <= MAX_LINE));
+    }
+
+    #[test]
+    fn wallets_passwords_and_tokens_never_stand_in_a_line() {
+        let draft: ProfileDraft = serde_json::from_value(serde_json::json!({
+            "name": "p", "program": "xmrig", "wallet": "44AFFq5kSiGBoZ", "password": "x",
+            "pools": [{"url": "a.example:1", "password": "hunter2"}, {"url": "b.example:1", "wallet": "44AFFq5kSiGBoZ.barn"}],
+        }))
+        .unwrap();
+        let mut ring = LogRing::default();
+        ring.keep_secret(&draft.check().unwrap(), "token-token");
+        ring.push(b"-u 44AFFq\x1b[1m5kSiGBoZ -p hunter2 -x max 44AFFq5kSiGBoZ.barn token-token");
+        assert_eq!(ring.last(), Some("-u *** -p *** -x max *** ***"));
+        // Over the length limit, where the cut must come after the blotting.
+        ring.push(format!("{} 44AFFq5kSiGBoZ", "y".repeat(MAX_LINE - 7)).as_bytes());
+        assert!(!ring.last().unwrap().contains("44AFF"));
+    }
+}

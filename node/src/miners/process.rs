@@ -1,0 +1,388 @@
+//! The only place that starts child processes and sends signals.
+//!
+//! A miner is a process group with a mark in its environment. The mark survives this program: after a crash of the
+//! node the next one finds its miners by it (see `adoption`). Signals go to groups whose leader is known to live: a
+//! child that has not been reaped, or a process whose start time is the recorded one; never to a bare number.
+
+use std::ffi::{OsStr, OsString};
+use std::io;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::process::ExitStatusExt;
+use std::path::{Path, PathBuf};
+use std::process::{ExitStatus, Stdio};
+use std::time::Duration;
+
+use rustix::process::{Pid, PidfdFlags, Signal};
+use serde::{Deserialize, Serialize};
+use tokio::process::{Child, Command};
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+
+use super::console::Console;
+
+/// Environment variable that marks a miner's processes; its value is the instance's directory.
+pub const MARK: &str = "MINER_CTRL_INSTANCE";
+
+/// Environment that a miner inherits by name; nothing else does: the node's own may hold secrets such as an invite.
+const INHERITED: [&str; 8] =
+    ["LANG", "LC_ALL", "LD_LIBRARY_PATH", "LOGNAME", "PATH", "TMPDIR", "TZ", "USER"];
+
+/// Environment that a miner inherits by prefix: GPU runtimes, and the faults of the stand-in program.
+const INHERITED_PREFIXES: [&str; 8] =
+    ["AMD_", "CUDA_", "GPU_", "HSA_", "MINER_CTRL_SIMULATE", "NVIDIA_", "OCL_", "ROC"];
+
+/// After its exit, how long the rest of a miner's console is waited for.
+const LAST_WORDS: Duration = Duration::from_secs(1);
+
+/// How often a process that is not our child is looked at: the system does not tell us of its end.
+const LOOK: Duration = Duration::from_millis(250);
+
+/// Signals waiting for a process task; a stop sends one each few seconds.
+const QUEUE: usize = 8;
+
+/// Keeps a console pipe that nobody reads from killing a program that does not ignore SIGPIPE itself: an ignored
+/// signal stays ignored in the program that the shell turns into.
+const SHIELD: &str = "trap '' PIPE; exec \"$0\" \"$@\"";
+
+/// A process, told from a later one of the same number by its start time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProcessId {
+    /// Its number, which is its group's number, too.
+    pub pid: i32,
+    /// Start, in clock ticks since boot (proc(5), field 22).
+    pub start_time: u64,
+}
+
+/// What to start.
+#[derive(Debug, Clone)]
+pub struct Spawn {
+    /// The executable.
+    pub program: PathBuf,
+    /// Its arguments.
+    pub args: Vec<OsString>,
+    /// The instance's directory: the mark. Its folder `home` is the process's home.
+    pub directory: PathBuf,
+    /// Whether to shield it from a broken console pipe.
+    pub shield: bool,
+}
+
+/// A process that was started or taken over. Dropping it leaves the process alone.
+#[derive(Debug)]
+pub struct Process {
+    /// Which.
+    pub id: ProcessId,
+    signals: mpsc::Sender<Signal>,
+}
+
+/// The watch over one process; run it to learn how it ended.
+#[derive(Debug)]
+pub struct Watch {
+    id: ProcessId,
+    directory: PathBuf,
+    child: Option<Child>,
+    readers: JoinSet<()>,
+    signals: mpsc::Receiver<Signal>,
+}
+
+impl Process {
+    /// Asks its group to end.
+    pub fn term(&self) {
+        self.send(Signal::TERM);
+    }
+
+    /// Ends its group.
+    pub fn kill(&self) {
+        self.send(Signal::KILL);
+    }
+
+    fn send(&self, signal: Signal) {
+        // Full means that the same was sent moments ago; closed, that the process is gone.
+        let _ = self.signals.try_send(signal);
+    }
+}
+
+/// Starts a process in its own group, with a clean environment, no input, and its output into the console.
+///
+/// # Errors
+/// What the system said.
+pub fn spawn(spawn: &Spawn, console: &Console) -> io::Result<(Process, Watch)> {
+    let home = spawn.directory.join("home");
+    let mut command = if spawn.shield {
+        let mut shell = Command::new("/bin/sh");
+        shell.args(["-c", SHIELD]).arg(&spawn.program);
+        shell
+    } else {
+        Command::new(&spawn.program)
+    };
+    command
+        .args(&spawn.args)
+        .env_clear()
+        .envs(std::env::vars_os().filter(|(name, _)| is_inherited(name)))
+        .env("HOME", &home)
+        .env(MARK, &spawn.directory)
+        .current_dir(&home)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .process_group(0)
+        .kill_on_drop(false);
+    let mut child = command.spawn()?;
+    let mut readers = JoinSet::new();
+    if let Some(stream) = child.stdout.take() {
+        readers.spawn(console.clone().drink(stream));
+    }
+    if let Some(stream) = child.stderr.take() {
+        readers.spawn(console.clone().drink(stream));
+    }
+    let pid = child.id().and_then(|pid| i32::try_from(pid).ok()).unwrap_or_default();
+    // A child that was not reaped has its entry in /proc; 0 would only cost its adoption after a crash.
+    let start_time = start_time(pid).unwrap_or_default();
+    Ok(watch(ProcessId { pid, start_time }, spawn.directory.clone(), Some(child), readers))
+}
+
+/// Takes over a process that an earlier node started; nothing if it is not that one any more.
+#[must_use]
+pub fn adopt(id: ProcessId, directory: &Path) -> Option<(Process, Watch)> {
+    id.is_alive().then(|| watch(id, directory.to_owned(), None, JoinSet::new()))
+}
+
+fn watch(id: ProcessId, directory: PathBuf, child: Option<Child>, readers: JoinSet<()>) -> (Process, Watch) {
+    let (sender, signals) = mpsc::channel(QUEUE);
+    (Process { id, signals: sender }, Watch { id, directory, child, readers, signals })
+}
+
+impl ProcessId {
+    /// Whether this very process lives; a zombie does not.
+    #[must_use]
+    pub fn is_alive(self) -> bool {
+        stat(self.pid).is_some_and(|stat| stat.start_time == self.start_time && !stat.is_dead())
+    }
+
+    fn signal_group(self, signal: Signal) {
+        let Some(pid) = Pid::from_raw(self.pid) else { return };
+        // Gone already is what we want; not allowed cannot be helped. Both show in what follows.
+        let _ = rustix::process::kill_process_group(pid, signal);
+    }
+}
+
+impl Watch {
+    /// Waits for the end of the process, passing signals on to its group meanwhile. Then ends what is left with its
+    /// mark, and says in words how it ended.
+    pub async fn run(mut self) -> String {
+        let status = loop {
+            tokio::select! {
+                biased;
+                status = exit(self.id, self.child.as_mut()) => break status,
+                signal = self.signals.recv() => match signal {
+                    // Not reaped, or of the recorded start time: the number is still this process's.
+                    Some(signal) if self.child.is_some() || self.id.is_alive() => self.id.signal_group(signal),
+                    Some(_) => {}
+                    // The supervisor is gone without a word: miners go on without it.
+                    None => return "left alone".to_owned(),
+                },
+            }
+        };
+        // Helpers that it left; they would also hold its console open.
+        end_marked(&self.directory, None).await;
+        let _ = tokio::time::timeout(LAST_WORDS, async { while self.readers.join_next().await.is_some() {} }).await;
+        match status {
+            None => "it ended".to_owned(),
+            Some(Ok(status)) => in_words(status),
+            Some(Err(error)) => format!("it ended, and the system does not say how: {error}"),
+        }
+    }
+}
+
+fn in_words(status: ExitStatus) -> String {
+    match (status.code(), status.signal()) {
+        (Some(code), _) => format!("it ended by itself with exit code {code}"),
+        (None, Some(signal)) => format!("it was ended by signal {signal}"),
+        (None, None) => "it ended".to_owned(),
+    }
+}
+
+/// Resolves once a process is dead; a child is reaped by it, and says how it ended.
+async fn exit(id: ProcessId, child: Option<&mut Child>) -> Option<io::Result<ExitStatus>> {
+    if let Some(child) = child {
+        return Some(child.wait().await);
+    }
+    while id.is_alive() {
+        tokio::time::sleep(LOOK).await;
+    }
+    None
+}
+
+/// Ends every process with this instance's mark, except those of one group: KILL until none is left.
+pub async fn end_marked(directory: &Path, except_group: Option<i32>) {
+    /// Rounds before giving up on a process that the kernel holds.
+    const ROUNDS: u32 = 20;
+    for _ in 0..ROUNDS {
+        let left: Vec<_> = marked_processes(directory.parent().unwrap_or(directory))
+            .into_iter()
+            .filter(|found| found.directory == directory && Some(found.group) != except_group)
+            .collect();
+        if left.is_empty() {
+            return;
+        }
+        for found in left {
+            found.kill();
+        }
+        tokio::time::sleep(LOOK).await;
+    }
+}
+
+/// A living process that carries a mark.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Marked {
+    /// Which.
+    pub id: ProcessId,
+    /// Its process group.
+    pub group: i32,
+    /// The instance's directory.
+    pub directory: PathBuf,
+}
+
+impl Marked {
+    fn kill(&self) {
+        if let Some(pid) = Pid::from_raw(self.id.pid)
+            && let Ok(pidfd) = rustix::process::pidfd_open(pid, PidfdFlags::empty())
+            && self.id.is_alive()
+        {
+            // The descriptor was opened before the check: it is this process, or one that is dead.
+            let _ = rustix::process::pidfd_send_signal(pidfd, Signal::KILL);
+        } else if self.id.is_alive() && let Some(pid) = Pid::from_raw(self.id.pid) {
+            let _ = rustix::process::kill_process(pid, Signal::KILL);
+        }
+    }
+}
+
+/// All living processes of this user with the mark of an instance directly below a directory.
+#[must_use]
+pub fn marked_processes(miners: &Path) -> Vec<Marked> {
+    let Ok(entries) = std::fs::read_dir("/proc") else { return Vec::new() };
+    let pids = entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    pids.filter_map(|pid: i32| {
+        let directory = mark_of(pid).filter(|directory| directory.parent() == Some(miners))?;
+        let stat = stat(pid).filter(|stat| !stat.is_dead())?;
+        Some(Marked { id: ProcessId { pid, start_time: stat.start_time }, group: stat.group, directory })
+    })
+    .collect()
+}
+
+/// The mark in a process's environment; nothing for processes of other users.
+fn mark_of(pid: i32) -> Option<PathBuf> {
+    let environment = std::fs::read(format!("/proc/{pid}/environ")).ok()?;
+    environment.split(|byte| *byte == 0).find_map(|entry| {
+        let value = entry.strip_prefix(MARK.as_bytes())?.strip_prefix(b"=")?;
+        Some(PathBuf::from(OsStr::from_bytes(value)))
+    })
+}
+
+fn is_inherited(name: &OsStr) -> bool {
+    let Some(name) = name.to_str() else { return false };
+    INHERITED.contains(&name) || INHERITED_PREFIXES.iter().any(|prefix| name.starts_with(prefix))
+}
+
+struct Stat {
+    state: u8,
+    group: i32,
+    start_time: u64,
+}
+
+impl Stat {
+    const fn is_dead(&self) -> bool {
+        matches!(self.state, b'Z' | b'X' | b'x')
+    }
+}
+
+fn stat(pid: i32) -> Option<Stat> {
+    if pid <= 0 {
+        return None;
+    }
+    parse_stat(&std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)
+}
+
+fn start_time(pid: i32) -> Option<u64> {
+    stat(pid).map(|stat| stat.start_time)
+}
+
+/// Fields after the program's name, which stands in parentheses and may hold spaces and parentheses itself.
+fn parse_stat(text: &str) -> Option<Stat> {
+    let (_, rest) = text.rsplit_once(')')?;
+    let mut fields = rest.split_ascii_whitespace();
+    let state = fields.next()?.bytes().next()?;
+    let group = fields.nth(1)?.parse().ok()?;
+    let start_time = fields.nth(16)?.parse().ok()?;
+    Some(Stat { state, group, start_time })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_start_time_is_found_behind_a_malicious_name() {
+        let text = "42 (x) R 1 (evil) S 1 41 42 0 -1 4194560 1 0 0 0 0 0 0 0 20 0 1 0 987654 1 1";
+        let stat = parse_stat(text).unwrap();
+        assert_eq!((stat.state, stat.group, stat.start_time), (b'S', 41, 987_654));
+        assert!(parse_stat("42 (x) R 1").is_none());
+    }
+
+    #[test]
+    fn this_process_lives_and_one_of_another_start_time_does_not() {
+        let pid = i32::try_from(std::process::id()).unwrap();
+        let id = ProcessId { pid, start_time: start_time(pid).unwrap() };
+        assert!(id.is_alive());
+        assert!(!ProcessId { start_time: id.start_time + 1, ..id }.is_alive());
+        assert!(!ProcessId { pid: 0, ..id }.is_alive());
+    }
+
+    fn shell(script: &str, directory: &Path, shield: bool) -> Spawn {
+        std::fs::create_dir_all(directory.join("home")).unwrap();
+        Spawn {
+            program: "/bin/sh".into(),
+            args: vec!["-c".into(), script.into()],
+            directory: directory.to_owned(),
+            shield,
+        }
+    }
+
+    #[tokio::test]
+    async fn a_process_is_marked_clean_and_reaped_with_its_helpers() {
+        let miners = tempfile::tempdir().unwrap();
+        let directory = miners.path().join("sh-1");
+        let console = Console::default();
+        let script = "env | sort; sleep 600 & echo helper; exit 7";
+        let (process, watch) = spawn(&shell(script, &directory, false), &console).unwrap();
+        assert_eq!(watch.run().await, "it ended by itself with exit code 7");
+        assert!(!process.id.is_alive());
+        assert_eq!(marked_processes(miners.path()), [], "the helper is gone, too");
+        let page = console.page("sh-1".parse().unwrap(), None, 1000, Duration::ZERO).await;
+        let lines: Vec<_> = page.lines.iter().map(|line| line.text.as_str()).collect();
+        assert!(lines.contains(&format!("{MARK}={}", directory.display()).as_str()));
+        assert!(!lines.iter().any(|line| line.starts_with("CARGO")), "{lines:?}");
+    }
+
+    #[tokio::test]
+    async fn a_signal_reaches_the_whole_group() {
+        let miners = tempfile::tempdir().unwrap();
+        let directory = miners.path().join("sh-1");
+        let (process, watch) =
+            spawn(&shell("sleep 600 & wait", &directory, true), &Console::default()).unwrap();
+        process.term();
+        assert_eq!(watch.run().await, "it was ended by signal 15");
+        assert_eq!(marked_processes(miners.path()), []);
+    }
+
+    #[tokio::test]
+    async fn a_foreign_process_is_watched_and_ended_by_its_start_time() {
+        let miners = tempfile::tempdir().unwrap();
+        let directory = miners.path().join("sh-1");
+        let (process, _watch) = spawn(&shell("exec sleep 600", &directory, false), &Console::default()).unwrap();
+        let (adopted, watch) = adopt(process.id, &directory).unwrap();
+        assert!(adopt(ProcessId { start_time: 1, ..process.id }, &directory).is_none());
+        adopted.kill();
+        assert_eq!(watch.run().await, "it ended");
+        assert!(!process.id.is_alive());
+    }
+}

@@ -1,0 +1,272 @@
+//! The profile files: one JSON file per profile, named after it.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use miner_ctrl_protocol::profile::Invalid;
+use miner_ctrl_protocol::{Profile, ProfileDraft, ProfileName};
+use serde_json::Value;
+
+use super::drivers::driver;
+use crate::store::atomic::{self, WriteError};
+
+/// Most profiles of a rig; a farm has a few per program. Keeps a runaway script from filling the disk.
+pub const MAX_PROFILES: usize = 256;
+
+/// Largest profile file. The largest profile that passes its checks has some 20 KiB.
+const MAX_FILE: u64 = 64 * 1024;
+
+/// Why a profile was not read or written.
+#[derive(Debug, thiserror::Error)]
+pub enum ProfilesError {
+    /// The file is no profile. It is left as it is.
+    #[error("{path} is not a profile: {why}")]
+    Damaged {
+        /// Which file.
+        path: PathBuf,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// The profile itself cannot be taken.
+    #[error(transparent)]
+    Invalid(#[from] Invalid),
+    /// The file or folder cannot be read.
+    #[error("cannot read {path}")]
+    Read {
+        /// Which.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
+    /// The file cannot be removed.
+    #[error("cannot remove {path}")]
+    Remove {
+        /// Which.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
+    /// There are [`MAX_PROFILES`] already.
+    #[error("there are {MAX_PROFILES} profiles already: remove one first")]
+    TooMany,
+    /// The file cannot be written.
+    #[error(transparent)]
+    Write(#[from] WriteError),
+}
+
+/// The profiles of this rig.
+#[derive(Debug, Clone)]
+pub struct ProfileStore {
+    directory: PathBuf,
+}
+
+impl ProfileStore {
+    /// The profiles in `profiles/` below the configuration directory; the folder is made by the first save.
+    #[must_use]
+    pub fn new(config_dir: &Path) -> Self {
+        Self { directory: config_dir.join("profiles") }
+    }
+
+    /// All profiles, by name.
+    ///
+    /// # Errors
+    /// [`ProfilesError`]; a damaged file is named, and nothing is changed.
+    pub fn list(&self) -> Result<Vec<Profile>, ProfilesError> {
+        let mut profiles = Vec::new();
+        for name in self.names()? {
+            // It may have been removed meanwhile.
+            profiles.extend(self.load(&name)?);
+        }
+        Ok(profiles)
+    }
+
+    fn names(&self) -> Result<Vec<ProfileName>, ProfilesError> {
+        let failed = |source| ProfilesError::Read { path: self.directory.clone(), source };
+        let entries = match std::fs::read_dir(&self.directory) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(error) => return Err(failed(error)),
+        };
+        let mut names = Vec::new();
+        for entry in entries {
+            let file = entry.map_err(failed)?.file_name();
+            // Other files, hidden and temporary ones among them, are not ours to judge.
+            let name = file.to_str().and_then(|file| file.strip_suffix(".json")?.parse().ok());
+            names.extend(name);
+        }
+        names.sort();
+        Ok(names)
+    }
+
+    /// One profile; nothing when there is none.
+    ///
+    /// # Errors
+    /// [`ProfilesError`].
+    pub fn load(&self, name: &ProfileName) -> Result<Option<Profile>, ProfilesError> {
+        let path = self.path(name);
+        let read = || -> io::Result<String> {
+            let file = std::fs::File::open(&path)?;
+            let mut text = String::new();
+            io::Read::read_to_string(&mut io::Read::take(file, MAX_FILE + 1), &mut text)?;
+            Ok(text)
+        };
+        let text = match read() {
+            Ok(text) => text,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(source) => return Err(ProfilesError::Read { path, source }),
+        };
+        let damaged = |why: String| ProfilesError::Damaged { path: path.clone(), why };
+        if text.len() as u64 > MAX_FILE {
+            return Err(damaged(format!("it has more than {MAX_FILE} bytes")));
+        }
+        let draft = parse(&text).map_err(damaged)?;
+        if draft.name != *name {
+            return Err(damaged(format!("it is named `{}` inside", draft.name)));
+        }
+        let profile = draft.check().map_err(|invalid| damaged(invalid.to_string()))?;
+        Ok(Some(profile))
+    }
+
+    /// Stores a profile that its program can run; returns whether anything was written.
+    ///
+    /// # Errors
+    /// [`ProfilesError`].
+    pub fn save(&self, profile: &Profile) -> Result<bool, ProfilesError> {
+        driver(profile.program).check(profile)?;
+        // A damaged file of this name is replaced: the operator has just said what shall stand in it.
+        if matches!(self.load(&profile.name), Ok(Some(stored)) if stored == *profile) {
+            return Ok(false);
+        }
+        let path = self.path(&profile.name);
+        if !path.exists() && self.names()?.len() >= MAX_PROFILES {
+            return Err(ProfilesError::TooMany);
+        }
+        let draft: &ProfileDraft = profile;
+        let mut text = serde_json::to_string_pretty(draft)
+            .map_err(|error| ProfilesError::Damaged { path: path.clone(), why: error.to_string() })?;
+        text.push('\n');
+        atomic::make_directory(&self.directory)?;
+        atomic::write(&path, text.as_bytes())?;
+        Ok(true)
+    }
+
+    /// Forgets a profile; returns whether it was there.
+    ///
+    /// # Errors
+    /// [`ProfilesError::Remove`].
+    pub fn remove(&self, name: &ProfileName) -> Result<bool, ProfilesError> {
+        let path = self.path(name);
+        match std::fs::remove_file(&path) {
+            Ok(()) => Ok(true),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+            Err(source) => Err(ProfilesError::Remove { path, source }),
+        }
+    }
+
+    fn path(&self, name: &ProfileName) -> PathBuf {
+        // A name is no path: `ProfileName` takes no slash and no leading dot.
+        self.directory.join(format!("{name}.json"))
+    }
+}
+
+/// A draft from JSON as people write it. A key that a profile does not have is refused by its name.
+///
+/// # Errors
+/// What is wrong, in words.
+pub fn parse(text: &str) -> Result<ProfileDraft, String> {
+    let value: Value = serde_json::from_str(text).map_err(|error| error.to_string())?;
+    if let Some(object) = value.as_object() {
+        if let Some(unknown) = object.keys().find(|key| !ProfileDraft::FIELDS.contains(&key.as_str())) {
+            return Err(format!("it has no key `{unknown}`; there are {}", ProfileDraft::FIELDS.join(", ")));
+        }
+        for pool in object.get("pools").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_object) {
+            if let Some(unknown) = pool.keys().find(|key| !POOL_FIELDS.contains(&key.as_str())) {
+                return Err(format!("a pool has no key `{unknown}`; there are {}", POOL_FIELDS.join(", ")));
+            }
+        }
+    }
+    serde_json::from_value(value).map_err(|error| error.to_string())
+}
+
+/// The keys of a pool.
+const POOL_FIELDS: [&str; 5] = ["url", "wallet", "password", "tls", "fingerprint"];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Write;
+
+    fn profile(name: &str) -> Profile {
+        let draft = format!(
+            r#"{{"name": "{name}", "program": "xmrig", "algorithm": "rx/0", "wallet": "w", "pools": [{{"url": "a.example:1"}}]}}"#
+        );
+        parse(&draft).unwrap().check().unwrap()
+    }
+
+    fn store() -> (tempfile::TempDir, ProfileStore) {
+        let directory = tempfile::tempdir().unwrap();
+        let store = ProfileStore::new(directory.path());
+        (directory, store)
+    }
+
+    #[test]
+    fn a_profile_comes_back_as_it_was_saved_and_once() {
+        let (_directory, store) = store();
+        assert!(store.list().unwrap().is_empty());
+        assert!(store.save(&profile("b")).unwrap());
+        assert!(!store.save(&profile("b")).unwrap());
+        assert!(store.save(&profile("a")).unwrap());
+        assert_eq!(store.list().unwrap(), [profile("a"), profile("b")]);
+        assert_eq!(store.load(&"b".parse().unwrap()).unwrap(), Some(profile("b")));
+        assert!(store.remove(&"b".parse().unwrap()).unwrap());
+        assert!(!store.remove(&"b".parse().unwrap()).unwrap());
+        assert_eq!(store.load(&"b".parse().unwrap()).unwrap(), None);
+    }
+
+    #[test]
+    fn a_damaged_file_is_named_and_left_alone() {
+        let (directory, store) = store();
+        store.save(&profile("good")).unwrap();
+        let path = directory.path().join("profiles/bad.json");
+        for content in [
+            "{".to_owned(),
+            "[]".to_owned(),
+            r#"{"name": "bad", "program": "xmrig", "wallet": "w", "pools": [{"url": "a.example:1"}], "wallte": 1}"#.to_owned(),
+            r#"{"name": "bad", "program": "xmrig", "wallet": "w", "pools": [{"url": "a.example:1", "pass": "x"}]}"#.to_owned(),
+            r#"{"name": "other", "program": "xmrig", "wallet": "w", "pools": [{"url": "a.example:1"}]}"#.to_owned(),
+            r#"{"name": "bad", "program": "xmrig", "wallet": "", "pools": [{"url": "a.example:1"}]}"#.to_owned(),
+            " ".repeat(70_000),
+        ] {
+            std::fs::File::create(&path).unwrap().write_all(content.as_bytes()).unwrap();
+            let error = store.list().unwrap_err().to_string();
+            assert!(error.contains("bad.json"), "{error}");
+            assert_eq!(std::fs::read_to_string(&path).unwrap(), content);
+        }
+    }
+
+    #[test]
+    fn an_unknown_key_is_refused_by_its_name() {
+        assert!(parse(r#"{"wallte": 1}"#).unwrap_err().contains("`wallte`"));
+        assert!(parse(r#"{"pools": [{"pass": 1}]}"#).unwrap_err().contains("`pass`"));
+    }
+
+    #[test]
+    fn what_the_program_cannot_run_is_not_stored() {
+        let (_directory, store) = store();
+        let draft = ProfileDraft { algorithm: Some("rx/O".into()), ..profile("p").into_draft() };
+        assert!(matches!(store.save(&draft.check().unwrap()), Err(ProfilesError::Invalid(_))));
+        assert!(store.list().unwrap().is_empty());
+    }
+
+    #[test]
+    fn other_files_in_the_folder_are_passed_over() {
+        let (directory, store) = store();
+        store.save(&profile("p")).unwrap();
+        for other in [".p.json.1.2.tmp", "README", ".hidden.json"] {
+            std::fs::File::create(directory.path().join("profiles").join(other)).unwrap();
+        }
+        assert_eq!(store.list().unwrap(), [profile("p")]);
+    }
+}

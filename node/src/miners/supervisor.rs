@@ -1,0 +1,197 @@
+//! The one task that owns the miners: commands in, immutable snapshots out.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use miner_ctrl_protocol::message::{LogPage, MAX_WAIT_SECONDS, MinerChoice};
+use miner_ctrl_protocol::{MinerName, MinerStatus, NodeName, Profile, Program, Refusal};
+use tokio::sync::{mpsc, oneshot, watch};
+
+use super::console::Console;
+use super::driver::ProgramPath;
+use super::drivers::driver;
+use super::wanted::Wanted;
+use super::{adoption, keeper};
+use crate::store::atomic::{self, WriteError};
+
+/// Miners on one rig: one per program and purpose, or one per GPU on a full board. Also what fits one answer.
+pub const MAX_MINERS: usize = 16;
+
+/// Commands waiting for the supervisor. A rig has a handful of operators; more is a flood.
+const QUEUE: usize = 32;
+
+/// What a refused asker is told to wait: commands take microseconds, a full queue empties at once.
+pub(super) const BUSY: Refusal = Refusal::Busy { retry_after_ms: 500 };
+
+/// What becomes of the miners when the node ends on purpose.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OnShutdown {
+    /// They go on mining; the next node takes them over.
+    Leave,
+    /// They are stopped; the next node starts them again.
+    Stop,
+}
+
+/// How the miners of this rig are run.
+#[derive(Debug, Clone)]
+pub struct MinersConfig {
+    /// The rig's name, for the worker name at pools.
+    pub node_name: NodeName,
+    /// The data directory; ours is `miners/` in it.
+    pub data_dir: PathBuf,
+    /// Where programs are, for those that shall not be looked for.
+    pub programs: BTreeMap<Program, ProgramPath>,
+    /// What becomes of them in the end.
+    pub on_shutdown: OnShutdown,
+}
+
+/// Why the supervisor could not be started.
+#[derive(Debug, thiserror::Error)]
+pub enum MinersError {
+    /// The file of what shall run cannot be understood. It is left as it is.
+    #[error("{path} is damaged: repair it, or remove it to start without miners")]
+    Damaged {
+        /// Which file.
+        path: PathBuf,
+        /// What is wrong with it.
+        #[source]
+        source: serde_json::Error,
+    },
+    /// Something of ours cannot be read.
+    #[error("cannot read {path}")]
+    Read {
+        /// Which.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
+    /// The directory cannot be made.
+    #[error(transparent)]
+    Write(#[from] WriteError),
+}
+
+/// All miners at one moment.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct MinersSnapshot {
+    /// Grows with each change.
+    pub revision: u64,
+    /// By name.
+    pub miners: Vec<MinerStatus>,
+}
+
+/// The way to the supervisor. Cloning gives another way to the same; when the last is dropped the supervisor ends and
+/// leaves the miners alone.
+#[derive(Debug, Clone)]
+pub struct MinersHandle {
+    commands: mpsc::Sender<Command>,
+    snapshot: watch::Receiver<Arc<MinersSnapshot>>,
+}
+
+pub(super) type Reply<T> = oneshot::Sender<Result<T, Refusal>>;
+
+/// What the supervisor is asked.
+#[derive(Debug)]
+pub(super) enum Command {
+    Console { miner: Option<MinerName>, reply: Reply<(MinerName, Console)> },
+    Restart { miner: Option<MinerName>, reply: Reply<(MinerStatus, bool)> },
+    Shutdown { reply: Reply<()> },
+    Start { profile: Box<Profile>, miner: Option<MinerName>, reply: Reply<(MinerStatus, bool)> },
+    Stop { choice: MinerChoice, reply: Reply<(Vec<MinerStatus>, bool)> },
+}
+
+/// Starts the supervisor: takes over miners that survived an earlier node, ends what it cannot vouch for, and starts
+/// what ran before and does not any more.
+///
+/// # Errors
+/// [`MinersError`]; then nothing was started.
+pub async fn spawn(config: MinersConfig) -> Result<MinersHandle, MinersError> {
+    let miners = config.data_dir.join("miners");
+    atomic::make_directory(&miners)?;
+    // The mark in a miner's environment must be the same whichever way the directory is named next time.
+    let miners = miners.canonicalize().map_err(|source| MinersError::Read { path: miners, source })?;
+    let wanted = Wanted::load(&miners)?;
+    let adopted = adoption::adopt_or_end(&miners, wanted.profiles()).await;
+    let (commands, inbox) = mpsc::channel(QUEUE);
+    let (publisher, snapshot) = watch::channel(Arc::default());
+    let keeper = keeper::Keeper::new(config, miners, wanted, adopted, publisher);
+    tokio::spawn(keeper.run(inbox));
+    Ok(MinersHandle { commands, snapshot })
+}
+
+impl MinersHandle {
+    /// Starts a profile, or finds it running; returns once its API has been verified, or after 12 s with the state
+    /// reached. The flag says whether anything was done.
+    ///
+    /// # Errors
+    /// [`Refusal::Invalid`], [`Refusal::Conflict`] when the name runs another profile,
+    /// [`Refusal::MinerUnavailable`] when the start failed, [`Refusal::Busy`].
+    pub async fn start(&self, profile: Profile, miner: Option<MinerName>) -> Result<(MinerStatus, bool), Refusal> {
+        driver(profile.program).check(&profile)?;
+        self.ask(|reply| Command::Start { profile: Box::new(profile), miner, reply }).await
+    }
+
+    /// Stops miners, or finds them stopped; returns when their processes are gone.
+    ///
+    /// # Errors
+    /// [`Refusal::AmbiguousMiner`], [`Refusal::UnknownMiner`], [`Refusal::Busy`].
+    pub async fn stop(&self, choice: MinerChoice) -> Result<(Vec<MinerStatus>, bool), Refusal> {
+        self.ask(|reply| Command::Stop { choice, reply }).await
+    }
+
+    /// Stops a miner if it runs, and starts it with the profile it has.
+    ///
+    /// # Errors
+    /// As [`MinersHandle::start`] and [`MinersHandle::stop`].
+    pub async fn restart(&self, miner: Option<MinerName>) -> Result<(MinerStatus, bool), Refusal> {
+        self.ask(|reply| Command::Restart { miner, reply }).await
+    }
+
+    /// Console lines of a miner; waits for one after `after` when there is none.
+    ///
+    /// # Errors
+    /// [`Refusal::AmbiguousMiner`], [`Refusal::UnknownMiner`], [`Refusal::Busy`].
+    pub async fn logs(
+        &self,
+        miner: Option<MinerName>,
+        lines: u32,
+        after: Option<u64>,
+        wait: Duration,
+    ) -> Result<LogPage, Refusal> {
+        let (name, console) = self.ask(|reply| Command::Console { miner, reply }).await?;
+        // Without a number the asker wants what there is.
+        let wait = if after.is_some() { wait.min(Duration::from_secs(MAX_WAIT_SECONDS.into())) } else { Duration::ZERO };
+        Ok(console.page(name, after, lines, wait).await)
+    }
+
+    /// The miners now and at each change. Times in a snapshot are those of the change.
+    #[must_use]
+    pub fn watch(&self) -> watch::Receiver<Arc<MinersSnapshot>> {
+        self.snapshot.clone()
+    }
+
+    /// Ends the supervisor, and stops or leaves the miners as configured; what ran is remembered.
+    pub async fn shutdown(&self) {
+        let (reply, done) = oneshot::channel();
+        if self.commands.send(Command::Shutdown { reply }).await.is_ok() {
+            // An error means that it has ended.
+            let _ = done.await;
+        }
+    }
+
+    async fn ask<T>(&self, command: impl FnOnce(Reply<T>) -> Command) -> Result<T, Refusal> {
+        let (reply, answer) = oneshot::channel();
+        self.commands.try_send(command(reply)).map_err(|error| match error {
+            mpsc::error::TrySendError::Full(_) => BUSY,
+            mpsc::error::TrySendError::Closed(_) => shutting_down(),
+        })?;
+        answer.await.unwrap_or_else(|_| Err(shutting_down()))
+    }
+}
+
+pub(super) fn shutting_down() -> Refusal {
+    Refusal::Conflict { why: "the node is shutting down".to_owned() }
+}

@@ -1,0 +1,72 @@
+//! What shall run on this rig, remembered over restarts of node and machine.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use miner_ctrl_protocol::{MinerName, Profile, ProfileDraft};
+
+use super::supervisor::MinersError;
+use crate::store::atomic::{self, WriteError};
+
+/// Its file in the miners' directory; no miner may have this name.
+pub(super) const FILE: &str = "wanted.json";
+
+/// The wanted miners and their profiles. Written when an operator starts or stops one, before that is answered: what
+/// was stopped must not come back after a power cut.
+#[derive(Debug)]
+pub(super) struct Wanted {
+    path: PathBuf,
+    profiles: BTreeMap<MinerName, Profile>,
+}
+
+impl Wanted {
+    /// Reads the file; nothing is wanted when there is none.
+    pub(super) fn load(miners: &Path) -> Result<Self, MinersError> {
+        let path = miners.join(FILE);
+        let drafts: BTreeMap<MinerName, ProfileDraft> = match std::fs::read(&path) {
+            Ok(bytes) => serde_json::from_slice(&bytes)
+                .map_err(|source| MinersError::Damaged { path: path.clone(), source })?,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => BTreeMap::new(),
+            Err(source) => return Err(MinersError::Read { path, source }),
+        };
+        let mut profiles = BTreeMap::new();
+        for (name, draft) in drafts {
+            match draft.check() {
+                Ok(profile) => drop(profiles.insert(name, profile)),
+                // Checks may have become stricter with a new version; the others shall run nevertheless.
+                Err(error) => tracing::error!(miner = %name, %error, "a wanted miner's profile cannot be taken"),
+            }
+        }
+        Ok(Self { path, profiles })
+    }
+
+    pub(super) const fn profiles(&self) -> &BTreeMap<MinerName, Profile> {
+        &self.profiles
+    }
+
+    /// Remembers a miner.
+    pub(super) fn insert(&mut self, name: &MinerName, profile: &Profile) -> Result<(), WriteError> {
+        if self.profiles.get(name) == Some(profile) {
+            return Ok(());
+        }
+        self.profiles.insert(name.clone(), profile.clone());
+        self.write()
+    }
+
+    /// Forgets a miner.
+    pub(super) fn remove(&mut self, name: &MinerName) -> Result<(), WriteError> {
+        if self.profiles.remove(name).is_none() {
+            return Ok(());
+        }
+        self.write()
+    }
+
+    fn write(&self) -> Result<(), WriteError> {
+        let drafts: BTreeMap<&MinerName, &ProfileDraft> =
+            self.profiles.iter().map(|(name, profile)| (name, &**profile)).collect();
+        let bytes = serde_json::to_vec_pretty(&drafts)
+            .map_err(|error| WriteError { path: self.path.clone(), source: error.into() })?;
+        atomic::write(&self.path, &bytes)
+    }
+}
