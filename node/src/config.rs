@@ -12,6 +12,7 @@ use miner_ctrl_protocol::{Policy, Program};
 use serde::Deserialize;
 
 use crate::fleet::PairingMode;
+pub use crate::miners::OnShutdown;
 use crate::store::Places;
 use crate::store::file::{self, ReadError};
 
@@ -47,16 +48,6 @@ impl Default for NodeConfig {
             simulate: false,
         }
     }
-}
-
-/// What happens to running miners when the node stops.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum OnShutdown {
-    /// They go on.
-    Leave,
-    /// They are stopped.
-    Stop,
 }
 
 impl FromStr for OnShutdown {

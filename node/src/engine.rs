@@ -10,13 +10,13 @@ use miner_ctrl_dashboard::node::NodeInfo;
 use miner_ctrl_protocol::{NodeName, Program, Role};
 use tokio_util::sync::CancellationToken;
 
-use crate::cli::{Engine, Exit, Failure, Local, Pairing, ProgramFound, ServeOptions, Serving};
+use crate::cli::{Engine, Exit, Failure, Local, Pairing, ServeOptions, Serving};
 use crate::config::{DashboardChoice, NodeConfig, Settings};
 use crate::control;
 use crate::fleet::PairingMode;
 use crate::identity::{self, IdentityError};
 use crate::mesh;
-use crate::miners::drivers;
+use crate::miners::{ProgramFound, look_for};
 use crate::node::{self, Mode, Node, StartError};
 use crate::simulate;
 use crate::store::{LockError, Places};
@@ -34,9 +34,9 @@ fn env(name: &str) -> Option<OsString> {
 impl ThisMachine {
     fn config(&self, flags: Settings) -> Result<NodeConfig, Failure> {
         NodeConfig::load(&self.places, env, flags).map_err(|error| {
-            Failure::new(Exit::Usage, "bad-settings", "cannot start the node").caused_by(&error).hint(
-                "mend the setting that is named above; `miner-ctrl node serve --help` lists what can be set",
-            )
+            Failure::new(Exit::Usage, "bad-settings", "cannot start the node")
+                .caused_by(&error)
+                .hint("mend the setting that is named above; `miner-ctrl node serve --help` lists what can be set")
         })
     }
 
@@ -120,7 +120,10 @@ impl Engine for ThisMachine {
 
     async fn programs(&self) -> Vec<ProgramFound> {
         match NodeConfig::load(&self.places, env, Settings::default()) {
-            Ok(config) => drivers::look_for_all(&node::program_paths(&config)).await,
+            Ok(config) => {
+                let programs = node::program_paths(&config);
+                futures::future::join_all(Program::ALL.map(|program| look_for(program, &programs))).await
+            }
             Err(_) => Vec::new(),
         }
     }

@@ -164,9 +164,7 @@ impl NodeHandle {
     /// A node that lives for one command watches nobody: it asks.
     async fn settle(&self, rigs: Vec<Arc<PeerSnapshot>>) -> BTreeMap<PeerKey, NodeError> {
         stream::iter(rigs)
-            .map(|rig| async move {
-                self.refresh(&rig).await.err().map(|error| (rig.peer.key, error))
-            })
+            .map(|rig| async move { self.refresh(&rig).await.err().map(|error| (rig.peer.key, error)) })
             .buffer_unordered(SETTLE_AT_ONCE)
             .filter_map(|failed| async { failed })
             .collect()
@@ -203,7 +201,8 @@ impl NodeHandle {
         let (key, revision) = (peer.peer.key, stats.revision);
         self.inner.fleet.observe(key, Observation::Stats(Arc::from(stats)));
         let same = |heard: &Heard| heard.stats.revision >= revision;
-        self.shown(SHOWN, |fleet| fleet.peer(&key).is_none_or(|peer| peer.state.stats.as_ref().is_some_and(same))).await;
+        self.shown(SHOWN, |fleet| fleet.peer(&key).is_none_or(|peer| peer.state.stats.as_ref().is_some_and(same)))
+            .await;
         Ok(())
     }
 
@@ -288,7 +287,9 @@ impl Node for NodeHandle {
             })
         {
             let id = taken.peer.id;
-            return Err(NodeError::Conflict(format!("another peer is called {name} already ({id}): choose another name")));
+            return Err(NodeError::Conflict(format!(
+                "another peer is called {name} already ({id}): choose another name"
+            )));
         }
         let paired = self.inner.mesh.pair(address.clone(), expected, by, PAIR).await;
         let (key, own_name, role) = match paired.map_err(|error| pairing_failed(&error))? {
@@ -367,7 +368,9 @@ impl Node for NodeHandle {
 
     async fn rig(&self, peer: &str) -> Result<RigView, NodeError> {
         match self.resolve(peer)? {
-            Target::Here => self.own_rig().ok_or_else(|| NodeError::RefusedHere(self.inner.worker.without_miners.clone())),
+            Target::Here => {
+                self.own_rig().ok_or_else(|| NodeError::RefusedHere(self.inner.worker.without_miners.clone()))
+            }
             Target::Peer(peer) => {
                 let key = peer.peer.key;
                 // Whoever asks for one rig wants to know why there is nothing, when there is nothing.

@@ -109,7 +109,9 @@ pub async fn start(places: Places, config: NodeConfig, mode: Mode) -> Result<Nod
         (Role::Controller, _) => Refusal::RunsNoMiner,
         // They come up a moment after the mesh.
         (_, Mode::Serve) => Refusal::Busy { retry_after_ms: 1000 },
-        (_, Mode::Command) => Refusal::Conflict { why: "its node is not running; start it with `miner-ctrl node serve`".into() },
+        (_, Mode::Command) => {
+            Refusal::Conflict { why: "its node is not running; start it with `miner-ctrl node serve`".into() }
+        }
     };
     let worker = Arc::new(Worker {
         name: record.name.clone(),
@@ -169,16 +171,8 @@ pub async fn start(places: Places, config: NodeConfig, mode: Mode) -> Result<Nod
         // Set once, here.
         let _ = worker.miners.set(miners.clone());
     }
-    let inner = Inner {
-        key,
-        record,
-        places,
-        pairing: config.pairing,
-        fleet,
-        mesh,
-        worker,
-        serving: mode == Mode::Serve,
-    };
+    let inner =
+        Inner { key, record, places, pairing: config.pairing, fleet, mesh, worker, serving: mode == Mode::Serve };
     Ok(Node {
         handle: NodeHandle { inner: Arc::new(inner) },
         miners,
@@ -238,8 +232,7 @@ fn miners_config(config: &NodeConfig, places: &Places, record: &NodeRecord) -> M
 fn listen_on(texts: &[String]) -> Result<Vec<mesh::Address>, StartError> {
     let mut addresses = Vec::new();
     for text in texts {
-        let these =
-            listen_addresses(text).map_err(|source| StartError::Address { text: text.clone(), source })?;
+        let these = listen_addresses(text).map_err(|source| StartError::Address { text: text.clone(), source })?;
         addresses.extend(these);
     }
     Ok(addresses)

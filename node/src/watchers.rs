@@ -73,7 +73,8 @@ async fn watch(key: PeerKey, link: Link, fleet: FleetHandle) -> (PeerKey, Link) 
                 fleet.observe(key, Observation::Stats(Arc::from(stats)));
                 PAUSE
             }
-            Ok(Response::Refused(Refusal::Busy { retry_after_ms })) | Err(AskError::Refused(Refusal::Busy { retry_after_ms })) => {
+            Ok(Response::Refused(Refusal::Busy { retry_after_ms }))
+            | Err(AskError::Refused(Refusal::Busy { retry_after_ms })) => {
                 Duration::from_millis(u64::from(retry_after_ms)).clamp(PAUSE, REFUSED_PAUSE)
             }
             Ok(Response::Refused(refusal)) | Err(AskError::Refused(refusal)) => {

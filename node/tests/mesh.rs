@@ -8,8 +8,8 @@ use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 use miner_ctrl::mesh::{
-    Answer, AskError, Event, Household, Knocked, Later, MeshConfig, MeshHandle, PairBy, PairError, Paired, RequestRate, Stranger,
-    dial_address, listen_addresses, start,
+    Answer, AskError, Event, Household, Knocked, Later, MeshConfig, MeshHandle, PairBy, PairError, Paired, RequestRate,
+    Stranger, dial_address, listen_addresses, start,
 };
 use miner_ctrl_protocol::pair::PairRefusal;
 use miner_ctrl_protocol::smsg::{NodeSecret, PairingCode};

@@ -94,7 +94,11 @@ async fn main() {
     }
     let request = codec::encode(&Request::Stats, MAX_BODY).expect("it fits");
     let answer = codec::encode(&Response::Stats(Box::new(stats())), MAX_BODY).expect("it fits");
-    println!("one `Stats` round trip, loopback, both sides in one process; request {} B, answer {} B", request.len(), answer.len());
+    println!(
+        "one `Stats` round trip, loopback, both sides in one process; request {} B, answer {} B",
+        request.len(),
+        answer.len()
+    );
 
     let websocket = bare::pair(request, answer).await;
     let w = measure(Arc::new(move || {

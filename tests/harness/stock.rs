@@ -37,7 +37,11 @@ impl Codec for Plain {
     type Request = Request;
     type Response = Response;
 
-    async fn read_request<T: AsyncRead + Unpin + Send>(&mut self, _: &Self::Protocol, io: &mut T) -> io::Result<Request> {
+    async fn read_request<T: AsyncRead + Unpin + Send>(
+        &mut self,
+        _: &Self::Protocol,
+        io: &mut T,
+    ) -> io::Result<Request> {
         cbor::decode(&read(io).await?, MAX_BODY).map_err(io::Error::other)
     }
 
@@ -117,7 +121,8 @@ pub async fn pair() -> Stock {
     tokio::spawn(async move {
         loop {
             if let SwarmEvent::Behaviour(request_response::Event::Message {
-                message: Message::Request { channel, .. }, ..
+                message: Message::Request { channel, .. },
+                ..
             }) = server.select_next_some().await
             {
                 // A client that is gone does not wait for its answer.

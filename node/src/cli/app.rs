@@ -12,10 +12,10 @@ use miner_ctrl_protocol::Program;
 use tracing_subscriber::EnvFilter;
 
 use crate::cli::engine::Engine;
-use crate::engine::ThisMachine;
 use crate::cli::render::{Format, Output};
 use crate::cli::{Exit, Failure, doctor, exit, node, peer, profile, remote};
 use crate::control::{Client, ClientError};
+use crate::engine::ThisMachine;
 
 /// How long threads that still read a terminal may hold up the end of the process.
 const LAST_WAIT: Duration = Duration::from_millis(200);

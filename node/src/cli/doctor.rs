@@ -9,11 +9,12 @@ use std::path::Path;
 use miner_ctrl_dashboard::node::{NodeInfo, PeerView};
 use serde::Serialize;
 
-use crate::cli::engine::{Engine, ProgramFound};
+use crate::cli::engine::Engine;
 use crate::cli::peer::unix_now;
 use crate::cli::render::{Output, clean};
 use crate::cli::{Exit, Failure};
 use crate::control::{Client, ClientError};
+use crate::miners::ProgramFound;
 
 /// Where a node listens when nobody says otherwise.
 const DEFAULT_PORT: u16 = 9091;

@@ -13,6 +13,7 @@ use miner_ctrl_protocol::{NodeName, Program, Role};
 use tokio_util::sync::CancellationToken;
 
 use crate::cli::Failure;
+use crate::miners::ProgramFound;
 
 /// A node that was started for one command, under the data directory's lock.
 pub struct Local {
@@ -66,19 +67,6 @@ pub struct ServeOptions {
     pub dashboard: Option<String>,
     /// No web page.
     pub no_dashboard: bool,
-}
-
-/// A mining program as it was looked for on this machine.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ProgramFound {
-    /// Which.
-    pub program: Program,
-    /// Where it lies; none when it was not found.
-    pub path: Option<PathBuf>,
-    /// What it says of itself.
-    pub version: Option<String>,
-    /// Why it cannot run.
-    pub problem: Option<String>,
 }
 
 /// The node and its places, as the command line sees them.

@@ -16,8 +16,9 @@ use tokio_util::sync::CancellationToken;
 
 use crate::cli::app::{Cli, run};
 use crate::cli::render::{Format, Output};
-use crate::cli::{Engine, Exit, Failure, Local, ProgramFound, ServeOptions, Serving};
+use crate::cli::{Engine, Exit, Failure, Local, ServeOptions, Serving};
 use crate::control;
+use crate::miners::ProgramFound;
 
 /// The node that every engine of a test opens: one per thread, as each test has its own.
 fn shared() -> Memory {

@@ -69,7 +69,7 @@ impl Launcher {
         console: &Console,
     ) -> Result<Launched, LaunchError> {
         let driver = driver(profile.program);
-        let program = self.locate(driver)?;
+        let program = find(&self.programs, driver)?;
         let directory = self.miners.join(name.as_str());
         atomic::make_directory(&directory.join("home"))?;
         let endpoint = Endpoint {
@@ -83,8 +83,7 @@ impl Launcher {
         for (path, bytes) in &plan.files {
             atomic::write(path, bytes)?;
         }
-        let mut record =
-            Record { profile: profile.clone().into_draft(), endpoint, process: None, boot: boot_id() };
+        let mut record = Record { profile: profile.clone().into_draft(), endpoint, process: None, boot: boot_id() };
         record.write(&directory)?;
         let spawn = process::Spawn {
             args: program.prefix_args.into_iter().chain(plan.args).map(Into::into).collect(),
@@ -101,41 +100,41 @@ impl Launcher {
         }
         Ok(Launched { process, watch, endpoint: record.endpoint })
     }
+}
 
-    /// Where the program is.
-    fn locate(&self, driver: &dyn Driver) -> Result<ProgramPath, LaunchError> {
-        let program = driver.program();
-        let named = match self.programs.get(&program) {
-            Some(given) => Some((given.clone(), "the configuration".to_owned())),
-            None => std::env::var_os(driver.variable())
-                .filter(|path| !path.is_empty())
-                .map(|path| (PathBuf::from(path).into(), driver.variable().to_owned())),
-        };
-        // What somebody names is taken or refused; another file of that name is not what they meant.
-        if let Some((given, by)) = named {
-            if !is_executable(&given.path) {
-                let path = given.path.display();
-                return Err(LaunchError::NoProgram(format!("no {program}: {by} names `{path}`, which is no program")));
-            }
-            return accept(driver, given);
+/// Where the program is.
+pub(super) fn find(programs: &BTreeMap<Program, ProgramPath>, driver: &dyn Driver) -> Result<ProgramPath, LaunchError> {
+    let program = driver.program();
+    let named = match programs.get(&program) {
+        Some(given) => Some((given.clone(), "the configuration".to_owned())),
+        None => std::env::var_os(driver.variable())
+            .filter(|path| !path.is_empty())
+            .map(|path| (PathBuf::from(path).into(), driver.variable().to_owned())),
+    };
+    // What somebody names is taken or refused; another file of that name is not what they meant.
+    if let Some((given, by)) = named {
+        if !is_executable(&given.path) {
+            let path = given.path.display();
+            return Err(LaunchError::NoProgram(format!("no {program}: {by} names `{path}`, which is no program")));
         }
-        let search = std::env::var_os("PATH").unwrap_or_default();
-        let directories: Vec<PathBuf> = std::env::split_paths(&search)
-            .filter(|directory| directory.is_absolute())
-            .chain(driver.directories().iter().map(PathBuf::from))
-            .collect();
-        let found = (directories.iter())
-            .flat_map(|directory| driver.file_names().iter().map(|name| directory.join(name)))
-            .find(|path| is_executable(path));
-        match found {
-            Some(path) => accept(driver, path.into()),
-            None => Err(LaunchError::NoProgram(format!(
-                "no {program} on this rig: looked for {} in PATH and {}; name it with {} or in the configuration",
-                driver.file_names().join(" and "),
-                driver.directories().join(", "),
-                driver.variable(),
-            ))),
-        }
+        return accept(driver, given);
+    }
+    let search = std::env::var_os("PATH").unwrap_or_default();
+    let directories: Vec<PathBuf> = std::env::split_paths(&search)
+        .filter(|directory| directory.is_absolute())
+        .chain(driver.directories().iter().map(PathBuf::from))
+        .collect();
+    let found = (directories.iter())
+        .flat_map(|directory| driver.file_names().iter().map(|name| directory.join(name)))
+        .find(|path| is_executable(path));
+    match found {
+        Some(path) => accept(driver, path.into()),
+        None => Err(LaunchError::NoProgram(format!(
+            "no {program} on this rig: looked for {} in PATH and {}; name it with {} or in the configuration",
+            driver.file_names().join(" and "),
+            driver.directories().join(", "),
+            driver.variable(),
+        ))),
     }
 }
 
@@ -152,7 +151,8 @@ fn accept(driver: &dyn Driver, program: ProgramPath) -> Result<ProgramPath, Laun
 impl Record {
     fn write(&self, directory: &Path) -> Result<(), WriteError> {
         let path = Self::path(directory);
-        let bytes = serde_json::to_vec_pretty(self).map_err(|error| WriteError { path: path.clone(), source: error.into() })?;
+        let bytes =
+            serde_json::to_vec_pretty(self).map_err(|error| WriteError { path: path.clone(), source: error.into() })?;
         atomic::write(&path, &bytes)
     }
 

@@ -7,6 +7,7 @@
 //!     adoption   after a crash of the node: miners that went on mining are taken over, strays are ended
 //!     process    the only place that starts and signals child processes
 //!     console    lines of a process into its log_ring
+//!   search       which programs this machine has
 //!   driver       what a mining program must be able to say; one per program in drivers/
 //!   profiles     the profile files; import of XMRig configurations
 //!   host         the machine under the miners
@@ -27,9 +28,11 @@ pub mod lifecycle;
 pub mod log_ring;
 pub mod process;
 pub mod profiles;
+mod search;
 pub mod supervisor;
 mod wanted;
 pub mod xmrig_import;
 
 pub use driver::ProgramPath;
+pub use search::{ProgramFound, look_for};
 pub use supervisor::{MinersConfig, MinersError, MinersHandle, MinersSnapshot, OnShutdown};

@@ -14,18 +14,19 @@ use std::time::Duration;
 
 use rustix::process::{Pid, PidfdFlags, Signal};
 use serde::{Deserialize, Serialize};
+use tokio::io::AsyncReadExt;
 use tokio::process::{Child, Command};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
 use super::console::Console;
+use super::driver::ProgramPath;
 
 /// Environment variable that marks a miner's processes; its value is the instance's directory.
 pub const MARK: &str = "MINER_CTRL_INSTANCE";
 
 /// Environment that a miner inherits by name; nothing else does: the node's own may hold secrets such as an invite.
-const INHERITED: [&str; 8] =
-    ["LANG", "LC_ALL", "LD_LIBRARY_PATH", "LOGNAME", "PATH", "TMPDIR", "TZ", "USER"];
+const INHERITED: [&str; 8] = ["LANG", "LC_ALL", "LD_LIBRARY_PATH", "LOGNAME", "PATH", "TMPDIR", "TZ", "USER"];
 
 /// Environment that a miner inherits by prefix: GPU runtimes, and the faults of the stand-in program.
 const INHERITED_PREFIXES: [&str; 8] =
@@ -151,6 +152,34 @@ fn watch(id: ProcessId, directory: PathBuf, child: Option<Child>, readers: JoinS
     (Process { id, signals: sender }, Watch { id, directory, child, readers, signals })
 }
 
+/// How long a program may take to say its version; the real ones take 20 ms.
+const VERSION_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// Runs a program with one argument and gives the first line that it prints. It is killed when it takes too long.
+///
+/// # Errors
+/// What the system said, or that it printed nothing in time.
+pub async fn first_line(program: &ProgramPath, argument: &str) -> io::Result<String> {
+    let mut command = Command::new(&program.path);
+    command.args(&program.prefix_args).arg(argument);
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null()).kill_on_drop(true);
+    let mut child = command.spawn()?;
+    let mut printed = Vec::new();
+    let read = async {
+        if let Some(stdout) = child.stdout.take() {
+            // A version takes one line; more than this is no version.
+            stdout.take(4096).read_to_end(&mut printed).await?;
+        }
+        child.wait().await
+    };
+    tokio::time::timeout(VERSION_TIMEOUT, read).await.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
+    let text = String::from_utf8_lossy(&printed);
+    match text.lines().next() {
+        Some(line) if !line.trim().is_empty() => Ok(line.to_owned()),
+        _ => Err(io::Error::other("it does not tell its version")),
+    }
+}
+
 impl ProcessId {
     /// Whether this very process lives; a zombie does not.
     #[must_use]
@@ -250,7 +279,9 @@ impl Marked {
         {
             // The descriptor was opened before the check: it is this process, or one that is dead.
             let _ = rustix::process::pidfd_send_signal(pidfd, Signal::KILL);
-        } else if self.id.is_alive() && let Some(pid) = Pid::from_raw(self.id.pid) {
+        } else if self.id.is_alive()
+            && let Some(pid) = Pid::from_raw(self.id.pid)
+        {
             let _ = rustix::process::kill_process(pid, Signal::KILL);
         }
     }
@@ -367,8 +398,7 @@ mod tests {
     async fn a_signal_reaches_the_whole_group() {
         let miners = tempfile::tempdir().unwrap();
         let directory = miners.path().join("sh-1");
-        let (process, watch) =
-            spawn(&shell("sleep 600 & wait", &directory, true), &Console::default()).unwrap();
+        let (process, watch) = spawn(&shell("sleep 600 & wait", &directory, true), &Console::default()).unwrap();
         process.term();
         assert_eq!(watch.run().await, "it was ended by signal 15");
         assert_eq!(marked_processes(miners.path()), []);

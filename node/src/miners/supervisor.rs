@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use miner_ctrl_protocol::message::{LogPage, MAX_WAIT_SECONDS, MinerChoice};
 use miner_ctrl_protocol::{MinerName, MinerStatus, NodeName, Profile, Program, Refusal};
+use serde::Deserialize;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::console::Console;
@@ -27,7 +28,8 @@ const QUEUE: usize = 32;
 pub(super) const BUSY: Refusal = Refusal::Busy { retry_after_ms: 500 };
 
 /// What becomes of the miners when the node ends on purpose.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum OnShutdown {
     /// They go on mining; the next node takes them over.
     Leave,
@@ -163,7 +165,8 @@ impl MinersHandle {
     ) -> Result<LogPage, Refusal> {
         let (name, console) = self.ask(|reply| Command::Console { miner, reply }).await?;
         // Without a number the asker wants what there is.
-        let wait = if after.is_some() { wait.min(Duration::from_secs(MAX_WAIT_SECONDS.into())) } else { Duration::ZERO };
+        let wait =
+            if after.is_some() { wait.min(Duration::from_secs(MAX_WAIT_SECONDS.into())) } else { Duration::ZERO };
         Ok(console.page(name, after, lines, wait).await)
     }
 

@@ -4,6 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use rand_core::CryptoRng;
+use subtle::ConstantTimeEq;
 use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
 /// Crockford's base 32: no I, L, O or U. What is read as O is a zero, as I or L a one.
@@ -39,6 +40,15 @@ impl PairingCode {
         &self.0
     }
 }
+
+/// In constant time: how far a guess was right shall not show.
+impl PartialEq for PairingCode {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.ct_eq(&other.0).into()
+    }
+}
+
+impl Eq for PairingCode {}
 
 impl fmt::Display for PairingCode {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
