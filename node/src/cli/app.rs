@@ -13,7 +13,7 @@ use tracing_subscriber::EnvFilter;
 
 use crate::cli::engine::Engine;
 use crate::cli::render::{Format, Output};
-use crate::cli::{Exit, Failure, doctor, exit, node, peer, profile, remote};
+use crate::cli::{Exit, Failure, demo, doctor, exit, node, peer, profile, remote};
 use crate::control::{Client, ClientError};
 use crate::engine::ThisMachine;
 
@@ -38,6 +38,8 @@ pub(crate) struct Cli {
 enum Command {
     /// Print a completion script for a shell.
     Completions { shell: clap_complete::Shell },
+    /// Show the main job on this machine: a controller, two rigs, simulated miners.
+    Demo(demo::Demo),
     /// Look for what is wrong on this machine, and say what to do.
     Doctor,
     /// This node: create, run, describe.
@@ -123,6 +125,7 @@ async fn carry_out<E: Engine>(cli: Cli, output: &mut Output) -> Result<Exit, Fai
             output.print(&String::from_utf8_lossy(&script))?;
             Ok(Exit::Done)
         }
+        Command::Demo(demo) => Box::pin(demo::demo::<E>(demo, output)).await,
         Command::Doctor => doctor::run(&open()?, output).await,
         Command::Node(node::NodeCommand::Init(init)) => node::init(&open()?, init, output).await,
         Command::Node(node::NodeCommand::Serve(serve)) => node::serve(&open()?, serve, output).await,
@@ -138,7 +141,9 @@ async fn carry_out<E: Engine>(cli: Cli, output: &mut Output) -> Result<Exit, Fai
                 Command::Peer(command) => peer::run(command, client, output).await,
                 Command::Profile(command) => profile::run(command, client, &engine, output).await,
                 Command::Remote(command) => remote::run(command, client, output).await,
-                Command::Completions { .. } | Command::Doctor | Command::Simulate(_) => Ok(Exit::Done),
+                Command::Completions { .. } | Command::Demo(_) | Command::Doctor | Command::Simulate(_) => {
+                    Ok(Exit::Done)
+                }
             };
             if let Some(close) = connection.close {
                 output.waiting("closing connections", close).await;

@@ -4,6 +4,7 @@
 //! the node's, and the browser and scripts get the same ones. Only `render` prints.
 
 mod app;
+mod demo;
 mod doctor;
 mod editor;
 mod engine;

@@ -1,0 +1,143 @@
+//! `miner-ctrl demo`: a controller and two rigs on this machine, with stand-ins for mining programs.
+//!
+//! Every step is the command line that a person would type, run in this process; the nodes are real ones, on real
+//! sockets, in a directory of their own that is removed at the end.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use clap::{Args, Parser};
+use miner_ctrl_protocol::Role;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+
+use crate::cli::app::{Cli, run};
+use crate::cli::engine::{Engine, Pairing, ServeOptions, Serving};
+use crate::cli::render::Output;
+use crate::cli::{Exit, Failure};
+use crate::store::atomic;
+
+#[derive(Debug, Args)]
+pub(crate) struct Demo {
+    /// End after the last step instead of waiting for Ctrl-C.
+    #[arg(long)]
+    once: bool,
+}
+
+/// The demo's nodes; ended in order, then their directory is removed.
+struct Stage {
+    directory: PathBuf,
+    stop: CancellationToken,
+    nodes: Vec<Serving>,
+}
+
+pub(crate) async fn demo<E: Engine>(demo: Demo, output: &mut Output) -> Result<Exit, Failure> {
+    let no_signals = |error| Failure::new(Exit::Error, "no-signals", "cannot wait for a stop").caused_by(&error);
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(no_signals)?;
+    let mut terminate = signal(SignalKind::terminate()).map_err(no_signals)?;
+    let mut stage = Stage::make()?;
+    let played = tokio::select! {
+        played = stage.play::<E>(output) => played,
+        _ = interrupt.recv() => Ok(()),
+        _ = terminate.recv() => Ok(()),
+    };
+    let failed = match played {
+        Ok(()) if !demo.once => {
+            let control = stage.home("control");
+            let told = output.print(&format!(
+                "\nThe fleet goes on. In another terminal:\n\n    miner-ctrl --home {} remote status --watch\n\n\
+                 Ctrl-C stops everything and removes {}.\n",
+                control.display(),
+                stage.directory.display(),
+            ));
+            if told.is_ok() {
+                tokio::select! {
+                    _ = interrupt.recv() => {}
+                    _ = terminate.recv() => {}
+                }
+            }
+            told.err()
+        }
+        played => played.err(),
+    };
+    stage.end().await;
+    failed.map_or(Ok(Exit::Done), Err)
+}
+
+impl Stage {
+    fn make() -> Result<Self, Failure> {
+        let directory = std::env::temp_dir().join(format!("miner-ctrl-demo-{}", std::process::id()));
+        atomic::make_directory(&directory)
+            .map_err(|error| Failure::new(Exit::Error, "no-directories", "cannot start the demo").caused_by(&error))?;
+        Ok(Self { directory, stop: CancellationToken::new(), nodes: Vec::new() })
+    }
+
+    fn home(&self, name: &str) -> PathBuf {
+        self.directory.join(name)
+    }
+
+    async fn play<E: Engine>(&mut self, output: &mut Output) -> Result<(), Failure> {
+        output.print("A controller and two rigs on this machine; their mining programs are SIMULATED.\n")?;
+        self.serve::<E>("control", Role::Controller).await?;
+        let control = self.home("control");
+        for rig in ["rig-alpha", "rig-beta"] {
+            let (address, code) = self.serve::<E>(rig, Role::Worker).await?;
+            let add = ["peer", "add", "--address", &address, "--name", rig, "--code", &code];
+            step::<E>(&control, &add, output).await?;
+        }
+        step::<E>(&control, &["peer", "list"], output).await?;
+        for (profile, program, algorithm) in [("monero", "xmrig", "rx/0"), ("ravencoin", "tt-miner", "kawpow")] {
+            let add = ["profile", "add", profile, "--program", program, "--algorithm", algorithm];
+            step::<E>(&control, &[&add[..], &["--pool", "pool.example:3333", "--wallet", "WALLET"]].concat(), output)
+                .await?;
+        }
+        for (rig, profile) in [("rig-alpha", "monero"), ("rig-beta", "ravencoin")] {
+            step::<E>(&control, &["remote", "deploy", rig, "--profile", profile], output).await?;
+            step::<E>(&control, &["remote", "start", rig, "--profile", profile], output).await?;
+        }
+        step::<E>(&control, &["remote", "logs", "rig-alpha", "--lines", "5"], output).await?;
+        step::<E>(&control, &["remote", "status"], output).await
+    }
+
+    /// Starts a node; gives where it listens and the code that it shows.
+    async fn serve<E: Engine>(&mut self, name: &str, role: Role) -> Result<(String, String), Failure> {
+        let engine = E::open(Some(&self.home(name)))?;
+        let named = name.parse().map_err(|_| Failure::new(Exit::Error, "bad-name", "cannot name a node"))?;
+        engine.init(named, role).await?;
+        let options = ServeOptions {
+            listen: vec!["127.0.0.1:0".to_owned()],
+            pairing: Some(Pairing::Code),
+            simulate: true,
+            dashboard: None,
+            no_dashboard: true,
+        };
+        let serving = engine.serve(options, self.stop.clone()).await?;
+        let address = serving.info.addresses.first().cloned().unwrap_or_default();
+        let code = serving.info.pairing_code.clone().unwrap_or_default();
+        self.nodes.push(serving);
+        Ok((address, code))
+    }
+
+    async fn end(self) {
+        self.stop.cancel();
+        for node in self.nodes {
+            // Its reason was told when it ended.
+            let _ = node.ended.await;
+        }
+        if let Err(error) = fs::remove_dir_all(&self.directory) {
+            tracing::warn!(path = %self.directory.display(), %error, "the demo's directory is left behind");
+        }
+    }
+}
+
+/// Shows a command line and runs it.
+async fn step<E: Engine>(home: &Path, words: &[&str], output: &mut Output) -> Result<(), Failure> {
+    output.print(&format!("\n$ miner-ctrl {}\n", words.join(" ")))?;
+    let line = ["miner-ctrl", "--home"].into_iter().map(Into::into).chain([home.as_os_str().to_owned()]);
+    let parsed = Cli::try_parse_from(line.chain(words.iter().map(Into::into)));
+    let cli = parsed.map_err(|error| Failure::new(Exit::Error, "bad-step", "the demo is broken").caused_by(&error))?;
+    match Box::pin(run::<E>(cli, output)).await {
+        Exit::Done => Ok(()),
+        exit => Err(Failure::new(exit, "demo-step", "the demo stopped at the step above")),
+    }
+}
