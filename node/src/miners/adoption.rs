@@ -114,7 +114,11 @@ async fn ask(profile: &Profile, endpoint: &Endpoint) -> Option<Reading> {
 async fn end(process: Process, watch: Watch) {
     let mut gone = std::pin::pin!(watch.run());
     for (kill, patience) in [(false, FIRST_TERM), (false, SECOND_TERM), (true, AGAIN_KILL)] {
-        if kill { process.kill() } else { process.term() }
+        if kill {
+            process.kill()
+        } else {
+            process.term()
+        }
         if tokio::time::timeout(patience, &mut gone).await.is_ok() {
             return;
         }

@@ -141,7 +141,8 @@ mod tests {
             drop(out);
         };
         tokio::join!(console.clone().drink(stream), write);
-        let texts: Vec<_> = console.page(name(), None, 10, Duration::ZERO).await.lines.into_iter().map(|l| l.text).collect();
+        let texts: Vec<_> =
+            console.page(name(), None, 10, Duration::ZERO).await.lines.into_iter().map(|l| l.text).collect();
         assert_eq!(texts, ["first", "second", "third without end"]);
     }
 

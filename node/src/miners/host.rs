@@ -13,7 +13,8 @@ pub fn stats() -> HostStats {
     HostStats {
         os: format!("Linux {}", kernel.trim()).trim_end().to_owned(),
         cpu: cpu(&read("/proc/cpuinfo")),
-        threads: std::thread::available_parallelism().map_or(0, |threads| u32::try_from(threads.get()).unwrap_or(u32::MAX)),
+        threads: std::thread::available_parallelism()
+            .map_or(0, |threads| u32::try_from(threads.get()).unwrap_or(u32::MAX)),
         load: first(&read("/proc/loadavg")).filter(|load: &f32| load.is_finite()),
         memory_total,
         memory_available,
@@ -52,7 +53,10 @@ mod tests {
     #[test]
     fn this_machine_has_a_processor_and_memory() {
         let stats = stats();
-        assert!(stats.threads >= 1 && stats.memory_total > stats.memory_available && stats.uptime_seconds > 0, "{stats:?}");
+        assert!(
+            stats.threads >= 1 && stats.memory_total > stats.memory_available && stats.uptime_seconds > 0,
+            "{stats:?}"
+        );
         assert!(stats.os.starts_with("Linux ") && !stats.cpu.is_empty() && stats.load.is_some(), "{stats:?}");
     }
 

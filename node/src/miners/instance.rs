@@ -72,10 +72,7 @@ impl Instance {
     /// Whether a start has nothing to do: it runs, or is on its way.
     pub(super) const fn is_up(&self) -> bool {
         matches!(self.state.stage, Stage::Starting { .. } | Stage::Running { .. })
-            || matches!(
-                self.state.stage,
-                Stage::Stopping { then: super::lifecycle::Afterwards::NextPort { .. }, .. }
-            )
+            || matches!(self.state.stage, Stage::Stopping { then: super::lifecycle::Afterwards::NextPort { .. }, .. })
     }
 
     /// What a reading means for the table; keeps it when it is about our process.

@@ -19,9 +19,7 @@ use super::drivers::driver;
 use super::instance::{Instance, Running, timeless};
 use super::launch::{Launched, Launcher, Record};
 use super::lifecycle::{Action, Event, Stage, State};
-use super::supervisor::{
-    BUSY, Command, MAX_MINERS, MinersConfig, MinersSnapshot, OnShutdown, Reply, shutting_down,
-};
+use super::supervisor::{BUSY, Command, MAX_MINERS, MinersConfig, MinersSnapshot, OnShutdown, Reply, shutting_down};
 use super::wanted::{self, Wanted};
 
 /// How long an asker waits for a start. A start that takes longer goes on; the asker learns the state reached.
@@ -400,7 +398,9 @@ impl Keeper {
         match (all.as_slice(), active.as_slice()) {
             ([], _) => Err(self.unknown("any")),
             ([only], _) | (_, [only]) => Ok((*only).clone()),
-            (several, _) => Err(Refusal::AmbiguousMiner { miners: several.iter().map(|name| (*name).clone()).collect() }),
+            (several, _) => {
+                Err(Refusal::AmbiguousMiner { miners: several.iter().map(|name| (*name).clone()).collect() })
+            }
         }
     }
 

@@ -83,8 +83,7 @@ impl Launcher {
         for (path, bytes) in &plan.files {
             atomic::write(path, bytes)?;
         }
-        let mut record =
-            Record { profile: profile.clone().into_draft(), endpoint, process: None, boot: boot_id() };
+        let mut record = Record { profile: profile.clone().into_draft(), endpoint, process: None, boot: boot_id() };
         record.write(&directory)?;
         let spawn = process::Spawn {
             args: program.prefix_args.into_iter().chain(plan.args).map(Into::into).collect(),
@@ -152,7 +151,8 @@ fn accept(driver: &dyn Driver, program: ProgramPath) -> Result<ProgramPath, Laun
 impl Record {
     fn write(&self, directory: &Path) -> Result<(), WriteError> {
         let path = Self::path(directory);
-        let bytes = serde_json::to_vec_pretty(self).map_err(|error| WriteError { path: path.clone(), source: error.into() })?;
+        let bytes =
+            serde_json::to_vec_pretty(self).map_err(|error| WriteError { path: path.clone(), source: error.into() })?;
         atomic::write(&path, &bytes)
     }
 

@@ -265,9 +265,7 @@ impl State {
             (Stage::Stopping { step, .. }, Event::Start | Event::Restart) => {
                 self.to(Stage::Stopping { step, then: Afterwards::Restart })
             }
-            (Stage::Stopping { step, .. }, Event::Stop) => {
-                self.to(Stage::Stopping { step, then: Afterwards::Stopped })
-            }
+            (Stage::Stopping { step, .. }, Event::Stop) => self.to(Stage::Stopping { step, then: Afterwards::Stopped }),
 
             // A start.
             (Stage::Starting { by, ports, .. }, Event::Launched) => {
@@ -428,7 +426,8 @@ mod tests {
     }
 
     fn running(zero: Instant) -> State {
-        play(State::stopped(zero), [(0, Event::Start), (0, Event::Launched), (1, Event::Reading(Phase::Mining))], zero).0
+        play(State::stopped(zero), [(0, Event::Start), (0, Event::Launched), (1, Event::Reading(Phase::Mining))], zero)
+            .0
     }
 
     #[test]

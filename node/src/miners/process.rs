@@ -24,8 +24,7 @@ use super::console::Console;
 pub const MARK: &str = "MINER_CTRL_INSTANCE";
 
 /// Environment that a miner inherits by name; nothing else does: the node's own may hold secrets such as an invite.
-const INHERITED: [&str; 8] =
-    ["LANG", "LC_ALL", "LD_LIBRARY_PATH", "LOGNAME", "PATH", "TMPDIR", "TZ", "USER"];
+const INHERITED: [&str; 8] = ["LANG", "LC_ALL", "LD_LIBRARY_PATH", "LOGNAME", "PATH", "TMPDIR", "TZ", "USER"];
 
 /// Environment that a miner inherits by prefix: GPU runtimes, and the faults of the stand-in program.
 const INHERITED_PREFIXES: [&str; 8] =
@@ -250,7 +249,9 @@ impl Marked {
         {
             // The descriptor was opened before the check: it is this process, or one that is dead.
             let _ = rustix::process::pidfd_send_signal(pidfd, Signal::KILL);
-        } else if self.id.is_alive() && let Some(pid) = Pid::from_raw(self.id.pid) {
+        } else if self.id.is_alive()
+            && let Some(pid) = Pid::from_raw(self.id.pid)
+        {
             let _ = rustix::process::kill_process(pid, Signal::KILL);
         }
     }
@@ -367,8 +368,7 @@ mod tests {
     async fn a_signal_reaches_the_whole_group() {
         let miners = tempfile::tempdir().unwrap();
         let directory = miners.path().join("sh-1");
-        let (process, watch) =
-            spawn(&shell("sleep 600 & wait", &directory, true), &Console::default()).unwrap();
+        let (process, watch) = spawn(&shell("sleep 600 & wait", &directory, true), &Console::default()).unwrap();
         process.term();
         assert_eq!(watch.run().await, "it was ended by signal 15");
         assert_eq!(marked_processes(miners.path()), []);

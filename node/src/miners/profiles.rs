@@ -233,8 +233,10 @@ mod tests {
         for content in [
             "{".to_owned(),
             "[]".to_owned(),
-            r#"{"name": "bad", "program": "xmrig", "wallet": "w", "pools": [{"url": "a.example:1"}], "wallte": 1}"#.to_owned(),
-            r#"{"name": "bad", "program": "xmrig", "wallet": "w", "pools": [{"url": "a.example:1", "pass": "x"}]}"#.to_owned(),
+            r#"{"name": "bad", "program": "xmrig", "wallet": "w", "pools": [{"url": "a.example:1"}], "wallte": 1}"#
+                .to_owned(),
+            r#"{"name": "bad", "program": "xmrig", "wallet": "w", "pools": [{"url": "a.example:1", "pass": "x"}]}"#
+                .to_owned(),
             r#"{"name": "other", "program": "xmrig", "wallet": "w", "pools": [{"url": "a.example:1"}]}"#.to_owned(),
             r#"{"name": "bad", "program": "xmrig", "wallet": "", "pools": [{"url": "a.example:1"}]}"#.to_owned(),
             " ".repeat(70_000),

@@ -163,7 +163,8 @@ impl MinersHandle {
     ) -> Result<LogPage, Refusal> {
         let (name, console) = self.ask(|reply| Command::Console { miner, reply }).await?;
         // Without a number the asker wants what there is.
-        let wait = if after.is_some() { wait.min(Duration::from_secs(MAX_WAIT_SECONDS.into())) } else { Duration::ZERO };
+        let wait =
+            if after.is_some() { wait.min(Duration::from_secs(MAX_WAIT_SECONDS.into())) } else { Duration::ZERO };
         Ok(console.page(name, after, lines, wait).await)
     }
 

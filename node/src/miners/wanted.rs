@@ -25,8 +25,9 @@ impl Wanted {
     pub(super) fn load(miners: &Path) -> Result<Self, MinersError> {
         let path = miners.join(FILE);
         let drafts: BTreeMap<MinerName, ProfileDraft> = match std::fs::read(&path) {
-            Ok(bytes) => serde_json::from_slice(&bytes)
-                .map_err(|source| MinersError::Damaged { path: path.clone(), source })?,
+            Ok(bytes) => {
+                serde_json::from_slice(&bytes).map_err(|source| MinersError::Damaged { path: path.clone(), source })?
+            }
             Err(error) if error.kind() == io::ErrorKind::NotFound => BTreeMap::new(),
             Err(source) => return Err(MinersError::Read { path, source }),
         };

@@ -68,7 +68,12 @@ impl Import {
             (None, Some(hint)) => u8::try_from(hint).ok().filter(|hint| *hint != 100),
         };
         let lists = cpu.as_object().into_iter().flatten().filter(|(key, value)| {
-            value.is_array() && (is_xmrig_algorithm(key) || matches!(key.as_str(), "*" | "rx" | "cn" | "cn-lite" | "cn-heavy" | "cn-pico" | "argon2" | "ghostrider"))
+            value.is_array()
+                && (is_xmrig_algorithm(key)
+                    || matches!(
+                        key.as_str(),
+                        "*" | "rx" | "cn" | "cn-lite" | "cn-heavy" | "cn-pico" | "argon2" | "ghostrider"
+                    ))
         });
         let lists: Vec<_> = lists.map(|(key, _)| format!("cpu.{key}")).collect();
         if !lists.is_empty() {
@@ -202,9 +207,7 @@ fn relaxed(text: &str) -> String {
     let mut chars = text.trim_start_matches('\u{feff}').chars().peekable();
     while let Some(c) = chars.next() {
         match (c, chars.peek()) {
-            ('/', Some('/')) => {
-                while chars.next_if(|c| *c != '\n').is_some() {}
-            }
+            ('/', Some('/')) => while chars.next_if(|c| *c != '\n').is_some() {},
             ('/', Some('*')) => {
                 chars.next();
                 let mut star = false;
@@ -278,7 +281,10 @@ mod tests {
         .unwrap();
         assert_eq!(draft.wallet, "wallet//one");
         assert_eq!(draft.rig_name.as_deref(), Some("barn"));
-        assert_eq!((draft.algorithm.as_deref(), draft.threads_hint, draft.huge_pages), (Some("rx/0"), Some(75), Some(false)));
+        assert_eq!(
+            (draft.algorithm.as_deref(), draft.threads_hint, draft.huge_pages),
+            (Some("rx/0"), Some(75), Some(false))
+        );
         assert_eq!(draft.pools.len(), 2);
         assert!(draft.pools[0].tls && draft.pools[0].fingerprint.is_some() && draft.pools[0].wallet.is_none());
         assert_eq!(draft.pools[1].url, "b.example:3333");

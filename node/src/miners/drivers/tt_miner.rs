@@ -226,7 +226,11 @@ fn check_arguments(arguments: &[String]) -> Result<(), Invalid> {
         if !values.contains(&given) {
             return refuse(match values.end() {
                 0 => format!("`{name}` takes no value"),
-                _ => format!("`{name}` takes {} to {} numbers, each an argument of its own", values.start(), values.end()),
+                _ => format!(
+                    "`{name}` takes {} to {} numbers, each an argument of its own",
+                    values.start(),
+                    values.end()
+                ),
             });
         }
         index += 1 + given;
@@ -324,12 +328,16 @@ mod tests {
 
     #[test]
     fn off_is_unknown_and_numbers_may_come_as_numbers() {
-        let answer = json!({"result": ["TT-Miner/2024.3.2", 1, "0;0;0", "off;5", "", "", "0;0;61;40", "p:1", "", "90;100"]});
+        let answer =
+            json!({"result": ["TT-Miner/2024.3.2", 1, "0;0;0", "off;5", "", "", "0;0;61;40", "p:1", "", "90;100"]});
         let reading = reading(&answer).unwrap();
         assert_eq!((reading.phase, reading.uptime_seconds), (Phase::Warming, 60));
         assert_eq!(reading.devices[0].hashrate, None);
         assert_eq!(reading.devices[0].temperature_celsius, None);
-        assert_eq!((reading.devices[1].hashrate, reading.devices[1].power_watt), (Hashrate::per_second(5.0), Some(100.0)));
+        assert_eq!(
+            (reading.devices[1].hashrate, reading.devices[1].power_watt),
+            (Hashrate::per_second(5.0), Some(100.0))
+        );
     }
 
     #[test]
@@ -374,7 +382,10 @@ mod tests {
             (json!({"password": "a@b"}), "password"),
             (json!({"pools": [{"url": "daemon+http://a.example:1"}]}), "pools[0].url"),
             (json!({"pools": [{"url": "stratum+tcp://a.example:1", "tls": true}]}), "pools[0].tls"),
-            (json!({"pools": [{"url": "a.example:1", "tls": true, "fingerprint": "ab".repeat(32)}]}), "pools[0].fingerprint"),
+            (
+                json!({"pools": [{"url": "a.example:1", "tls": true, "fingerprint": "ab".repeat(32)}]}),
+                "pools[0].fingerprint",
+            ),
             (json!({"arguments": ["-o", "evil.example:1"]}), "arguments[0]"),
             (json!({"arguments": ["-d", "0", "-P", "x@evil.example:1"]}), "arguments[2]"),
             (json!({"arguments": ["-d"]}), "arguments[0]"),

@@ -38,8 +38,23 @@ const ALGORITHMS: [&str; 32] = [
 
 /// Coins, by name and by ticker, in small letters; XMRig does not mind the case.
 const COINS: [&str; 17] = [
-    "arq", "arqma", "graft", "grft", "monero", "ravencoin", "rvn", "sumo", "sumokoin", "townforge", "wow", "wownero",
-    "xmr", "yadacoin", "yda", "zeph", "zephyr",
+    "arq",
+    "arqma",
+    "graft",
+    "grft",
+    "monero",
+    "ravencoin",
+    "rvn",
+    "sumo",
+    "sumokoin",
+    "townforge",
+    "wow",
+    "wownero",
+    "xmr",
+    "yadacoin",
+    "yda",
+    "zeph",
+    "zephyr",
 ];
 
 /// Whether XMRig knows an algorithm.

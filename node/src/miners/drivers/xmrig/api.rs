@@ -32,9 +32,8 @@ pub(super) async fn get(endpoint: &Endpoint, path: &str) -> Result<Value, PollEr
 
 async fn ask(endpoint: &Endpoint, path: &str) -> Result<Value, PollError> {
     let lost = |error: hyper::Error| silent(endpoint, error.to_string());
-    let stream = TcpStream::connect(("127.0.0.1", endpoint.port))
-        .await
-        .map_err(|error| silent(endpoint, error.to_string()))?;
+    let stream =
+        TcpStream::connect(("127.0.0.1", endpoint.port)).await.map_err(|error| silent(endpoint, error.to_string()))?;
     let (mut sender, connection) = hyper::client::conn::http1::Builder::new()
         .max_buf_size(64 * 1024)
         .handshake(TokioIo::new(stream))

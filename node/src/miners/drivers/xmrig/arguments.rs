@@ -32,7 +32,11 @@ const fn option(name: &'static str, key: &'static [&'static str], takes: Takes) 
 }
 
 const OPTIONS: [Argument; 33] = [
-    option("--argon2-impl", &["cpu", "argon2-impl"], Takes::Word(&["x86_64", "SSE2", "SSSE3", "XOP", "AVX2", "AVX-512F"])),
+    option(
+        "--argon2-impl",
+        &["cpu", "argon2-impl"],
+        Takes::Word(&["x86_64", "SSE2", "SSSE3", "XOP", "AVX2", "AVX-512F"]),
+    ),
     option("--asm", &["cpu", "asm"], Takes::Word(&["auto", "intel", "ryzen", "bulldozer", "none"])),
     option("--cache-qos", &["randomx", "cache_qos"], Takes::Flag(true)),
     option("--cpu-memory-pool", &["cpu", "memory-pool"], Takes::Number(-1, 1 << 20)),
@@ -152,7 +156,9 @@ fn read(option: &Argument, value: Option<&str>) -> Result<Value, String> {
         },
         (Takes::Devices, Some(text)) => {
             let fits = text.len() <= 128
-                && text.split(',').all(|part| (1..=3).contains(&part.len()) && part.bytes().all(|b| b.is_ascii_digit()));
+                && text
+                    .split(',')
+                    .all(|part| (1..=3).contains(&part.len()) && part.bytes().all(|b| b.is_ascii_digit()));
             if fits { Ok(json!(text)) } else { Err("takes device numbers, e.g. 0,1".to_owned()) }
         }
     }

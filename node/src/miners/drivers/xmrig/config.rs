@@ -19,19 +19,25 @@ const PRINT_TIME: u32 = 60;
 /// The whole file for an order.
 pub(super) fn config(order: &Order<'_>) -> Result<Value, Invalid> {
     let profile = order.profile;
-    let pools: Vec<Value> = profile.pools.iter().map(|pool| json!({
-        "url": pool.url,
-        "user": profile.wallet_at(pool),
-        "pass": profile.password_at(pool),
-        "rig-id": profile.rig_name_for(order.node),
-        "algo": profile.algorithm,
-        "coin": profile.coin,
-        "tls": pool.tls || pool.url.starts_with("stratum+ssl://") || pool.url.starts_with("daemon+https://"),
-        "tls-fingerprint": pool.fingerprint,
-        "daemon": pool.url.starts_with("daemon+http"),
-        "keepalive": true,
-        "enabled": true,
-    })).collect();
+    let pools: Vec<Value> = profile
+        .pools
+        .iter()
+        .map(|pool| {
+            json!({
+                "url": pool.url,
+                "user": profile.wallet_at(pool),
+                "pass": profile.password_at(pool),
+                "rig-id": profile.rig_name_for(order.node),
+                "algo": profile.algorithm,
+                "coin": profile.coin,
+                "tls": pool.tls || pool.url.starts_with("stratum+ssl://") || pool.url.starts_with("daemon+https://"),
+                "tls-fingerprint": pool.fingerprint,
+                "daemon": pool.url.starts_with("daemon+http"),
+                "keepalive": true,
+                "enabled": true,
+            })
+        })
+        .collect();
     let mut config = json!({
         "api": {"id": null, "worker-id": order.endpoint.worker_id},
         "http": {

@@ -104,7 +104,8 @@ impl Driver for Xmrig {
             let mut reading = summary::reading(&answer);
             if summary::has_gpus(&answer) {
                 // GPUs are an extra; without them the reading still stands.
-                reading.devices = api::get(endpoint, "/2/backends").await.map(|b| summary::devices(&b)).unwrap_or_default();
+                reading.devices =
+                    api::get(endpoint, "/2/backends").await.map(|b| summary::devices(&b)).unwrap_or_default();
             }
             Ok(reading)
         }
