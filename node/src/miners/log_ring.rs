@@ -114,10 +114,11 @@ const MAX_SECRETS: usize = 64;
 
 /// Text without colours, control characters and characters that reorder or hide text.
 fn plain(raw: &[u8]) -> String {
-    let stripped = strip_ansi_escapes::strip(raw);
+    // A tab separates words; the stripping would join them.
+    let spaced: Vec<u8> = raw.iter().map(|byte| if *byte == b'\t' { b' ' } else { *byte }).collect();
+    let stripped = strip_ansi_escapes::strip(spaced);
     String::from_utf8_lossy(&stripped)
         .chars()
-        .map(|c| if c == '\t' { ' ' } else { c })
         .filter(|c| {
             !c.is_control()
                 && !matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}')
