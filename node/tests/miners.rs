@@ -8,7 +8,7 @@ use std::time::Duration;
 use miner_ctrl::miners::process::marked_processes;
 use miner_ctrl::miners::{MinersConfig, MinersHandle, MinersSnapshot, OnShutdown, ProgramPath, supervisor};
 use miner_ctrl_protocol::message::MinerChoice;
-use miner_ctrl_protocol::{MinerName, MinerState, MinerStatus, Profile, ProfileDraft, Program, Refusal};
+use miner_ctrl_protocol::{MinerName, MinerState, MinerStatus, Policy, Profile, ProfileDraft, Program, Refusal};
 use serde_json::json;
 use tempfile::TempDir;
 
@@ -52,6 +52,7 @@ impl Rig {
             data_dir: self.data.path().to_owned(),
             programs: Program::ALL.into_iter().map(|each| (each, program(each))).collect(),
             on_shutdown: self.on_shutdown,
+            policy: Policy::default(),
         }
     }
 

@@ -305,6 +305,7 @@ impl Session {
         tokio::pin!(clock);
         let mut retire: Option<Instant> = None;
         let mut closed = false;
+        let mut seen = 0;
         loop {
             if retire.is_some_and(|until| Instant::now() >= until || self.is_idle()) {
                 return Ok(());
@@ -330,7 +331,15 @@ impl Session {
                     self.on_frame(frame.ok_or(LinkEnd::Closed)?.map_err(end_of)?, dialer)?;
                 }
                 sent = self.out.drain(), if self.out.waits() => sent.map_err(|_| LinkEnd::Closed)?,
-                () = &mut clock => self.on_clock(clock.as_mut(), dialer)?,
+                () = &mut clock => {
+                    // A large frame on a slow line is a sign of life while it comes.
+                    let partial = frames.read_buffer().len();
+                    if partial > 0 && partial != seen {
+                        self.heard = Instant::now();
+                    }
+                    seen = partial;
+                    self.on_clock(clock.as_mut(), dialer)?;
+                }
             }
         }
     }
