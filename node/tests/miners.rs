@@ -1,5 +1,7 @@
 //! The supervisor over real processes: the stand-in program, and the real XMRig where there is one.
 
+#![expect(clippy::unwrap_used, reason = "helpers of tests say by panicking what they expected")]
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

@@ -488,15 +488,14 @@ impl EventLoop {
         let Some(connection) = self.connections.get_mut(&id) else { return };
         let (peer, key, dialer) = (connection.peer, connection.key, connection.dialer);
         match connection.link.take().and_then(|state| state.up) {
-            Some((link, _)) => {
-                if self.links.get(&key).is_some_and(|present| present.same_as(&link)) {
-                    self.links.take(&key);
-                    self.dialer.on_down(&peer, Instant::now(), &mut rand::rng());
-                    self.household.observe(key, Event::Down { why: why.to_owned() });
-                }
+            Some((link, _)) if self.links.get(&key).is_some_and(|present| present.same_as(&link)) => {
+                self.links.take(&key);
+                self.dialer.on_down(&peer, Instant::now(), &mut rand::rng());
+                self.household.observe(key, Event::Down { why: why.to_owned() });
             }
             None if dialer => self.on_dial_failed(peer, NOT_REGISTERED),
-            None => {}
+            // One that lost to another, or that never came up and was not ours to bring up.
+            Some(_) | None => {}
         }
     }
 

@@ -65,6 +65,7 @@ pub(crate) enum TurnedAway {
 }
 
 /// What the door tells the mesh loop.
+#[expect(clippy::large_enum_variant, reason = "nearly all are the large one; a box would cost each an allocation")]
 pub(crate) enum DoorEvent {
     /// A substream of one of our protocols, ours or the peer's.
     Opened { peer: PeerId, connection: ConnectionId, protocol: Protocol, stream: Stream, inbound: bool },

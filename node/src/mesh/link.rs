@@ -323,12 +323,12 @@ impl Session {
                     }
                     None => {
                         closed = true;
-                        retire.get_or_insert(Instant::now() + RETIRE);
+                        retire = retire.or_else(|| Some(Instant::now() + RETIRE));
                     }
                 },
                 frame = frames.next(), if self.out.bytes.len() < HIGH_WATER => {
                     self.heard = Instant::now();
-                    self.on_frame(frame.ok_or(LinkEnd::Closed)?.map_err(end_of)?, dialer)?;
+                    self.on_frame(&frame.ok_or(LinkEnd::Closed)?.map_err(end_of)?, dialer)?;
                 }
                 sent = self.out.drain(), if self.out.waits() => sent.map_err(|_| LinkEnd::Closed)?,
                 () = &mut clock => {
@@ -375,7 +375,7 @@ impl Session {
         }
     }
 
-    fn on_frame(&mut self, frame: Frame, dialer: bool) -> Result<(), LinkEnd> {
+    fn on_frame(&mut self, frame: &Frame, dialer: bool) -> Result<(), LinkEnd> {
         match frame.kind {
             Kind::Answer => self.on_answer(frame.id, &frame.payload),
             Kind::Beat if dialer => {}

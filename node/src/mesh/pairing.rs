@@ -160,7 +160,6 @@ impl Wire {
     }
 }
 
-#[expect(clippy::needless_pass_by_value, reason = "the shape that map_err wants")]
 fn broken(error: impl std::fmt::Display) -> PairError {
     PairError::Broken(error.to_string())
 }
