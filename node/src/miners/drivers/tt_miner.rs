@@ -394,7 +394,7 @@ mod tests {
             (json!({"arguments": ["-log"]}), "arguments[0]"),
             (json!({"arguments": ["-luck", "-luck"]}), "arguments[1]"),
         ] {
-            assert_eq!(TtMiner.check(&profile(bad)).unwrap_err().field, field);
+            assert_eq!(TtMiner.check(&profile(&bad)).unwrap_err().field, field);
         }
         assert_eq!(TtMiner.check(&profile(&json!({"coin": null, "algorithm": "KawPow"}))), Ok(()));
     }

@@ -180,7 +180,7 @@ mod tests {
             (json!({"arguments": ["--http-port=1"]}), "arguments[0]"),
             (json!({"arguments": ["--no-huge-pages"], "huge_pages": true}), "huge_pages"),
         ] {
-            assert_eq!(Xmrig.check(&profile(bad)).unwrap_err().field, field);
+            assert_eq!(Xmrig.check(&profile(&bad)).unwrap_err().field, field);
         }
         assert_eq!(Xmrig.check(&profile(&json!({"algorithm": null, "coin": "Monero"}))), Ok(()));
         assert_eq!(Xmrig.check(&profile(&json!({"algorithm": null}))), Ok(()));
