@@ -461,7 +461,7 @@ impl Node for NodeHandle {
 fn pairing_failed(error: &PairError) -> NodeError {
     use miner_ctrl_protocol::pair::PairRefusal;
     let hint = match error {
-        PairError::Connect(_) | PairError::Timeout => {
+        PairError::Connect(_) | PairError::NotPairing | PairError::Timeout => {
             "check the address, that `miner-ctrl node serve` runs there, and that it shows a code or takes requests"
         }
         PairError::FalseProof | PairError::Refused(PairRefusal::WrongCode) => {
@@ -480,5 +480,9 @@ fn pairing_failed(error: &PairError) -> NodeError {
             "try again in a few seconds"
         }
     };
-    NodeError::PairingFailed { why: error.to_string(), hint: hint.to_owned() }
+    let (why, hint) = (error.to_string(), hint.to_owned());
+    match error {
+        PairError::Connect(_) | PairError::Timeout => NodeError::NobodyToPair { why, hint },
+        _ => NodeError::PairingFailed { why, hint },
+    }
 }

@@ -405,7 +405,7 @@ impl EventLoop {
             DoorEvent::NotServed { connection, .. } => {
                 if let Some(asked) = self.pairings.remove(&connection) {
                     // The caller may have given up.
-                    let _ = asked.reply.send(Err(PairError::Connect(NOT_PAIRING.into())));
+                    let _ = asked.reply.send(Err(PairError::NotPairing));
                 }
                 self.swarm.close_connection(connection);
             }
@@ -504,7 +504,7 @@ impl EventLoop {
     fn on_closed(&mut self, id: ConnectionId) {
         if let Some(asked) = self.pairings.remove(&id) {
             // The caller may have given up.
-            let _ = asked.reply.send(Err(PairError::Connect(NOT_PAIRING.into())));
+            let _ = asked.reply.send(Err(PairError::NotPairing));
         }
         if let Some(connection) = self.connections.get(&id) {
             if connection.link.is_some() {
@@ -552,7 +552,6 @@ impl EventLoop {
     }
 }
 
-const NOT_PAIRING: &str = "it closed the connection: it does not take new peers now";
 const NOT_REGISTERED: &str = "it closed the connection: this node may not be registered there any more";
 
 fn pair_error(error: &DialError) -> PairError {
