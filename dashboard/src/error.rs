@@ -177,7 +177,7 @@ impl Code {
             NodeError::UnknownPending(_) => Self::UnknownPairingRequest,
             NodeError::UnknownPeer(_) => Self::UnknownPeer,
             NodeError::UnknownProfile(_) => Self::UnknownProfile,
-            NodeError::Unreachable { .. } => Self::Unreachable,
+            NodeError::NobodyToPair { .. } | NodeError::Unreachable { .. } => Self::Unreachable,
         }
     }
 
@@ -297,7 +297,7 @@ impl From<NodeError> for ApiError {
         let mut this = Self::new(Code::of(&error), error.to_string());
         match error {
             NodeError::Invalid(invalid) => this.errors.push(FieldError::from(invalid)),
-            NodeError::PairingFailed { hint, .. } => this.hint = Some(hint),
+            NodeError::NobodyToPair { hint, .. } | NodeError::PairingFailed { hint, .. } => this.hint = Some(hint),
             NodeError::Refused { refusal, .. } | NodeError::RefusedHere(refusal) => match refusal {
                 Refusal::Busy { retry_after_ms } => this.retry_after_seconds = Some(retry_after_ms.div_ceil(1000)),
                 Refusal::Invalid(invalid) => this.errors.push(FieldError::from(invalid)),

@@ -244,6 +244,14 @@ pub enum NodeError {
     /// A value cannot be taken.
     #[error(transparent)]
     Invalid(#[from] Invalid),
+    /// Nobody answers where a new peer should be.
+    #[error("{why}")]
+    NobodyToPair {
+        /// What happened.
+        why: String,
+        /// What to do.
+        hint: String,
+    },
     /// Pairing did not come about.
     #[error("{why}")]
     PairingFailed {

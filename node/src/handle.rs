@@ -294,7 +294,7 @@ impl Node for NodeHandle {
             )));
         }
         let paired = self.inner.mesh.pair(address.clone(), expected, by, PAIR).await;
-        let (key, own_name, role) = match paired.map_err(|error| pairing_failed(&add.address, &error))? {
+        let (key, own_name, role) = match paired.map_err(|error| pairing_failed(&error))? {
             Paired::Done { key, name, role } => (key, name, role),
             Paired::Pending { key } => {
                 return Ok(Added::Pending { id: key.node_id(), words: fingerprint_words(&self.inner.key, &key) });
@@ -471,13 +471,11 @@ impl Node for NodeHandle {
     }
 }
 
-fn pairing_failed(address: &str, error: &PairError) -> NodeError {
+fn pairing_failed(error: &PairError) -> NodeError {
     use miner_ctrl_protocol::pair::PairRefusal;
     let hint = match error {
-        PairError::Connect(_) | PairError::Timeout => {
-            return NodeError::Unreachable { peer: address.to_owned(), why: Some(error.to_string()) };
-        }
-        PairError::Closed => {
+        PairError::Connect(_) | PairError::Timeout => "check the address, and that `miner-ctrl node serve` runs there",
+        PairError::NotPairing => {
             "show a code there with `miner-ctrl pair`, or let it take requests with `--pairing ask`; then try again"
         }
         PairError::FalseProof | PairError::Refused(PairRefusal::WrongCode) => {
@@ -496,5 +494,9 @@ fn pairing_failed(address: &str, error: &PairError) -> NodeError {
             "try again in a few seconds"
         }
     };
-    NodeError::PairingFailed { why: error.to_string(), hint: hint.to_owned() }
+    let (why, hint) = (error.to_string(), hint.to_owned());
+    match error {
+        PairError::Connect(_) | PairError::Timeout => NodeError::NobodyToPair { why, hint },
+        _ => NodeError::PairingFailed { why, hint },
+    }
 }

@@ -165,7 +165,7 @@ async fn a_wrong_code_is_refused_and_counted() {
 async fn with_pairing_off_the_door_stays_closed() {
     let (controller, rig) = (Node::start("control", None).await, Node::start("rig", None).await);
     let refused = controller.pair(&rig, CODE).await;
-    assert_eq!(refused, Err(PairError::Closed));
+    assert_eq!(refused, Err(PairError::NotPairing));
     assert_eq!(rig.mesh.counts().turned_away.load(Ordering::Relaxed), 1);
 }
 

@@ -134,7 +134,7 @@ pub enum PairError {
     Connect(String),
     /// It closed the connection: it takes no strangers now.
     #[error("it closed the connection: it takes no new peers now")]
-    Closed,
+    NotPairing,
     /// It said no.
     #[error("the other side refused: {0}")]
     Refused(PairRefusal),

@@ -502,7 +502,7 @@ impl EventLoop {
     fn on_closed(&mut self, id: ConnectionId) {
         if let Some(asked) = self.pairings.remove(&id) {
             // The caller may have given up.
-            let _ = asked.reply.send(Err(PairError::Closed));
+            let _ = asked.reply.send(Err(PairError::NotPairing));
         }
         if let Some(connection) = self.connections.get(&id) {
             if connection.link.is_some() {
