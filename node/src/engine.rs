@@ -161,6 +161,9 @@ fn make_identity(places: &Places, name: Option<NodeName>, role: Role) -> Result<
         Failure::new(Exit::Error, "no-directories", "cannot make the node's directories").caused_by(&error)
     });
     made?;
+    if let Some(there) = identity::load(places).map_err(|error| bad_identity(&error))? {
+        return Err(bad_identity(&IdentityError::Exists { record: Box::new(there.record) }));
+    }
     // Two first starts at once must not make two keys.
     let _lock = Lock::acquire(places).map_err(|error| not_started(&error.into()))?;
     identity::init(places, name, role).map_err(|error| bad_identity(&error))

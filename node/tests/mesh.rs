@@ -178,7 +178,8 @@ async fn a_removed_peer_is_cut_off_within_a_second_and_its_requests_end() {
     let waiting = tokio::spawn(async move { link.ask(&Request::Watch { after: 0, wait: 30 }, DEADLINE).await });
     let begun = Instant::now();
     rig.mesh.remove(controller.key).await;
-    assert_eq!(waiting.await.unwrap(), Err(AskError::Lost));
+    // Lost when it was sent already, unreachable when it still waited to be.
+    assert!(matches!(waiting.await.unwrap(), Err(AskError::Lost | AskError::Unreachable)));
     controller.saw(rig.key, |event| matches!(event, Event::Down { .. })).await;
     assert!(begun.elapsed() < Duration::from_secs(1));
     let refused = controller.mesh.ask(&rig.key, &ping, Duration::from_secs(2)).await;

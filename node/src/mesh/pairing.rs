@@ -40,7 +40,7 @@ pub(crate) async fn ask(stream: Stream, us: Ourselves, them: PeerKey, by: PairBy
 
 async fn ask_approval(wire: &mut Wire, us: Ourselves, them: PeerKey) -> Result<Paired, PairError> {
     wire.say(&Knock { versions: vec![VERSION], name: us.name, role: us.role, door: Door::Approval }).await?;
-    match wire.hear::<Reply>().await? {
+    match wire.hear_first().await? {
         Reply::Paired { name, role, .. } => Ok(Paired::Done { key: them, name, role }),
         Reply::Pending => Ok(Paired::Pending { key: them }),
         Reply::Refused(why) => Err(PairError::Refused(why)),
@@ -52,7 +52,7 @@ async fn ask_by_code(wire: &mut Wire, us: Ourselves, them: PeerKey, code: &Pairi
     let (exchange, message) = AdderStart::new(code, us.key, them, &mut rand::rng());
     let door = Door::Code { message: ByteBuf::from(message) };
     wire.say(&Knock { versions: vec![VERSION], name: us.name, role: us.role, door }).await?;
-    let message = match wire.hear::<Reply>().await? {
+    let message = match wire.hear_first().await? {
         Reply::Code { message } => message,
         Reply::Refused(why) => return Err(PairError::Refused(why)),
         _ => return Err(PairError::Broken("an answer out of turn".into())),
@@ -145,6 +145,14 @@ impl Wire {
         let length = u16::try_from(bytes.len()).map_err(broken)?.to_be_bytes();
         self.0.write_all(&[&length[..], &bytes].concat()).await.map_err(broken)?;
         self.0.flush().await.map_err(broken)
+    }
+
+    /// The answer to a knock. A node that takes no strangers closes the connection instead, which may show here first.
+    async fn hear_first(&mut self) -> Result<Reply, PairError> {
+        self.hear().await.map_err(|error| match error {
+            PairError::Broken(_) => PairError::NotPairing,
+            other => other,
+        })
     }
 
     async fn hear<T: DeserializeOwned>(&mut self) -> Result<T, PairError> {
