@@ -117,7 +117,7 @@ codes! {
         "nothing was done: try again";
     /// No answer in time.
     Timeout = "timeout", GATEWAY_TIMEOUT, "No answer in time",
-        "it may have been done: look at the state first; trying again is safe";
+        "it may have been done: look at the state first; start, stop and deploy can safely be repeated";
     /// An answer or a request does not fit one message.
     TooLarge = "too-large", PAYLOAD_TOO_LARGE, "It does not fit one message",
         "ask for less at once";
@@ -173,7 +173,7 @@ impl Code {
             NodeError::PairingFailed { .. } => Self::PairingFailed,
             NodeError::Refused { refusal, .. } | NodeError::RefusedHere(refusal) => Self::of_refusal(refusal),
             NodeError::ShuttingDown => Self::ShuttingDown,
-            NodeError::Timeout { .. } => Self::Timeout,
+            NodeError::Lost { .. } | NodeError::Timeout { .. } => Self::Timeout,
             NodeError::UnknownPending(_) => Self::UnknownPairingRequest,
             NodeError::UnknownPeer(_) => Self::UnknownPeer,
             NodeError::UnknownProfile(_) => Self::UnknownProfile,

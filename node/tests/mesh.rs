@@ -1,5 +1,7 @@
 //! Two meshes over real sockets, with a household of a few lines around each.
 
+#![expect(clippy::unwrap_used, reason = "helpers of tests say by panicking what they expected")]
+
 use std::collections::HashMap;
 use std::future::Future;
 use std::pin::Pin;

@@ -10,7 +10,7 @@ use libp2p::{Multiaddr, PeerId};
 use rand::{Rng, RngExt};
 use tokio::time::Instant;
 
-/// First wait after a failure.
+/// Longest first wait after a failure, before jitter; a lost link counts as none.
 const FIRST: Duration = Duration::from_secs(1);
 /// Longest wait. A rig that comes back is found within a minute.
 const LONGEST: Duration = Duration::from_secs(60);

@@ -15,7 +15,7 @@ use serde_bytes::ByteBuf;
 
 use super::command::{Household, Knocked, PairBy, PairError, Paired, Stranger};
 
-/// The whole conversation, on either side; it takes three round trips. Below a stranger's life.
+/// The whole conversation, on either side; it takes two round trips. Below a stranger's life.
 const TIMEOUT: Duration = Duration::from_secs(9);
 
 /// Who we are, in pairing.
@@ -119,6 +119,7 @@ async fn converse(
         Err(why) => return Ok(Reply::Refused(why)),
     };
     let Ok((exchange, message)) = ShowerStart::respond(&code, them, us.key, &message, &mut rand::rng()) else {
+        household.wrong_code(them).await;
         return Ok(Reply::Refused(PairRefusal::WrongCode));
     };
     wire.say(&Reply::Code { message: ByteBuf::from(message) }).await?;
@@ -171,7 +172,6 @@ impl Wire {
     }
 }
 
-#[expect(clippy::needless_pass_by_value, reason = "the shape that map_err wants")]
 fn broken(error: impl std::fmt::Display) -> PairError {
     PairError::Broken(error.to_string())
 }
