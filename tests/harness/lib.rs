@@ -23,4 +23,4 @@ pub mod wait;
 pub use farm::Farm;
 pub use home::{Home, Ran};
 pub use serving::Serving;
-pub use wait::{DEADLINE, wait_for};
+pub use wait::{DEADLINE, for_a_while, wait_for};

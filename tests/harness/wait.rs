@@ -28,3 +28,8 @@ pub async fn wait_for<T>(what: &str, deadline: Duration, mut state: impl AsyncFn
     });
     found.await.unwrap_or_else(|_| panic!("not within {} s: {what}", deadline.as_secs()))
 }
+
+/// Lets `work` go on until it is done or this long has passed: for tests that break in at a moment that nobody chose.
+pub async fn for_a_while<T>(moment: Duration, work: impl Future<Output = T>) -> Option<T> {
+    tokio::time::timeout(moment, work).await.ok()
+}
