@@ -133,7 +133,7 @@ pub enum PairError {
     #[error("{0}")]
     Connect(String),
     /// It closed the connection: it takes no strangers now.
-    #[error("it closed the connection: it takes no new peers now")]
+    #[error("it closed the connection: it does not take new peers now")]
     NotPairing,
     /// It said no.
     #[error("the other side refused: {0}")]
