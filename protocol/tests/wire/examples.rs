@@ -261,12 +261,12 @@ pub(crate) fn refusals() -> Vec<Refusal> {
 pub(crate) fn knocks() -> Vec<Knock> {
     let doors = [Door::Approval, Door::Code { message: vec![0x41; 33].into() }];
     doors
-        .map(|door| Knock { versions: vec![1], name: "control-center".parse().unwrap(), role: Role::Controller, door })
+        .map(|door| Knock { versions: vec![1], name: "control-center".parse().expect("a name"), role: Role::Controller, door })
         .into()
 }
 
 pub(crate) fn replies() -> Vec<Reply> {
-    let paired = |mac| Reply::Paired { name: "rig-alpha".parse().unwrap(), role: Role::Worker, mac };
+    let paired = |mac| Reply::Paired { name: "rig-alpha".parse().expect("a name"), role: Role::Worker, mac };
     let mut replies = vec![
         Reply::Code { message: vec![0x42; 33].into() },
         paired(None),
