@@ -261,7 +261,12 @@ pub(crate) fn refusals() -> Vec<Refusal> {
 pub(crate) fn knocks() -> Vec<Knock> {
     let doors = [Door::Approval, Door::Code { message: vec![0x41; 33].into() }];
     doors
-        .map(|door| Knock { versions: vec![1], name: "control-center".parse().expect("a name"), role: Role::Controller, door })
+        .map(|door| Knock {
+            versions: vec![1],
+            name: "control-center".parse().expect("a name"),
+            role: Role::Controller,
+            door,
+        })
         .into()
 }
 
