@@ -582,5 +582,5 @@ fn root_cause(error: &(dyn std::error::Error + 'static)) -> String {
     }
     // The system's number says nothing to people that its words do not.
     let text = cause.to_string();
-    text.split_once(" (os error").map_or(text.clone(), |(words, _)| words.to_owned())
+    text.split_once(" (os error").map_or_else(|| text.clone(), |(words, _)| words.to_owned())
 }
