@@ -29,8 +29,7 @@ pub const MARK: &str = "MINER_CTRL_INSTANCE";
 const INHERITED: [&str; 8] = ["LANG", "LC_ALL", "LD_LIBRARY_PATH", "LOGNAME", "PATH", "TMPDIR", "TZ", "USER"];
 
 /// Environment that a miner inherits by prefix: GPU runtimes, and the faults of the stand-in program.
-const INHERITED_PREFIXES: [&str; 8] =
-    ["AMD_", "CUDA_", "GPU_", "HSA_", "MINER_CTRL_FAULTS", "NVIDIA_", "OCL_", "ROC"];
+const INHERITED_PREFIXES: [&str; 8] = ["AMD_", "CUDA_", "GPU_", "HSA_", "MINER_CTRL_FAULTS", "NVIDIA_", "OCL_", "ROC"];
 
 /// After its exit, how long the rest of a miner's console is waited for.
 const LAST_WORDS: Duration = Duration::from_secs(1);
