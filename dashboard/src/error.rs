@@ -130,7 +130,7 @@ codes! {
         "nothing was done: try again";
     /// No answer in time.
     Timeout = "timeout", GATEWAY_TIMEOUT, "No answer in time",
-        "it may have been done: look at the state first; trying again is safe";
+        "it may have been done: look at the state first; start, stop and deploy can safely be repeated";
     /// An answer or a request does not fit one message.
     TooLarge = "too-large", PAYLOAD_TOO_LARGE, "It does not fit one message",
         "ask for less at once";
@@ -201,11 +201,11 @@ impl Code {
             NodeError::PairingFailed { .. } => Self::PairingFailed,
             NodeError::Refused { refusal, .. } | NodeError::RefusedHere(refusal) => Self::of_refusal(refusal),
             NodeError::ShuttingDown => Self::ShuttingDown,
-            NodeError::Timeout { .. } => Self::Timeout,
+            NodeError::Lost { .. } | NodeError::Timeout { .. } => Self::Timeout,
             NodeError::UnknownPending(_) => Self::UnknownPairingRequest,
             NodeError::UnknownPeer(_) => Self::UnknownPeer,
             NodeError::UnknownProfile(_) => Self::UnknownProfile,
-            NodeError::Unreachable { .. } => Self::Unreachable,
+            NodeError::NobodyToPair { .. } | NodeError::Unreachable { .. } => Self::Unreachable,
         }
     }
 
@@ -350,7 +350,7 @@ impl From<NodeError> for ApiError {
         let mut this = Self::new(Code::of(&error), error.to_string());
         match error {
             NodeError::Invalid(invalid) => this.errors.push(FieldError::from(invalid)),
-            NodeError::PairingFailed { hint, .. } => this.hint = Some(hint),
+            NodeError::NobodyToPair { hint, .. } | NodeError::PairingFailed { hint, .. } => this.hint = Some(hint),
             NodeError::Refused { refusal, .. } | NodeError::RefusedHere(refusal) => match refusal {
                 Refusal::Busy { retry_after_ms } => this.retry_after_seconds = Some(retry_after_ms.div_ceil(1000)),
                 Refusal::Invalid(invalid) => this.errors.push(FieldError::from(invalid)),

@@ -11,8 +11,8 @@ use miner_ctrl_protocol::{
 };
 
 use crate::node::{
-    AddPeer, Added, DeployOutcome, LogQuery, MinerCommand, MinerOutcome, Node, NodeError, NodeInfo, PeerView,
-    PendingView, Pinged, RigView,
+    AddPeer, Added, DeployOutcome, LogQuery, MinerCommand, MinerOutcome, Node, NodeError, NodeInfo, PeerChange,
+    PeerView, PendingView, Pinged, RigView,
 };
 use crate::records::{AccessRecord, Activity, ActivityQuery, Records};
 
@@ -235,6 +235,16 @@ impl Node for Memory {
         }
         state.peers.push(view.clone());
         Ok(Added::Paired { peer: Box::new(view) })
+    }
+
+    async fn change_peer(&self, peer: &str, change: PeerChange) -> Result<PeerView, NodeError> {
+        let mut state = self.checked()?;
+        let mut found = state.find(peer)?;
+        found.name = change.name.unwrap_or(found.name);
+        found.permission = change.permission.unwrap_or(found.permission);
+        state.peers.retain(|peer| peer.id != found.id);
+        state.peers.push(found.clone());
+        Ok(found)
     }
 
     async fn remove_peer(&self, peer: &str) -> Result<PeerView, NodeError> {

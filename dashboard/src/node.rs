@@ -85,6 +85,18 @@ pub struct PeerView {
     pub problem: Option<String>,
 }
 
+/// What to change of a registered peer; what is left out stays.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PeerChange {
+    /// What we call it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<NodeName>,
+    /// What it may ask of us.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub permission: Option<Permission>,
+}
+
 /// A stranger that wants to pair and waits for a person.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct PendingView {
@@ -234,6 +246,14 @@ pub enum NodeError {
     /// A value cannot be taken.
     #[error(transparent)]
     Invalid(#[from] Invalid),
+    /// Nobody answers where a new peer should be.
+    #[error("{why}")]
+    NobodyToPair {
+        /// What happened.
+        why: String,
+        /// What to do.
+        hint: String,
+    },
     /// Pairing did not come about.
     #[error("{why}")]
     PairingFailed {
@@ -253,6 +273,12 @@ pub enum NodeError {
     /// This node itself refuses, e.g. a command to its own miners.
     #[error("{0}")]
     RefusedHere(Refusal),
+    /// The connection ended after the request was sent.
+    #[error("the connection to {peer} ended before its answer came: whether it was done is not known")]
+    Lost {
+        /// Who.
+        peer: NodeName,
+    },
     /// The node is stopping.
     #[error("this node is shutting down")]
     ShuttingDown,
@@ -293,6 +319,8 @@ pub trait Node: Records + Clone {
     fn peer(&self, peer: &str) -> impl Future<Output = Result<PeerView, NodeError>> + Send;
     /// Pairs with the node at an address.
     fn add_peer(&self, add: AddPeer) -> impl Future<Output = Result<Added, NodeError>> + Send;
+    /// Calls a peer something else, or grants it something else.
+    fn change_peer(&self, peer: &str, change: PeerChange) -> impl Future<Output = Result<PeerView, NodeError>> + Send;
     /// Forgets a peer and cuts it off.
     fn remove_peer(&self, peer: &str) -> impl Future<Output = Result<PeerView, NodeError>> + Send;
     /// Measures a round trip.

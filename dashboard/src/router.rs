@@ -69,7 +69,7 @@ fn api<N: Node>(gateway: &Gateway<N>) -> Router {
         .route("/peers/pending", get(peers::pending::<N>).delete(peers::remove_called_pending::<N>))
         .route("/peers/pending/{request}/approve", post(peers::approve::<N>))
         .route("/peers/pending/{request}/deny", post(peers::deny::<N>))
-        .route("/peers/{peer}", get(peers::show::<N>).merge(delete(peers::remove::<N>)))
+        .route("/peers/{peer}", get(peers::show::<N>).merge(delete(peers::remove::<N>)).patch(peers::change::<N>))
         .route("/peers/{peer}/ping", post(peers::ping::<N>))
         .route("/remote/stats", get(remote::rigs::<N>))
         .route("/remote/{peer}/stats", get(remote::rig::<N>))

@@ -227,7 +227,14 @@ impl Settings {
 pub fn load_policy(places: &Places) -> Result<Policy, ConfigError> {
     let path = places.policy_file();
     let Some(text) = file::read_text(&path, MAX_FILE)? else { return Ok(Policy::default()) };
-    serde_json::from_str(&text).map_err(|source| ConfigError::Policy { path, source })
+    let parsed = serde_json::from_str(&text).and_then(|rules: serde_json::Map<String, serde_json::Value>| {
+        if let Some(unknown) = rules.keys().find(|rule| !Policy::FIELDS.contains(&rule.as_str())) {
+            let rules = Policy::FIELDS.join(", ");
+            return Err(serde::de::Error::custom(format!("unknown rule `{unknown}`: the rules are {rules}")));
+        }
+        serde_json::from_value(rules.into())
+    });
+    parsed.map_err(|source| ConfigError::Policy { path, source })
 }
 
 /// A yes or no as people write it in environments.

@@ -19,7 +19,7 @@ use crate::mesh;
 use crate::miners::{ProgramFound, look_for};
 use crate::node::{self, Mode, Node, StartError};
 use crate::simulate;
-use crate::store::{LockError, Places};
+use crate::store::{Lock, LockError, Places};
 
 /// This machine's node.
 #[derive(Debug)]
@@ -110,12 +110,20 @@ impl Engine for ThisMachine {
         }
         let info = node.handle.info().await;
         let router = miner_ctrl_dashboard::router(node.handle.clone());
-        let ended = Box::pin(async move {
+        let failed = |error: &dyn Error| Failure::new(Exit::Error, "socket-ended", "the node stopped").caused_by(error);
+        // A task of its own: it answers whether anybody waits for its end or not.
+        let serving = tokio::spawn(async move {
             let ended = socket.serve(router, stop).await;
             node.shutdown().await;
-            ended.map_err(|error| Failure::new(Exit::Error, "socket-ended", "the node stopped").caused_by(&error))
+            ended
         });
-        Ok(Serving { info, ended })
+        let ended = async move {
+            match serving.await {
+                Ok(ended) => ended.map_err(|error| failed(&error)),
+                Err(error) => Err(failed(&error)),
+            }
+        };
+        Ok(Serving { info, ended: Box::pin(ended) })
     }
 
     async fn programs(&self) -> Vec<ProgramFound> {
@@ -153,6 +161,11 @@ fn make_identity(places: &Places, name: Option<NodeName>, role: Role) -> Result<
         Failure::new(Exit::Error, "no-directories", "cannot make the node's directories").caused_by(&error)
     });
     made?;
+    if let Some(there) = identity::load(places).map_err(|error| bad_identity(&error))? {
+        return Err(bad_identity(&IdentityError::Exists { record: Box::new(there.record) }));
+    }
+    // Two first starts at once must not make two keys.
+    let _lock = Lock::acquire(places).map_err(|error| not_started(&error.into()))?;
     identity::init(places, name, role).map_err(|error| bad_identity(&error))
 }
 

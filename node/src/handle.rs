@@ -7,15 +7,15 @@ use std::time::Duration;
 use futures::StreamExt;
 use futures::stream;
 use miner_ctrl_dashboard::node::{
-    AddPeer, Added, DeployOutcome, LogQuery, MinerCommand, MinerOutcome, NodeInfo, PeerView, PendingView, Pinged,
-    RigView,
+    AddPeer, Added, DeployOutcome, LogQuery, MinerCommand, MinerOutcome, NodeInfo, PeerChange, PeerView, PendingView,
+    Pinged, RigView,
 };
 use miner_ctrl_dashboard::{Node, NodeError};
 use miner_ctrl_protocol::message::{LogPage, MAX_WAIT_SECONDS};
 use miner_ctrl_protocol::profile::Invalid;
 use miner_ctrl_protocol::smsg::fingerprint_words;
 use miner_ctrl_protocol::{
-    NodeName, PeerKey, Permission, Profile, ProfileDraft, ProfileName, Refusal, Request, Response,
+    Admitted, NodeName, PeerKey, Permission, Profile, ProfileDraft, ProfileName, Refusal, Request, Response,
 };
 use tokio::time::Instant;
 
@@ -109,7 +109,8 @@ impl NodeHandle {
         match error {
             AskError::BadAnswer => NodeError::Internal(format!("{name} sent {error}")),
             AskError::Busy => NodeError::Refused { peer: name, refusal: Refusal::Busy { retry_after_ms: 1000 } },
-            AskError::Lost | AskError::Timeout => NodeError::Timeout { peer: name, seconds: limit.as_secs() },
+            AskError::Lost => NodeError::Lost { peer: name },
+            AskError::Timeout => NodeError::Timeout { peer: name, seconds: limit.as_secs() },
             AskError::Refused(refusal) => NodeError::Refused { peer: name, refusal },
             AskError::TooLarge => NodeError::Invalid(Invalid::new("request", error.to_string())),
             AskError::Unreachable => {
@@ -276,6 +277,7 @@ impl Node for NodeHandle {
     async fn add_peer(&self, add: AddPeer) -> Result<Added, NodeError> {
         let (address, expected) =
             dial_address(&add.address).map_err(|error| Invalid::new("address", error.to_string()))?;
+        let how = if add.code.is_some() || expected.is_some() { Admitted::ByUsWithProof } else { Admitted::ByUs };
         let by = match &add.code {
             None => PairBy::Approval,
             Some(code) => PairBy::Code(code.parse().map_err(|error| Invalid::new("code", format!("{error}")))?),
@@ -298,7 +300,7 @@ impl Node for NodeHandle {
                 return Ok(Added::Pending { id: key.node_id(), words: fingerprint_words(&self.inner.key, &key) });
             }
         };
-        let default = Permission::by_default(self.inner.record.role, role, false);
+        let default = Permission::by_default(self.inner.record.role, role, how);
         let new = NewPeer {
             key,
             name: add.name,
@@ -312,6 +314,17 @@ impl Node for NodeHandle {
         self.inner.mesh.register(key, dialable(&peer.addresses)).await;
         self.shown(COMES_UP, |fleet| fleet.peer(&key).is_some_and(|peer| peer.state.online)).await;
         Ok(Added::Paired { peer: Box::new(self.resolve_peer(&peer.peer_id)?.view()) })
+    }
+
+    async fn change_peer(&self, peer: &str, change: PeerChange) -> Result<PeerView, NodeError> {
+        let key = self.resolve_peer(peer)?.peer.key;
+        if let Some(name) = change.name {
+            self.inner.fleet.rename(key, name).await?;
+        }
+        if let Some(permission) = change.permission {
+            self.inner.fleet.set_permission(key, permission).await?;
+        }
+        Ok(self.resolve_peer(&key.node_id().to_string())?.view())
     }
 
     async fn remove_peer(&self, peer: &str) -> Result<PeerView, NodeError> {
@@ -461,8 +474,9 @@ impl Node for NodeHandle {
 fn pairing_failed(error: &PairError) -> NodeError {
     use miner_ctrl_protocol::pair::PairRefusal;
     let hint = match error {
-        PairError::Connect(_) | PairError::Timeout => {
-            "check the address, that `miner-ctrl node serve` runs there, and that it shows a code or takes requests"
+        PairError::Connect(_) | PairError::Timeout => "check the address, and that `miner-ctrl node serve` runs there",
+        PairError::NotPairing => {
+            "show a code there with `miner-ctrl pair`, or let it take requests with `--pairing ask`; then try again"
         }
         PairError::FalseProof | PairError::Refused(PairRefusal::WrongCode) => {
             "read the code again on the other machine; after three wrong tries ask for a new one with `miner-ctrl pair`"
@@ -480,5 +494,9 @@ fn pairing_failed(error: &PairError) -> NodeError {
             "try again in a few seconds"
         }
     };
-    NodeError::PairingFailed { why: error.to_string(), hint: hint.to_owned() }
+    let (why, hint) = (error.to_string(), hint.to_owned());
+    match error {
+        PairError::Connect(_) | PairError::Timeout => NodeError::NobodyToPair { why, hint },
+        _ => NodeError::PairingFailed { why, hint },
+    }
 }

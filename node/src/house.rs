@@ -6,7 +6,7 @@ use std::sync::{Arc, OnceLock};
 
 use miner_ctrl_protocol::pair::PairRefusal;
 use miner_ctrl_protocol::smsg::{PairingCode, fingerprint_words};
-use miner_ctrl_protocol::{PeerKey, Permission, Request, Response, Role};
+use miner_ctrl_protocol::{Admitted, PeerKey, Permission, Request, Response, Role};
 use tokio::sync::mpsc;
 
 use crate::fleet::{self, AdmissionRefusal, FleetHandle, FleetSnapshot, Knock, NewPeer, Observation};
@@ -71,7 +71,7 @@ impl Household for House {
                 own_name: stranger.name,
                 role: stranger.role,
                 addresses: vec![],
-                permission: Permission::by_default(own_role, stranger.role, true),
+                permission: Permission::by_default(own_role, stranger.role, Admitted::ByThem),
                 now: unix_now(),
             };
             let peer = fleet.register(new).await.map_err(|error| {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
 
-use miner_ctrl_protocol::{Program, Refusal, Role};
+use miner_ctrl_protocol::{Policy, Program, Refusal, Role};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -155,16 +155,18 @@ pub async fn start(places: Places, config: NodeConfig, mode: Mode) -> Result<Nod
         .then(|| tokio::spawn(watchers::run(mesh.clone(), fleet.clone(), came_up, stop_mesh.clone())));
     // After the mesh: a port that is taken must not cost a miner that runs on from before.
     let miners = match mode {
-        Mode::Serve if record.role.mines() => match supervisor::spawn(miners_config(&config, &places, &record)).await {
-            Ok(miners) => Some(miners),
-            Err(error) => {
-                stop_mesh.cancel();
-                let _ = mesh_task.await;
-                stop_fleet.cancel();
-                let _ = fleet_task.await;
-                return Err(error.into());
+        Mode::Serve if record.role.mines() => {
+            match supervisor::spawn(miners_config(&config, &places, &record, &worker.policy)).await {
+                Ok(miners) => Some(miners),
+                Err(error) => {
+                    stop_mesh.cancel();
+                    let _ = mesh_task.await;
+                    stop_fleet.cancel();
+                    let _ = fleet_task.await;
+                    return Err(error.into());
+                }
             }
-        },
+        }
         _ => None,
     };
     if let Some(miners) = &miners {
@@ -220,11 +222,12 @@ pub(crate) fn program_paths(config: &NodeConfig) -> BTreeMap<Program, ProgramPat
     programs
 }
 
-fn miners_config(config: &NodeConfig, places: &Places, record: &NodeRecord) -> MinersConfig {
+fn miners_config(config: &NodeConfig, places: &Places, record: &NodeRecord, policy: &Policy) -> MinersConfig {
     MinersConfig {
         node_name: record.name.clone(),
         data_dir: places.data_dir.clone(),
         programs: program_paths(config),
+        policy: policy.clone(),
         on_shutdown: config.on_shutdown,
     }
 }

@@ -82,6 +82,8 @@ async fn watch(key: PeerKey, link: Link, fleet: FleetHandle) -> (PeerKey, Link) 
                 fleet.observe(key, Observation::Unreadable { why: refusal.to_string() });
                 REFUSED_PAUSE
             }
+            // Our own queue is full; that is no fault of the rig's.
+            Err(AskError::Busy) => PAUSE,
             Err(AskError::Timeout) => {
                 fleet.observe(key, Observation::TimedOut);
                 PAUSE

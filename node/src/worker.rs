@@ -62,6 +62,7 @@ impl Worker {
                 Ok(Response::Profiles(profiles.into_iter().map(summary).collect()))
             }
             Request::RemoveProfile { name } => {
+                self.miners()?;
                 let changed = self.blocking(move |store| store.remove(&name)).await?;
                 Ok(Response::Removed { changed })
             }

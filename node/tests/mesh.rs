@@ -1,5 +1,7 @@
 //! Two meshes over real sockets, with a household of a few lines around each.
 
+#![expect(clippy::unwrap_used, reason = "helpers of tests say by panicking what they expected")]
+
 use std::collections::HashMap;
 use std::future::Future;
 use std::pin::Pin;
@@ -163,7 +165,7 @@ async fn a_wrong_code_is_refused_and_counted() {
 async fn with_pairing_off_the_door_stays_closed() {
     let (controller, rig) = (Node::start("control", None).await, Node::start("rig", None).await);
     let refused = controller.pair(&rig, CODE).await;
-    assert!(matches!(refused, Err(PairError::Connect(_))), "{refused:?}");
+    assert_eq!(refused, Err(PairError::NotPairing));
     assert_eq!(rig.mesh.counts().turned_away.load(Ordering::Relaxed), 1);
 }
 
@@ -176,7 +178,8 @@ async fn a_removed_peer_is_cut_off_within_a_second_and_its_requests_end() {
     let waiting = tokio::spawn(async move { link.ask(&Request::Watch { after: 0, wait: 30 }, DEADLINE).await });
     let begun = Instant::now();
     rig.mesh.remove(controller.key).await;
-    assert_eq!(waiting.await.unwrap(), Err(AskError::Lost));
+    // Lost when it was sent already, unreachable when it still waited to be.
+    assert!(matches!(waiting.await.unwrap(), Err(AskError::Lost | AskError::Unreachable)));
     controller.saw(rig.key, |event| matches!(event, Event::Down { .. })).await;
     assert!(begun.elapsed() < Duration::from_secs(1));
     let refused = controller.mesh.ask(&rig.key, &ping, Duration::from_secs(2)).await;

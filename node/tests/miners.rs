@@ -1,5 +1,7 @@
 //! The supervisor over real processes: the stand-in program, and the real XMRig where there is one.
 
+#![expect(clippy::unwrap_used, reason = "helpers of tests say by panicking what they expected")]
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -8,7 +10,7 @@ use std::time::Duration;
 use miner_ctrl::miners::process::marked_processes;
 use miner_ctrl::miners::{MinersConfig, MinersHandle, MinersSnapshot, OnShutdown, ProgramPath, supervisor};
 use miner_ctrl_protocol::message::MinerChoice;
-use miner_ctrl_protocol::{MinerName, MinerState, MinerStatus, Profile, ProfileDraft, Program, Refusal};
+use miner_ctrl_protocol::{MinerName, MinerState, MinerStatus, Policy, Profile, ProfileDraft, Program, Refusal};
 use serde_json::json;
 use tempfile::TempDir;
 
@@ -52,6 +54,7 @@ impl Rig {
             data_dir: self.data.path().to_owned(),
             programs: Program::ALL.into_iter().map(|each| (each, program(each))).collect(),
             on_shutdown: self.on_shutdown,
+            policy: Policy::default(),
         }
     }
 

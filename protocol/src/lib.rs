@@ -28,7 +28,7 @@ pub use message::{Refusal, Request, Response};
 pub use name::{MinerName, NodeName, ProfileName};
 pub use policy::Policy;
 pub use profile::{Profile, ProfileDraft, Program};
-pub use role::{Permission, Role};
+pub use role::{Admitted, Permission, Role};
 pub use stats::{Hashrate, MinerState, MinerStatus, RigStats, Shares};
 
 /// libp2p protocol of the link between registered peers.

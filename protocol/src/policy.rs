@@ -6,7 +6,7 @@ use crate::profile::{Profile, Program, pool_host_and_port};
 
 /// The rig's own rules. An absent list allows everything; an empty one allows nothing.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
+#[serde(default)]
 pub struct Policy {
     /// Verbs that peers may use.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -48,6 +48,9 @@ pub enum Verb {
 pub struct Forbidden(pub String);
 
 impl Policy {
+    /// The names of all rules, for refusing a misspelt one in a file: it would allow what it should forbid.
+    pub const FIELDS: [&'static str; 4] = ["verbs", "programs", "pools", "wallets"];
+
     /// Whether peers may use a verb.
     ///
     /// # Errors

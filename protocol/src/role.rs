@@ -78,36 +78,65 @@ words!(Permission, "none, view, control", None = "none", View = "view", Control 
 impl Permission {
     /// What a new peer is granted when nobody says otherwise.
     ///
-    /// A worker commands nobody. A controller that the operator paired commands. Between two dual nodes the one
-    /// that was added (its operator gave the code or approved) is commanded by the one that added it, and not the
-    /// other way round; a worker that adds a dual node is looking for its controller.
+    /// A worker commands nobody. Whom our operator let in, by giving the code or by approving it, commands, if it is
+    /// one that commands. Whom we added does not: its role is its own word, and a rig that calls itself a controller
+    /// would command the one that added it. Except that a worker that adds a node is looking for its controller; then
+    /// the node must have proven that it is the one that was meant, by the code or by its peer id in the address.
     #[must_use]
-    pub const fn by_default(own: Role, other: Role, other_added_us: bool) -> Self {
-        match (own, other) {
-            (_, Role::Worker) => Self::None,
-            (_, Role::Controller) | (Role::Worker, Role::Dual) => Self::Control,
-            (_, Role::Dual) if other_added_us => Self::Control,
-            (_, Role::Dual) => Self::None,
+    pub const fn by_default(own: Role, other: Role, how: Admitted) -> Self {
+        match (own, other, how) {
+            (_, Role::Worker, _) | (_, _, Admitted::ByUs) => Self::None,
+            (_, _, Admitted::ByThem) | (Role::Worker, _, Admitted::ByUsWithProof) => Self::Control,
+            (_, _, Admitted::ByUsWithProof) => Self::None,
         }
     }
+}
+
+/// How a peer came to be one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Admitted {
+    /// It added us: our operator gave it the code, or approved it.
+    ByThem,
+    /// We added it, and its operator approved us; who answered at the address is its own word.
+    ByUs,
+    /// We added it, and it proved that it knows the code, or has the key that the address names.
+    ByUsWithProof,
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    const ROLES: [Role; 3] = [Role::Controller, Role::Dual, Role::Worker];
+
     #[test]
     fn a_worker_is_never_granted_anything_by_default() {
-        for own in [Role::Controller, Role::Dual, Role::Worker] {
-            for added in [false, true] {
-                assert_eq!(Permission::by_default(own, Role::Worker, added), Permission::None);
+        for own in ROLES {
+            for how in [Admitted::ByThem, Admitted::ByUs, Admitted::ByUsWithProof] {
+                assert_eq!(Permission::by_default(own, Role::Worker, how), Permission::None);
             }
         }
     }
 
     #[test]
-    fn between_two_dual_nodes_the_adder_commands() {
-        assert_eq!(Permission::by_default(Role::Dual, Role::Dual, true), Permission::Control);
-        assert_eq!(Permission::by_default(Role::Dual, Role::Dual, false), Permission::None);
+    fn whom_our_operator_let_in_commands() {
+        for own in ROLES {
+            assert_eq!(Permission::by_default(own, Role::Controller, Admitted::ByThem), Permission::Control);
+        }
+    }
+
+    #[test]
+    fn what_a_node_that_we_added_calls_itself_grants_it_nothing() {
+        for own in ROLES {
+            for other in ROLES {
+                assert_eq!(Permission::by_default(own, other, Admitted::ByUs), Permission::None);
+            }
+        }
+        assert_eq!(Permission::by_default(Role::Dual, Role::Controller, Admitted::ByUsWithProof), Permission::None);
+    }
+
+    #[test]
+    fn a_worker_finds_its_controller_by_proof() {
+        assert_eq!(Permission::by_default(Role::Worker, Role::Dual, Admitted::ByUsWithProof), Permission::Control);
     }
 }

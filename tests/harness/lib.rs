@@ -1,11 +1,26 @@
 //! What the stories and benchmarks across real nodes share.
 //!
 //! ```text
-//!   bench    process clocks and a realistic answer          fleet   our mesh: a controller and many rigs
-//!   bare     W: a bare WebSocket echo                       stock   S: libp2p's own request-response
+//!   home       a node's directory and its command line      bench    process clocks and a realistic answer
+//!   serving    a node that serves, as a child process       fleet    our mesh: a controller and many rigs
+//!   farm       a controller and rigs, paired                bare     W: a bare WebSocket echo
+//!   wait       until a state is there                       stock    S: libp2p's own request-response
+//!   processes  what /proc says, and signals
+//!   stratum    a mining pool of a hundred lines
 //! ```
 
 pub mod bare;
 pub mod bench;
+pub mod farm;
 pub mod fleet;
+pub mod home;
+pub mod processes;
+pub mod serving;
 pub mod stock;
+pub mod stratum;
+pub mod wait;
+
+pub use farm::Farm;
+pub use home::{Home, Ran};
+pub use serving::Serving;
+pub use wait::{DEADLINE, for_a_while, wait_for};

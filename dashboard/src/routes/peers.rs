@@ -9,7 +9,7 @@ use serde::Deserialize;
 use crate::activity::About;
 use crate::error::ApiError;
 use crate::extract::{self, MaybeJson, Path};
-use crate::node::{AddPeer, Added, Node, PeerView, PendingView, Pinged};
+use crate::node::{AddPeer, Added, Node, PeerChange, PeerView, PendingView, Pinged};
 
 /// How a stranger is admitted.
 #[derive(Debug, Default, Deserialize)]
@@ -38,6 +38,14 @@ pub(crate) async fn add<N: Node>(
 
 pub(crate) async fn show<N: Node>(State(node): State<N>, Path(peer): Path<String>) -> Result<Json<PeerView>, ApiError> {
     Ok(Json(node.peer(&peer).await?))
+}
+
+pub(crate) async fn change<N: Node>(
+    State(node): State<N>,
+    Path(peer): Path<String>,
+    extract::Json(change): extract::Json<PeerChange>,
+) -> Result<Json<PeerView>, ApiError> {
+    Ok(Json(node.change_peer(&peer, change).await?))
 }
 
 pub(crate) async fn remove<N: Node>(

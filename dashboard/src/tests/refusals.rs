@@ -63,6 +63,7 @@ fn errors() -> Vec<(NodeError, Code)> {
         (NodeError::Conflict("there is one".into()), Code::Conflict),
         (NodeError::Internal("disk full".into()), Code::Internal),
         (NodeError::Invalid(Invalid::new("address", "has no host")), Code::Invalid),
+        (NodeError::NobodyToPair { why: "nobody".into(), hint: "look again".into() }, Code::Unreachable),
         (NodeError::PairingFailed { why: "wrong code".into(), hint: "look again".into() }, Code::PairingFailed),
         (NodeError::ShuttingDown, Code::ShuttingDown),
         (NodeError::Timeout { peer: peer(), seconds: 10 }, Code::Timeout),

@@ -5,9 +5,11 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use clap::{Args, Parser};
-use miner_ctrl_protocol::Role;
+use miner_ctrl_dashboard::node::RigView;
+use miner_ctrl_protocol::{MinerState, Role};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
@@ -15,7 +17,14 @@ use crate::cli::app::{Cli, run};
 use crate::cli::engine::{Engine, Pairing, ServeOptions, Serving};
 use crate::cli::render::Output;
 use crate::cli::{Exit, Failure};
+use crate::control::Client;
 use crate::store::atomic;
+
+/// Pause between two looks at the rigs.
+const LOOK_AGAIN: Duration = Duration::from_millis(250);
+
+/// The stand-ins have a rate after 10 s, as the real programs do.
+const WARM_UP: Duration = Duration::from_secs(25);
 
 #[derive(Debug, Args)]
 pub(crate) struct Demo {
@@ -96,6 +105,8 @@ impl Stage {
             step::<E>(&control, &["remote", "start", rig, "--profile", profile], output).await?;
         }
         step::<E>(&control, &["remote", "logs", "rig-alpha", "--lines", "5"], output).await?;
+        let client = Client::Socket(E::open(Some(&control))?.socket());
+        output.waiting("the stand-ins warm up as real miners do, about 10 s", all_mine(&client)).await;
         step::<E>(&control, &["remote", "status"], output).await
     }
 
@@ -112,7 +123,7 @@ impl Stage {
             no_dashboard: true,
         };
         let serving = engine.serve(options, self.stop.clone()).await?;
-        let address = serving.info.addresses.first().cloned().unwrap_or_default();
+        let address = serving.info.addresses.first().map(|address| host_and_port(address)).unwrap_or_default();
         let code = serving.info.pairing_code.clone().unwrap_or_default();
         self.nodes.push(serving);
         Ok((address, code))
@@ -128,6 +139,33 @@ impl Stage {
             tracing::warn!(path = %self.directory.display(), %error, "the demo's directory is left behind");
         }
     }
+}
+
+/// `/ip4/127.0.0.1/tcp/9091/ws/…` as a person would write it.
+fn host_and_port(address: &str) -> String {
+    let parts: Vec<&str> = address.split('/').collect();
+    match parts[..] {
+        ["", _, host, _, port, ..] => format!("{host}:{port}"),
+        _ => address.to_owned(),
+    }
+}
+
+/// Waits until every rig mines, or for as long as a warm-up may take; the status shows which.
+async fn all_mine(client: &Client) {
+    let mining = async {
+        loop {
+            let rigs: Vec<RigView> = client.fetch("/remote/stats").await.unwrap_or_default();
+            let mines = |rig: &RigView| {
+                rig.stats.iter().flat_map(|stats| &stats.miners).any(|miner| miner.state == MinerState::Mining)
+            };
+            if !rigs.is_empty() && rigs.iter().all(mines) {
+                return;
+            }
+            tokio::time::sleep(LOOK_AGAIN).await;
+        }
+    };
+    // What does not mine by then is seen as it is.
+    let _ = tokio::time::timeout(WARM_UP, mining).await;
 }
 
 /// Shows a command line and runs it.

@@ -149,7 +149,8 @@ fn peers(peers: Vec<PeerView>) -> Vec<Finding> {
 
 fn program(found: &ProgramFound) -> Finding {
     match (&found.path, &found.problem) {
-        (None, _) => note("program", format!("{} was not found", found.program), "install it to mine with it"),
+        (None, Some(problem)) => note("program", problem.clone(), "install it to mine with it, or mend what is named"),
+        (None, None) => note("program", format!("{} was not found", found.program), "install it to mine with it"),
         (Some(path), Some(problem)) => bad(
             "program",
             format!("{} at {}: {problem}", found.program, path.display()),

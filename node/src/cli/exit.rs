@@ -40,7 +40,11 @@ Exit codes:
 Environment:
   MINER_CTRL_HOME  directory for configuration and data, as --home
   MINER_CTRL_LOG   what is logged to stderr, e.g. `debug` or `miner_ctrl=debug,libp2p=info`
-  NO_COLOR         no colours";
+  NO_COLOR         no colours
+  MINER_CTRL_LISTEN, _PAIRING, _ON_SHUTDOWN, _SIMULATE
+                   as in config.toml, for `node serve`
+  MINER_CTRL_XMRIG, MINER_CTRL_TT_MINER
+                   where the mining programs lie";
 
 /// The one table from the gateway's codes to exit codes.
 const TABLE: &[(Code, Exit)] = &[

@@ -41,7 +41,9 @@ impl Failure {
     pub fn caused_by(mut self, error: &dyn Error) -> Self {
         let mut next = Some(error);
         while let Some(error) = next {
-            let text = error.to_string();
+            // A parser's text may draw a picture over several lines; here it is one sentence.
+            let text =
+                error.to_string().lines().map(str::trim).filter(|line| !line.is_empty()).collect::<Vec<_>>().join(" ");
             // A transparent error repeats the text of its source.
             if self.causes.last() != Some(&text) {
                 self.causes.push(text);

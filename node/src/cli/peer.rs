@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use clap::builder::NonEmptyStringValueParser;
 use clap::{Args, Subcommand};
-use miner_ctrl_dashboard::node::{AddPeer, Added, PeerView, PendingView, Pinged};
+use miner_ctrl_dashboard::node::{AddPeer, Added, PeerChange, PeerView, PendingView, Pinged};
 use miner_ctrl_protocol::{NodeName, Permission};
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
@@ -49,6 +49,14 @@ pub(crate) enum PeerCommand {
     },
     /// List nodes that wait for approval.
     Pending,
+    /// Say what a peer may ask of this node: none, view or control.
+    Permit {
+        /// Name or id.
+        #[arg(value_parser = NonEmptyStringValueParser::new())]
+        peer: String,
+        /// none, view or control.
+        permission: Permission,
+    },
     /// Measure the way to a peer and back, through every layer.
     Ping {
         /// Name or id.
@@ -63,6 +71,14 @@ pub(crate) enum PeerCommand {
         /// Name or id.
         #[arg(value_parser = NonEmptyStringValueParser::new())]
         peer: String,
+    },
+    /// Call a peer something else.
+    Rename {
+        /// Name or id.
+        #[arg(value_parser = NonEmptyStringValueParser::new())]
+        peer: String,
+        /// Its new name.
+        name: NodeName,
     },
 }
 
@@ -119,6 +135,14 @@ pub(crate) async fn run(command: PeerCommand, client: &Client, output: &mut Outp
             Ok(Exit::Done)
         }
         PeerCommand::Ping { peer, count } => ping(&peer, count, client, output).await,
+        PeerCommand::Permit { peer, permission } => {
+            let change = PeerChange { permission: Some(permission), ..PeerChange::default() };
+            change_peer(&peer, &change, client, output).await
+        }
+        PeerCommand::Rename { peer, name } => {
+            let change = PeerChange { name: Some(name), ..PeerChange::default() };
+            change_peer(&peer, &change, client, output).await
+        }
         PeerCommand::Remove { peer } => {
             let path = format!("/peers/{}", segment(&peer));
             let removed: PeerView = asked(format!("cannot remove `{peer}`"), client.send("DELETE", &path, None).await)?;
@@ -126,6 +150,14 @@ pub(crate) async fn run(command: PeerCommand, client: &Client, output: &mut Outp
             Ok(Exit::Done)
         }
     }
+}
+
+async fn change_peer(peer: &str, change: &PeerChange, client: &Client, output: &mut Output) -> Result<Exit, Failure> {
+    let path = format!("/peers/{}", segment(peer));
+    let changed = client.send("PATCH", &path, Some(&json!(change))).await;
+    let changed: PeerView = asked(format!("cannot change `{peer}`"), changed)?;
+    output.data(&changed, || view::peer(&changed))?;
+    Ok(Exit::Done)
 }
 
 async fn add(add: Add, client: &Client, output: &mut Output) -> Result<Exit, Failure> {

@@ -326,7 +326,7 @@ async fn a_silent_rig_is_unreachable_and_says_that_the_outcome_is_unknown() {
     shared().fail_with(Some(NodeError::Timeout { peer: "rig-alpha".parse().unwrap(), seconds: 30 }));
     let (exit, _, err) = command("remote start rig-alpha --profile monero").await;
     assert_eq!(exit, Exit::Unreachable);
-    assert!(err.contains("whether it was done is not known") && err.contains("trying again is safe"), "{err}");
+    assert!(err.contains("whether it was done is not known") && err.contains("can safely be repeated"), "{err}");
 }
 
 #[tokio::test]

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
-use miner_ctrl_protocol::{PeerKey, Permission, Role};
+use miner_ctrl_protocol::{Admitted, PeerKey, Permission, Role};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, MissedTickBehavior};
@@ -225,7 +225,7 @@ impl Fleet {
             // It came to us from a port that nobody listens on; it will dial again.
             addresses: Vec::new(),
             permission: permission
-                .unwrap_or_else(|| Permission::by_default(self.settings.own_role, stranger.role, true)),
+                .unwrap_or_else(|| Permission::by_default(self.settings.own_role, stranger.role, Admitted::ByThem)),
             now: (self.settings.clock)(),
         };
         self.register(new).await

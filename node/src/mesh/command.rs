@@ -132,6 +132,9 @@ pub enum PairError {
     /// Nobody there, or nobody of ours.
     #[error("{0}")]
     Connect(String),
+    /// It closed the connection: it takes no strangers now.
+    #[error("it closed the connection: it does not take new peers now")]
+    NotPairing,
     /// It said no.
     #[error("the other side refused: {0}")]
     Refused(PairRefusal),

@@ -10,7 +10,7 @@ use libp2p::{Multiaddr, PeerId};
 use rand::{Rng, RngExt};
 use tokio::time::Instant;
 
-/// First wait after a failure.
+/// Longest first wait after a failure, before jitter; a lost link counts as none.
 const FIRST: Duration = Duration::from_secs(1);
 /// Longest wait. A rig that comes back is found within a minute.
 const LONGEST: Duration = Duration::from_secs(60);
@@ -49,15 +49,13 @@ impl Dialer {
     pub(crate) fn register(&mut self, id: PeerId, addresses: Vec<Multiaddr>, now: Instant) {
         let peer =
             self.peers.entry(id).or_insert(Peer { addresses: vec![], state: State::Idle, failures: 0, up: false });
-        let changed = peer.addresses != addresses;
         peer.addresses = addresses;
-        if !peer.up
-            && !peer.addresses.is_empty()
-            && (changed || peer.state == State::Idle)
-            && peer.state != State::Dialing
-        {
-            peer.state = State::Waiting { until: now };
+        if !peer.up && !peer.addresses.is_empty() {
+            // Whatever it failed of before: who was paired anew opens the door now.
             peer.failures = 0;
+            if peer.state != State::Dialing {
+                peer.state = State::Waiting { until: now };
+            }
         }
         if peer.addresses.is_empty() && peer.state != State::Dialing {
             peer.state = State::Idle;
@@ -168,6 +166,23 @@ mod tests {
             assert!(dialer.due(now + longest / 4 - Duration::from_millis(1)).is_empty());
             now += longest;
         }
+    }
+
+    #[tokio::test]
+    async fn a_peer_that_is_registered_anew_is_dialled_at_once() {
+        let (mut dialer, ids, mut now) = book(1);
+        let mut rng = StdRng::seed_from_u64(1);
+        for _ in 0..8 {
+            assert_eq!(dialer.due(now).len(), 1);
+            dialer.on_failed(&ids[0], now, &mut rng);
+            now += LONGEST;
+        }
+        assert_eq!(dialer.due(now).len(), 1);
+        dialer.on_failed(&ids[0], now, &mut rng);
+        dialer.register(ids[0], vec!["/ip4/10.0.0.1/tcp/1/ws".parse().unwrap()], now);
+        assert_eq!(dialer.due(now).len(), 1);
+        dialer.on_failed(&ids[0], now, &mut rng);
+        assert_eq!(dialer.due(now + 2 * FIRST).len(), 1, "and its failures are forgotten");
     }
 
     #[tokio::test]

@@ -403,10 +403,7 @@ impl EventLoop {
                 self.ask_pairing(connection, stream);
             }
             DoorEvent::NotServed { connection, .. } => {
-                if let Some(asked) = self.pairings.remove(&connection) {
-                    // The caller may have given up.
-                    let _ = asked.reply.send(Err(PairError::Connect(NOT_PAIRING.into())));
-                }
+                self.on_closed(connection);
                 self.swarm.close_connection(connection);
             }
         }
@@ -481,6 +478,8 @@ impl EventLoop {
         let Some((id, end)) = ended else { return };
         tracing::debug!(%end, "a link ended");
         self.end_link(id, &end.to_string());
+        // What is to be said of this connection has been said; its closing is no failed dial.
+        self.connections.remove(&id);
         self.swarm.close_connection(id);
     }
 
@@ -489,22 +488,21 @@ impl EventLoop {
         let Some(connection) = self.connections.get_mut(&id) else { return };
         let (peer, key, dialer) = (connection.peer, connection.key, connection.dialer);
         match connection.link.take().and_then(|state| state.up) {
-            Some((link, _)) => {
-                if self.links.get(&key).is_some_and(|present| present.same_as(&link)) {
-                    self.links.take(&key);
-                    self.dialer.on_down(&peer, Instant::now(), &mut rand::rng());
-                    self.household.observe(key, Event::Down { why: why.to_owned() });
-                }
+            Some((link, _)) if self.links.get(&key).is_some_and(|present| present.same_as(&link)) => {
+                self.links.take(&key);
+                self.dialer.on_down(&peer, Instant::now(), &mut rand::rng());
+                self.household.observe(key, Event::Down { why: why.to_owned() });
             }
             None if dialer => self.on_dial_failed(peer, NOT_REGISTERED),
-            None => {}
+            // One that lost to another, or that never came up and was not ours to bring up.
+            Some(_) | None => {}
         }
     }
 
     fn on_closed(&mut self, id: ConnectionId) {
         if let Some(asked) = self.pairings.remove(&id) {
             // The caller may have given up.
-            let _ = asked.reply.send(Err(PairError::Connect(NOT_PAIRING.into())));
+            let _ = asked.reply.send(Err(PairError::NotPairing));
         }
         if let Some(connection) = self.connections.get(&id) {
             if connection.link.is_some() {
@@ -552,7 +550,6 @@ impl EventLoop {
     }
 }
 
-const NOT_PAIRING: &str = "it closed the connection: it does not take new peers now";
 const NOT_REGISTERED: &str = "it closed the connection: this node may not be registered there any more";
 
 fn pair_error(error: &DialError) -> PairError {

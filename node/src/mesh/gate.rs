@@ -39,10 +39,13 @@ const MAX_PER_PEER: usize = 4;
 pub(crate) const STRANGER_LIFE: Duration = Duration::from_secs(10);
 /// Strangers' connections that one address may make at once, before the rate below holds.
 const STRANGER_BURST: f64 = 60.0;
-/// … and then per second: a waiting `peer add` asks every 3 s, a dozen of them may share an address.
+/// … and then per second: a waiting `peer add` asks every 2 s, a dozen of them may share an address.
 const STRANGER_RATE: f64 = 4.0;
 /// Addresses whose rate is remembered; the ones that were quiet longest are forgotten first.
 const MAX_RATES: usize = 1024;
+
+/// Addresses of registered peers that are remembered: as many as peers may be registered.
+const MAX_TRUSTED: usize = 10_000;
 
 /// Why a connection was turned away.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -62,6 +65,7 @@ pub(crate) enum TurnedAway {
 }
 
 /// What the door tells the mesh loop.
+#[expect(clippy::large_enum_variant, reason = "nearly all are the large one; a box would cost each an allocation")]
 pub(crate) enum DoorEvent {
     /// A substream of one of our protocols, ours or the peer's.
     Opened { peer: PeerId, connection: ConnectionId, protocol: Protocol, stream: Stream, inbound: bool },
@@ -94,9 +98,9 @@ pub(crate) struct Door {
     handshakes: HashMap<ConnectionId, IpAddr>,
     strangers: HashMap<ConnectionId, Stranger>,
     rates: HashMap<IpAddr, Rate>,
-    /// Addresses that registered peers came from: strangers there never cost them the handshake.
-    trusted: HashMap<IpAddr, usize>,
-    connections: HashMap<ConnectionId, (PeerId, IpAddr)>,
+    /// Addresses that registered peers came from since the start: strangers there never cost them the handshake.
+    trusted: HashSet<IpAddr>,
+    connections: HashMap<ConnectionId, PeerId>,
     per_peer: HashMap<PeerId, usize>,
     events: VecDeque<ToSwarm<DoorEvent, Protocol>>,
     counts: Arc<Counts>,
@@ -116,7 +120,7 @@ impl Door {
             handshakes: HashMap::new(),
             strangers: HashMap::new(),
             rates: HashMap::new(),
-            trusted: HashMap::new(),
+            trusted: HashSet::new(),
             connections: HashMap::new(),
             per_peer: HashMap::new(),
             events: VecDeque::new(),
@@ -200,8 +204,7 @@ impl Door {
     fn forget(&mut self, id: ConnectionId) {
         self.handshakes.remove(&id);
         self.strangers.remove(&id);
-        if let Some((peer, ip)) = self.connections.remove(&id) {
-            take_one(&mut self.trusted, &ip);
+        if let Some(peer) = self.connections.remove(&id) {
             take_one(&mut self.per_peer, &peer);
         }
     }
@@ -236,7 +239,7 @@ impl NetworkBehaviour for Door {
         if self.handshakes.len() >= MAX_HANDSHAKES || same_ip >= MAX_HANDSHAKES_PER_IP {
             return Err(self.turn_away(TurnedAway::TooManyHandshakes));
         }
-        if !self.trusted.contains_key(&ip) && self.allowance_used_up(&ip, Instant::now()) {
+        if !self.trusted.contains(&ip) && self.allowance_used_up(&ip, Instant::now()) {
             return Err(self.turn_away(TurnedAway::TooOften));
         }
         self.handshakes.insert(id, ip);
@@ -258,8 +261,10 @@ impl NetworkBehaviour for Door {
                 return Err(self.turn_away(TurnedAway::TooManyConnections));
             }
             *count += 1;
-            *self.trusted.entry(ip).or_default() += 1;
-            self.connections.insert(id, (peer, ip));
+            if self.trusted.len() < MAX_TRUSTED {
+                self.trusted.insert(ip);
+            }
+            self.connections.insert(id, peer);
             return Ok(Streams::serving(&[Protocol::Rpc, Protocol::Pair]));
         }
         if super::convert::peer_key(&peer).is_none() {

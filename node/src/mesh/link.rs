@@ -305,6 +305,7 @@ impl Session {
         tokio::pin!(clock);
         let mut retire: Option<Instant> = None;
         let mut closed = false;
+        let mut seen = 0;
         loop {
             if retire.is_some_and(|until| Instant::now() >= until || self.is_idle()) {
                 return Ok(());
@@ -322,15 +323,23 @@ impl Session {
                     }
                     None => {
                         closed = true;
-                        retire.get_or_insert(Instant::now() + RETIRE);
+                        retire = retire.or_else(|| Some(Instant::now() + RETIRE));
                     }
                 },
                 frame = frames.next(), if self.out.bytes.len() < HIGH_WATER => {
                     self.heard = Instant::now();
-                    self.on_frame(frame.ok_or(LinkEnd::Closed)?.map_err(end_of)?, dialer)?;
+                    self.on_frame(&frame.ok_or(LinkEnd::Closed)?.map_err(end_of)?, dialer)?;
                 }
                 sent = self.out.drain(), if self.out.waits() => sent.map_err(|_| LinkEnd::Closed)?,
-                () = &mut clock => self.on_clock(clock.as_mut(), dialer)?,
+                () = &mut clock => {
+                    // A large frame on a slow line is a sign of life while it comes.
+                    let partial = frames.read_buffer().len();
+                    if partial > 0 && partial != seen {
+                        self.heard = Instant::now();
+                    }
+                    seen = partial;
+                    self.on_clock(clock.as_mut(), dialer)?;
+                }
             }
         }
     }
@@ -366,7 +375,7 @@ impl Session {
         }
     }
 
-    fn on_frame(&mut self, frame: Frame, dialer: bool) -> Result<(), LinkEnd> {
+    fn on_frame(&mut self, frame: &Frame, dialer: bool) -> Result<(), LinkEnd> {
         match frame.kind {
             Kind::Answer => self.on_answer(frame.id, &frame.payload),
             Kind::Beat if dialer => {}

@@ -15,7 +15,7 @@ use serde_bytes::ByteBuf;
 
 use super::command::{Household, Knocked, PairBy, PairError, Paired, Stranger};
 
-/// The whole conversation, on either side; it takes three round trips. Below a stranger's life.
+/// The whole conversation, on either side; it takes two round trips. Below a stranger's life.
 const TIMEOUT: Duration = Duration::from_secs(9);
 
 /// Who we are, in pairing.
@@ -39,8 +39,8 @@ pub(crate) async fn ask(stream: Stream, us: Ourselves, them: PeerKey, by: PairBy
 }
 
 async fn ask_approval(wire: &mut Wire, us: Ourselves, them: PeerKey) -> Result<Paired, PairError> {
-    wire.say(&Knock { versions: vec![VERSION], name: us.name, role: us.role, door: Door::Approval }).await?;
-    match wire.hear::<Reply>().await? {
+    let knock = Knock { versions: vec![VERSION], name: us.name, role: us.role, door: Door::Approval };
+    match wire.knock(&knock).await? {
         Reply::Paired { name, role, .. } => Ok(Paired::Done { key: them, name, role }),
         Reply::Pending => Ok(Paired::Pending { key: them }),
         Reply::Refused(why) => Err(PairError::Refused(why)),
@@ -51,8 +51,8 @@ async fn ask_approval(wire: &mut Wire, us: Ourselves, them: PeerKey) -> Result<P
 async fn ask_by_code(wire: &mut Wire, us: Ourselves, them: PeerKey, code: &PairingCode) -> Result<Paired, PairError> {
     let (exchange, message) = AdderStart::new(code, us.key, them, &mut rand::rng());
     let door = Door::Code { message: ByteBuf::from(message) };
-    wire.say(&Knock { versions: vec![VERSION], name: us.name, role: us.role, door }).await?;
-    let message = match wire.hear::<Reply>().await? {
+    let knock = Knock { versions: vec![VERSION], name: us.name, role: us.role, door };
+    let message = match wire.knock(&knock).await? {
         Reply::Code { message } => message,
         Reply::Refused(why) => return Err(PairError::Refused(why)),
         _ => return Err(PairError::Broken("an answer out of turn".into())),
@@ -119,6 +119,7 @@ async fn converse(
         Err(why) => return Ok(Reply::Refused(why)),
     };
     let Ok((exchange, message)) = ShowerStart::respond(&code, them, us.key, &message, &mut rand::rng()) else {
+        household.wrong_code(them).await;
         return Ok(Reply::Refused(PairRefusal::WrongCode));
     };
     wire.say(&Reply::Code { message: ByteBuf::from(message) }).await?;
@@ -139,6 +140,14 @@ async fn converse(
 struct Wire(Stream);
 
 impl Wire {
+    /// The first exchange. A node that takes no new peers closes the connection, perhaps after ours is up here.
+    async fn knock(&mut self, knock: &Knock) -> Result<Reply, PairError> {
+        self.say(knock).await.map_err(|_| PairError::NotPairing)?;
+        let mut length = [0; 2];
+        self.0.read_exact(&mut length).await.map_err(|_| PairError::NotPairing)?;
+        self.hear_body(length).await
+    }
+
     async fn say<T: Serialize>(&mut self, message: &T) -> Result<(), PairError> {
         let bytes = codec::encode(message, MAX_PAIR_MESSAGE).map_err(broken)?;
         let length = u16::try_from(bytes.len()).map_err(broken)?.to_be_bytes();
@@ -149,6 +158,10 @@ impl Wire {
     async fn hear<T: DeserializeOwned>(&mut self) -> Result<T, PairError> {
         let mut length = [0; 2];
         self.0.read_exact(&mut length).await.map_err(broken)?;
+        self.hear_body(length).await
+    }
+
+    async fn hear_body<T: DeserializeOwned>(&mut self, length: [u8; 2]) -> Result<T, PairError> {
         let length = usize::from(u16::from_be_bytes(length));
         if length > MAX_PAIR_MESSAGE {
             return Err(PairError::Broken(format!("a message of {length} bytes")));
@@ -159,7 +172,6 @@ impl Wire {
     }
 }
 
-#[expect(clippy::needless_pass_by_value, reason = "the shape that map_err wants")]
 fn broken(error: impl std::fmt::Display) -> PairError {
     PairError::Broken(error.to_string())
 }

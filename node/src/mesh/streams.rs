@@ -144,12 +144,9 @@ impl ConnectionHandler for Streams {
         match event {
             ConnectionEvent::FullyNegotiatedInbound(FullyNegotiatedInbound {
                 protocol: (protocol, stream), ..
-            }) => {
-                // What is over the count is dropped, which resets the substream.
-                if self.accepted < MAX_INBOUND {
-                    self.accepted += 1;
-                    self.events.push_back(Opened::Stream { protocol, stream, inbound: true });
-                }
+            }) if self.accepted < MAX_INBOUND => {
+                self.accepted += 1;
+                self.events.push_back(Opened::Stream { protocol, stream, inbound: true });
             }
             ConnectionEvent::FullyNegotiatedOutbound(FullyNegotiatedOutbound {
                 protocol: (protocol, stream), ..
@@ -157,6 +154,7 @@ impl ConnectionHandler for Streams {
             ConnectionEvent::DialUpgradeError(DialUpgradeError { info: protocol, .. }) => {
                 self.events.push_back(Opened::NotServed { protocol });
             }
+            // An inbound substream over the count is dropped here, which resets it.
             _ => {}
         }
     }

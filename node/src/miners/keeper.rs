@@ -68,7 +68,12 @@ impl Keeper {
         publisher: watch::Sender<Arc<MinersSnapshot>>,
     ) -> Self {
         let now = Instant::now();
-        let launcher = Launcher { node_name: config.node_name, miners: directory, programs: config.programs };
+        let launcher = Launcher {
+            node_name: config.node_name,
+            miners: directory,
+            programs: config.programs,
+            policy: config.policy,
+        };
         let mut keeper = Self {
             launcher: Arc::new(launcher),
             on_shutdown: config.on_shutdown,

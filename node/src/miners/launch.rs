@@ -5,8 +5,9 @@ use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
+use miner_ctrl_protocol::policy::Forbidden;
 use miner_ctrl_protocol::profile::Invalid;
-use miner_ctrl_protocol::{MinerName, NodeName, Profile, ProfileDraft, Program};
+use miner_ctrl_protocol::{MinerName, NodeName, Policy, Profile, ProfileDraft, Program};
 use serde::{Deserialize, Serialize};
 
 use super::console::Console;
@@ -18,6 +19,8 @@ use crate::store::atomic::{self, WriteError};
 /// Why a process was not started.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum LaunchError {
+    #[error("the rig's policy forbids it: {0}")]
+    Forbidden(#[from] Forbidden),
     #[error(transparent)]
     Invalid(#[from] Invalid),
     #[error("{0}")]
@@ -40,6 +43,7 @@ pub(super) struct Launcher {
     pub(super) node_name: NodeName,
     pub(super) miners: PathBuf,
     pub(super) programs: BTreeMap<Program, ProgramPath>,
+    pub(super) policy: Policy,
 }
 
 /// A started process.
@@ -68,6 +72,8 @@ impl Launcher {
         profile: &Profile,
         console: &Console,
     ) -> Result<Launched, LaunchError> {
+        // Also for what is started again: the policy may have become stricter since.
+        self.policy.allows_profile(profile)?;
         let driver = driver(profile.program);
         let program = find(&self.programs, driver)?;
         let directory = self.miners.join(name.as_str());

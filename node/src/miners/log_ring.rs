@@ -115,9 +115,8 @@ const MAX_SECRETS: usize = 64;
 /// Text without colours, control characters and characters that reorder or hide text.
 fn plain(raw: &[u8]) -> String {
     // A tab separates words; the stripping would join them.
-    let spaced: Vec<u8> = raw.iter().map(|byte| if *byte == b'\t' { b' ' } else { *byte }).collect();
-    let stripped = strip_ansi_escapes::strip(spaced);
-    String::from_utf8_lossy(&stripped)
+    let spaced = String::from_utf8_lossy(raw).replace('\t', " ");
+    strip_ansi_escapes::strip_str(spaced)
         .chars()
         .filter(|c| {
             !c.is_control()

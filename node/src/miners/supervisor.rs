@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use miner_ctrl_protocol::message::{LogPage, MAX_WAIT_SECONDS, MinerChoice};
-use miner_ctrl_protocol::{MinerName, MinerStatus, NodeName, Profile, Program, Refusal};
+use miner_ctrl_protocol::{MinerName, MinerStatus, NodeName, Policy, Profile, Program, Refusal};
 use serde::Deserialize;
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -46,6 +46,8 @@ pub struct MinersConfig {
     pub data_dir: PathBuf,
     /// Where programs are, for those that shall not be looked for.
     pub programs: BTreeMap<Program, ProgramPath>,
+    /// What may run; also for what ran before the node was started.
+    pub policy: Policy,
     /// What becomes of them in the end.
     pub on_shutdown: OnShutdown,
 }

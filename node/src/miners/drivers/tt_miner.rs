@@ -303,7 +303,7 @@ mod tests {
     use miner_ctrl_protocol::ProfileDraft;
     use serde_json::json;
 
-    fn profile(extra: Value) -> Profile {
+    fn profile(extra: &Value) -> Profile {
         let mut draft = json!({
             "name": "p", "program": "tt-miner", "coin": "RVN", "wallet": "RWallet", "pools": [{"url": "a.example:1"}],
         });
@@ -357,7 +357,7 @@ mod tests {
 
     #[test]
     fn every_token_is_an_argument_of_its_own() {
-        let profile = profile(json!({
+        let profile = profile(&json!({
             "pools": [{"url": "a.example:1", "tls": true}, {"url": "stratum+tcp://b.example:2", "wallet": "W.own", "password": "d=1"}],
             "arguments": ["-d", "0", "1", "-cuda-order"],
         }));
@@ -394,8 +394,8 @@ mod tests {
             (json!({"arguments": ["-log"]}), "arguments[0]"),
             (json!({"arguments": ["-luck", "-luck"]}), "arguments[1]"),
         ] {
-            assert_eq!(TtMiner.check(&profile(bad)).unwrap_err().field, field);
+            assert_eq!(TtMiner.check(&profile(&bad)).unwrap_err().field, field);
         }
-        assert_eq!(TtMiner.check(&profile(json!({"coin": null, "algorithm": "KawPow"}))), Ok(()));
+        assert_eq!(TtMiner.check(&profile(&json!({"coin": null, "algorithm": "KawPow"}))), Ok(()));
     }
 }

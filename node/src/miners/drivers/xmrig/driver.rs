@@ -119,7 +119,7 @@ mod tests {
     use miner_ctrl_protocol::ProfileDraft;
     use serde_json::{Value, json};
 
-    fn profile(extra: Value) -> Profile {
+    fn profile(extra: &Value) -> Profile {
         let mut draft = json!({
             "name": "p", "program": "xmrig", "algorithm": "rx/0", "wallet": "44AFFq5kSiGBoZ",
             "pools": [{"url": "a.example:1"}],
@@ -134,7 +134,7 @@ mod tests {
 
     #[test]
     fn everything_goes_into_the_file_and_only_its_name_on_the_command_line() {
-        let profile = profile(json!({
+        let profile = profile(&json!({
             "pools": [
                 {"url": "stratum+ssl://a.example:443", "tls": true, "fingerprint": "ab".repeat(32)},
                 {"url": "b.example:3333", "wallet": "other", "password": "hunter2"},
@@ -180,10 +180,10 @@ mod tests {
             (json!({"arguments": ["--http-port=1"]}), "arguments[0]"),
             (json!({"arguments": ["--no-huge-pages"], "huge_pages": true}), "huge_pages"),
         ] {
-            assert_eq!(Xmrig.check(&profile(bad)).unwrap_err().field, field);
+            assert_eq!(Xmrig.check(&profile(&bad)).unwrap_err().field, field);
         }
-        assert_eq!(Xmrig.check(&profile(json!({"algorithm": null, "coin": "Monero"}))), Ok(()));
-        assert_eq!(Xmrig.check(&profile(json!({"algorithm": null}))), Ok(()));
+        assert_eq!(Xmrig.check(&profile(&json!({"algorithm": null, "coin": "Monero"}))), Ok(()));
+        assert_eq!(Xmrig.check(&profile(&json!({"algorithm": null}))), Ok(()));
     }
 
     #[test]

@@ -1,0 +1,98 @@
+//! A controller and its rigs: homes with nodes that serve, paired by code.
+
+use serde_json::Value;
+
+use crate::home::Home;
+use crate::serving::Serving;
+use crate::wait::{DEADLINE, wait_for};
+
+/// A node with its home.
+#[derive(Debug)]
+pub struct Station {
+    /// What it is called.
+    pub name: String,
+    /// Its node. Before the home, so that it ends before its directory goes.
+    pub node: Serving,
+    /// Its directory.
+    pub home: Home,
+}
+
+impl Station {
+    /// A new node that serves, with stand-ins for mining programs.
+    pub async fn start(name: &str, role: &str) -> Self {
+        let home = Home::init(name, role).await;
+        Self { name: name.to_owned(), node: home.serve().await, home }
+    }
+
+    /// The same node, killed at once and started again.
+    pub async fn killed_and_back(self) -> Self {
+        let Self { name, node, home } = self;
+        node.kill();
+        Self { name, node: home.serve().await, home }
+    }
+}
+
+/// A controller and its rigs.
+#[derive(Debug)]
+pub struct Farm {
+    /// `control-center`.
+    pub controller: Station,
+    /// In the order of their names as given.
+    pub rigs: Vec<Station>,
+}
+
+impl Farm {
+    /// Nodes that serve and know nobody.
+    pub async fn strangers(rigs: &[&str]) -> Self {
+        let rigs = futures::future::join_all(rigs.iter().map(|rig| Station::start(rig, "worker")));
+        let (controller, rigs) = tokio::join!(Station::start("control-center", "controller"), rigs);
+        Self { controller, rigs }
+    }
+
+    /// Nodes that the controller added, each by its code.
+    pub async fn paired(rigs: &[&str]) -> Self {
+        let farm = Self::strangers(rigs).await;
+        for rig in &farm.rigs {
+            let (address, name, code) = (rig.home.address(), &rig.name, rig.node.code());
+            let add = format!("peer add --address {address} --name {name} --code {code}");
+            let _ = farm.controller.home.run(&add).await.done();
+        }
+        farm
+    }
+
+    /// The first rig, or the only one.
+    ///
+    /// # Panics
+    /// In a farm without rigs.
+    #[must_use]
+    pub fn rig(&self) -> &Station {
+        &self.rigs[0]
+    }
+
+    /// Stores a profile of this name at the controller; its pool need not exist for a stand-in.
+    pub async fn add_profile(&self, name: &str) {
+        let add =
+            format!("profile add {name} --program xmrig --algorithm rx/0 --pool pool.example:3333 --wallet WALLET");
+        let _ = self.controller.home.run(&add).await.done();
+    }
+
+    /// Waits until the controller sees the rig's only miner as `wanted` has it, and gives it.
+    pub async fn miner(&self, rig: &str, what: &str, wanted: impl Fn(&Value) -> bool) -> Value {
+        wait_for(what, DEADLINE, async || {
+            let ran = self.controller.home.run(&format!("remote status {rig} -o json")).await;
+            let status: Value = serde_json::from_str(&ran.stdout).ok()?;
+            let miner = &status["stats"]["miners"][0];
+            (status["peer"]["online"] == true && wanted(miner)).then(|| miner.clone())
+        })
+        .await
+    }
+
+    /// Waits until `home` sees `peer` online.
+    pub async fn online(home: &Home, peer: &str) {
+        wait_for(&format!("{peer} is online"), DEADLINE, async || {
+            let peers = home.json("peer list").await;
+            peers.as_array()?.iter().any(|known| known["name"] == peer && known["online"] == true).then_some(())
+        })
+        .await;
+    }
+}

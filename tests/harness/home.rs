@@ -1,0 +1,274 @@
+//! One node's directory, and the command line run on it as its operator would.
+
+use std::ffi::OsString;
+use std::io::Write;
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicU16, Ordering};
+use std::time::Duration;
+
+use serde_json::Value;
+use tempfile::TempDir;
+use tokio::time::timeout;
+
+use crate::processes::{kill, miners_under};
+use crate::serving::Serving;
+
+/// No command may take longer: the longest wait of its own is 30 s.
+const LONGEST: Duration = Duration::from_secs(90);
+
+/// Ports that no system gives out by itself (Linux has 32768 to 60999 for that): a node that comes back must find its
+/// own port free, whatever connections other tests have opened meanwhile.
+const PORTS: std::ops::Range<u16> = 20_000..32_000;
+
+/// Ports that one test program starts its search after, so that programs side by side do not race for the same.
+const PORTS_OF_A_PROGRAM: u32 = 64;
+
+static NEXT_PORT: AtomicU16 = AtomicU16::new(0);
+
+/// The program under test: `MINER_CTRL_BIN`, or the one built beside this test.
+///
+/// # Panics
+/// When there is none.
+#[must_use]
+pub fn program() -> PathBuf {
+    let built = || {
+        let test = std::env::current_exe().expect("this program has a file");
+        test.ancestors().nth(2).expect("tests lie in target/PROFILE/deps").join("miner-ctrl")
+    };
+    let program = std::env::var_os("MINER_CTRL_BIN").map_or_else(built, PathBuf::from);
+    assert!(program.is_file(), "no program at {}: build it with `cargo build -p miner-ctrl`", program.display());
+    program
+}
+
+/// How a command ended.
+#[derive(Debug, Clone)]
+pub struct Ran {
+    /// The command line, for the reader of a failure.
+    pub line: String,
+    /// Its exit code; none after a signal.
+    pub code: Option<i32>,
+    /// What it printed.
+    pub stdout: String,
+    /// What it complained of.
+    pub stderr: String,
+}
+
+impl Ran {
+    /// What it printed, when it was done.
+    ///
+    /// # Panics
+    /// When it was not.
+    #[must_use]
+    pub fn done(self) -> String {
+        assert_eq!(self.code, Some(0), "{self:#?}");
+        self.stdout
+    }
+
+    /// The document that it printed, when it was done.
+    ///
+    /// # Panics
+    /// When it was not, or when it printed something else.
+    #[must_use]
+    pub fn json(self) -> Value {
+        let line = self.line.clone();
+        let text = self.done();
+        serde_json::from_str(&text).unwrap_or_else(|error| panic!("`{line}` printed no JSON ({error}): {text}"))
+    }
+
+    /// What it complained of, when it ended with this code and said each of `words`.
+    ///
+    /// # Panics
+    /// When it did not.
+    #[expect(clippy::must_use_candidate, reason = "it is an assertion first")]
+    pub fn fails(self, code: i32, words: &[&str]) -> String {
+        assert_eq!(self.code, Some(code), "{self:#?}");
+        for word in words {
+            assert!(self.stderr.contains(word), "`{word}` is missing: {self:#?}");
+        }
+        self.stderr
+    }
+}
+
+/// A node's home directory. Whatever becomes of the test, no miner that was started under it survives it.
+#[derive(Debug)]
+pub struct Home {
+    directory: TempDir,
+    port: u16,
+    faults: String,
+    variables: Vec<(OsString, OsString)>,
+}
+
+impl Home {
+    /// An empty one, for a node that is not yet one.
+    ///
+    /// # Panics
+    /// When there is no room, or no port.
+    #[must_use]
+    pub fn empty() -> Self {
+        // Short, since the local socket's path may have 103 bytes.
+        let directory = tempfile::Builder::new().prefix("mc-").tempdir().expect("a temporary directory");
+        Self { directory, port: free_port(), faults: "warmup:1".into(), variables: Vec::new() }
+    }
+
+    /// The home of a new node.
+    ///
+    /// # Panics
+    /// When it cannot be made.
+    pub async fn init(name: &str, role: &str) -> Self {
+        let home = Self::empty();
+        let _ = home.run(&format!("node init --name {name} --role {role}")).await.done();
+        home
+    }
+
+    /// Words for the stand-ins, see `miner-ctrl simulate`; without this they need a second to get going.
+    #[must_use]
+    pub fn with_faults(mut self, faults: &str) -> Self {
+        faults.clone_into(&mut self.faults);
+        self
+    }
+
+    /// An environment variable for every command here.
+    #[must_use]
+    pub fn with_variable(mut self, name: &str, value: impl Into<OsString>) -> Self {
+        self.variables.push((name.into(), value.into()));
+        self
+    }
+
+    /// Where it is.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        self.directory.path()
+    }
+
+    /// Where its node listens, as `host:port`; the same after each restart.
+    #[must_use]
+    pub fn address(&self) -> String {
+        format!("127.0.0.1:{}", self.port)
+    }
+
+    /// The port that its node listens on.
+    #[must_use]
+    pub const fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// The directory with node.json and the profiles.
+    #[must_use]
+    pub fn config_dir(&self) -> PathBuf {
+        self.path().join(".config/lethean-desktop")
+    }
+
+    /// The directory with the key and the database.
+    #[must_use]
+    pub fn node_dir(&self) -> PathBuf {
+        self.path().join(".local/share/lethean-desktop/node")
+    }
+
+    /// Numbers of the miners that run under it.
+    #[must_use]
+    pub fn miners(&self) -> Vec<i32> {
+        miners_under(self.path()).into_iter().map(|miner| miner.pid).collect()
+    }
+
+    /// `miner-ctrl --home HERE …`, with an environment in which nothing of this machine is left but the path.
+    #[must_use]
+    pub fn command(&self, words: &[&str]) -> Command {
+        let mut command = Command::new(program());
+        command
+            .env_clear()
+            .env("PATH", std::env::var_os("PATH").unwrap_or_default())
+            .env("HOME", self.path())
+            .env("MINER_CTRL_FAULTS", &self.faults)
+            .envs(self.variables.iter().map(|(name, value)| (name, value)))
+            .arg("--home")
+            .arg(self.path())
+            .args(words)
+            .stdin(Stdio::null());
+        command
+    }
+
+    /// Runs a command line, its words parted by spaces, to its end.
+    ///
+    /// # Panics
+    /// When it does not end.
+    pub async fn run(&self, line: &str) -> Ran {
+        self.run_words(&line.split_whitespace().collect::<Vec<_>>()).await
+    }
+
+    /// Runs a command line to its end.
+    ///
+    /// # Panics
+    /// When it does not end.
+    pub async fn run_words(&self, words: &[&str]) -> Ran {
+        let line = format!("miner-ctrl {}", words.join(" "));
+        let mut command = tokio::process::Command::from(self.command(words));
+        command.kill_on_drop(true);
+        let ended = timeout(LONGEST, command.output()).await;
+        let output = ended.unwrap_or_else(|_| panic!("`{line}` does not end")).expect("the program starts");
+        Ran {
+            line,
+            code: output.status.code(),
+            stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
+            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+        }
+    }
+
+    /// Runs a command line that is done, and gives the document that it prints.
+    ///
+    /// # Panics
+    /// When it fails.
+    pub async fn json(&self, line: &str) -> Value {
+        self.run(&format!("{line} -o json")).await.json()
+    }
+
+    /// Starts its node with stand-ins for mining programs.
+    ///
+    /// # Panics
+    /// When it does not come up.
+    pub async fn serve(&self) -> Serving {
+        self.serve_with(&["--simulate"]).await
+    }
+
+    /// Starts its node with these further arguments.
+    ///
+    /// # Panics
+    /// When it does not come up.
+    pub async fn serve_with(&self, words: &[&str]) -> Serving {
+        Serving::start(self, words).await
+    }
+
+    /// Puts a file there.
+    ///
+    /// # Panics
+    /// When it cannot be written.
+    pub fn write(&self, name: &str, text: &str) -> PathBuf {
+        let path = self.path().join(name);
+        let mut file = std::fs::File::create(&path).expect("the home can be written to");
+        file.write_all(text.as_bytes()).expect("the disk has room");
+        path
+    }
+}
+
+impl Drop for Home {
+    fn drop(&mut self) {
+        // A killed node leaves its miners mining, as it should; the test's end is theirs.
+        for miner in miners_under(self.path()) {
+            kill(miner.pid);
+        }
+    }
+}
+
+fn free_port() -> u16 {
+    let length = PORTS.end - PORTS.start;
+    let start = u16::try_from(std::process::id() * PORTS_OF_A_PROGRAM % u32::from(length)).expect("below the length");
+    let mut ports = std::iter::repeat_with(|| {
+        PORTS.start + (start.wrapping_add(NEXT_PORT.fetch_add(1, Ordering::Relaxed)) % length)
+    });
+    ports
+        .by_ref()
+        .take(usize::from(length))
+        .find(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok())
+        .expect("one of twelve thousand ports is free")
+}
