@@ -77,6 +77,7 @@ fn action(method: &Method, path: &str) -> Option<&'static str> {
     Some(match (method.as_str(), path) {
         ("POST", "/node/pairing-code") => "show-pairing-code",
         ("POST", "/peers") => "add-peer",
+        ("PATCH", "/peers/{peer}") => "change-peer",
         ("DELETE", "/peers/{peer}" | "/peers/pending") => "remove-peer",
         ("POST", "/peers/pending/{request}/approve") => "approve",
         ("POST", "/peers/pending/{request}/deny") => "deny",

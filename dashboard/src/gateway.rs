@@ -37,7 +37,6 @@ impl<N: Node> Gateway<N> {
     }
 
     /// The API for this machine's own user. It knows no login: whoever serves it lets in nobody else.
-    #[must_use]
     pub fn local(&self) -> Router {
         router::local(self)
     }

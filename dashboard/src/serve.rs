@@ -141,7 +141,7 @@ pub async fn serve<N: Node>(
     settings: WebSettings,
     stop: CancellationToken,
 ) {
-    let router = web(&gateway, settings);
+    let router = web(&gateway, &settings);
     let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     let mut connections = JoinSet::new();
     loop {
@@ -172,7 +172,7 @@ pub async fn serve<N: Node>(
 }
 
 /// The router that [`serve`] serves.
-pub(crate) fn web<N: Node>(gateway: &Gateway<N>, settings: WebSettings) -> Router {
+pub(crate) fn web<N: Node>(gateway: &Gateway<N>, settings: &WebSettings) -> Router {
     let mut hosts: Vec<String> = settings.hosts.iter().map(|host| host.to_ascii_lowercase()).collect();
     hosts.extend(settings.public_url.as_deref().and_then(host_of));
     let rules = Rules { cookie: format!("mc_{}", settings.node_id), hosts };

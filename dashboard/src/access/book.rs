@@ -111,7 +111,8 @@ impl Access {
             self.state().record = record;
             Ok::<(), ApiError>(())
         };
-        self.0.loaded.get_or_try_init(|| load).await.map(|()| ())
+        self.0.loaded.get_or_try_init(|| load).await?;
+        Ok(())
     }
 
     /// Changes what is stored, then what is in memory. In a task of its own: an asker that goes away in between must

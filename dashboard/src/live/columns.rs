@@ -105,7 +105,7 @@ impl Row {
             },
             live: Moving {
                 on: u8::from(peer.online),
-                ping: peer.ping_ms.map(|ping| whole(ping)),
+                ping: peer.ping_ms.map(whole),
                 score: peer.score,
                 seen: peer.last_seen,
                 hash: hashrate.map(|rate| four_digits(rate.hashes_per_second())),

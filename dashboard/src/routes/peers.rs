@@ -44,8 +44,8 @@ pub(crate) async fn change<N: Node>(
     State(node): State<N>,
     Path(peer): Path<String>,
     extract::Json(change): extract::Json<PeerChange>,
-) -> Result<Json<PeerView>, ApiError> {
-    Ok(Json(node.change_peer(&peer, change).await?))
+) -> Result<(About, Json<PeerView>), ApiError> {
+    Ok(named(node.change_peer(&peer, change).await?))
 }
 
 pub(crate) async fn remove<N: Node>(

@@ -113,7 +113,7 @@ impl Door {
     pub(super) fn over(node: Memory) -> Self {
         let stop = CancellationToken::new();
         let gateway = Gateway::new(node.clone(), stop.clone());
-        let web = crate::serve::web(&gateway, settings());
+        let web = crate::serve::web(&gateway, &settings());
         Self { node, gateway, stop, web }
     }
 

@@ -20,6 +20,7 @@ const ROUTES: &[(&str, &str)] = &[
     ("POST", "/peers/pending/words/deny"),
     ("GET", "/peers/rig-alpha"),
     ("DELETE", "/peers/rig-alpha"),
+    ("PATCH", "/peers/rig-alpha"),
     ("POST", "/peers/rig-alpha/ping"),
     ("GET", "/remote/stats"),
     ("GET", "/remote/rig-alpha/stats"),
