@@ -64,11 +64,11 @@ impl Table {
             .filter(|(index, here)| !**here && self.rows[*index].is_some())
             .map(|(i, _)| i)
             .collect();
+        self.at = at;
         if moved.is_empty() && renamed.is_empty() && added.is_empty() && removed.is_empty() {
             return Vec::new();
         }
         self.version += 1;
-        self.at = at;
         for &index in &removed {
             if let Some(row) = self.rows[index].take() {
                 self.places.remove(&row.fixed.id);
