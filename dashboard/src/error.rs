@@ -1,6 +1,7 @@
 //! Every way to fail: one status, one code, one title and one hint each (RFC 9457).
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::body::Body;
 use axum::http::{HeaderValue, StatusCode, header};
@@ -70,6 +71,9 @@ codes! {
     /// It contradicts what is there.
     Conflict = "conflict", CONFLICT, "It contradicts what is there",
         "look at what is there first; nothing was changed";
+    /// A page of somewhere else sent it.
+    CrossOrigin = "cross-origin", FORBIDDEN, "The request does not come from this page",
+        "use the dashboard itself; scripts send a token: `Authorization: Bearer mc_…`";
     /// Something broke in this node.
     Internal = "internal", INTERNAL_SERVER_ERROR, "Something broke in this node",
         "the node's log has the cause, under the same request id";
@@ -82,6 +86,9 @@ codes! {
     /// A mining program cannot be started at the rig.
     MinerUnavailable = "miner-unavailable", CONFLICT, "The mining program cannot be started on the rig",
         "install the program on the rig, then run `miner-ctrl doctor` there";
+    /// The host that was asked for is not known to be this node.
+    Misdirected = "misdirected", MISDIRECTED_REQUEST, "This node does not go by that host name",
+        "open it by its IP address, or add the name to `allowed_hosts` in config.toml";
     /// Nothing lives at this path.
     NotFound = "not-found", NOT_FOUND, "Nothing lives at this path",
         "check the spelling of the path";
@@ -109,9 +116,15 @@ codes! {
     /// A pure controller runs no miner.
     RunsNoMiner = "runs-no-miner", CONFLICT, "It is a controller and runs no miner",
         "choose a worker or a dual node";
+    /// The credential may not do this.
+    ScopeTooSmall = "scope-too-small", FORBIDDEN, "This credential may not do this",
+        "use a token with a larger scope, or the dashboard itself";
     /// The node is stopping.
     ShuttingDown = "shutting-down", SERVICE_UNAVAILABLE, "The node is shutting down",
         "try again when it has started again";
+    /// No credential, or none that is valid any more.
+    SignInNeeded = "sign-in-needed", UNAUTHORIZED, "Sign in first",
+        "`miner-ctrl ui` on the node's machine makes a link that signs in once";
     /// The rig restarted meanwhile.
     Stale = "stale", BAD_GATEWAY, "The message was sealed for an earlier connection",
         "nothing was done: try again";
@@ -121,6 +134,18 @@ codes! {
     /// An answer or a request does not fit one message.
     TooLarge = "too-large", PAYLOAD_TOO_LARGE, "It does not fit one message",
         "ask for less at once";
+    /// More requests than any person or honest script makes.
+    TooManyRequests = "too-many-requests", TOO_MANY_REQUESTS, "Too many requests",
+        "wait as long as Retry-After says; live data comes with GET /events";
+    /// More streams than open pages can need.
+    TooManyStreams = "too-many-streams", SERVICE_UNAVAILABLE, "Too many open streams",
+        "close other pages of this dashboard, then try again";
+    /// More guesses than a person who mistypes makes.
+    TooManyTries = "too-many-tries", TOO_MANY_REQUESTS, "Too many tries to sign in",
+        "wait as long as Retry-After says; `miner-ctrl ui` on the node's machine always works";
+    /// No such session or token.
+    UnknownCredential = "unknown-credential", NOT_FOUND, "No such session or token",
+        "list them with `miner-ctrl token list`, or in Settings";
     /// No such miner.
     UnknownMiner = "unknown-miner", NOT_FOUND, "The rig has no such miner",
         "list its miners with `miner-ctrl remote status`";
@@ -148,6 +173,9 @@ codes! {
     /// The rig's version does not know this request.
     Unsupported = "unsupported", NOT_IMPLEMENTED, "The rig's version does not know this",
         "update miner-ctrl on the rig";
+    /// The link or the password is wrong.
+    WrongCredentials = "wrong-credentials", UNAUTHORIZED, "The link or the password is wrong",
+        "a link works once and for ten minutes: make a new one with `miner-ctrl ui`";
 }
 
 impl Code {
@@ -244,6 +272,8 @@ pub(crate) struct ApiError {
     hint: Option<String>,
     errors: Vec<FieldError>,
     retry_after_seconds: Option<u32>,
+    /// What it was about, for the log of activities; only where the path does not tell.
+    pub(crate) target: Option<String>,
 }
 
 /// Rides on the answer from where it failed to where the document is written.
@@ -252,7 +282,21 @@ pub(crate) struct Attached(Arc<ApiError>);
 
 impl ApiError {
     pub(crate) fn new(code: Code, detail: impl Into<String>) -> Self {
-        Self { code, detail: detail.into(), hint: None, errors: Vec::new(), retry_after_seconds: None }
+        Self { code, detail: detail.into(), hint: None, errors: Vec::new(), retry_after_seconds: None, target: None }
+    }
+
+    /// Says what it was about.
+    pub(crate) fn about(mut self, target: impl Into<String>) -> Self {
+        self.target = Some(target.into());
+        self
+    }
+
+    /// Says when to try again.
+    pub(crate) fn retry_after(mut self, wait: Duration) -> Self {
+        // Rounded up: whoever waits that long is let in.
+        let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
+        self.retry_after_seconds = Some(u32::try_from(seconds.max(1)).unwrap_or(u32::MAX));
+        self
     }
 
     /// A failure that axum found, of which only the status is known.
@@ -274,6 +318,11 @@ impl ApiError {
         }
     }
 
+    /// The failure that an answer carries.
+    pub(crate) fn of(response: &Response) -> Option<Arc<Self>> {
+        response.extensions().get::<Attached>().map(|Attached(error)| Arc::clone(error))
+    }
+
     /// Takes a failure off an answer that carries one.
     pub(crate) fn taken_from(response: &mut Response) -> Option<Arc<Self>> {
         response.extensions_mut().remove::<Attached>().map(|Attached(error)| error)
@@ -286,6 +335,10 @@ impl IntoResponse for ApiError {
         *response.status_mut() = self.code.status();
         if let Some(seconds) = self.retry_after_seconds {
             response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        if self.code.status() == StatusCode::UNAUTHORIZED {
+            // RFC 9110 asks for it with every 401. No browser asks for a password by itself because of it.
+            response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }
         response.extensions_mut().insert(Attached(Arc::new(self)));
         response

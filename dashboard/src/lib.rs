@@ -1,28 +1,43 @@
 //! The gateway: one REST API for the browser, scripts and the command line.
 //!
 //! ```text
-//!   request ──► surround ──► routes ──► Node (a trait: this crate knows the node only through it)
-//!                  │            │
-//!                  │          extract   bodies, queries, names: parsed once, at the door
-//!               answers ◄──── error     problem+json: one status, one code and one hint per kind of failure
+//!   TCP ───► serve ──► surround ──► guard ──► activity ──► routes ──► Node (a trait: the node is known only through it)
+//!   socket ──────────► surround ──────────► activity ──► routes ─┘       │
+//!                         │         │                    │  extract     live    one look a second for all open pages
+//!                         │       access                 │
+//!                      answers ◄──── error     problem+json: one status, one code and one hint per kind of failure
 //! ```
 //!
-//! The router knows no login. Whoever serves it says who gets in: the local socket lets in its own user alone.
+//! Two doors to the same routes. The local router knows no login: the socket lets in this machine's own user alone.
+//! What comes over TCP passes the guard: host, origin, credential, scope.
 #![warn(missing_docs)]
 
+mod access;
+mod activity;
+#[cfg(feature = "web")]
+mod assets;
 pub mod error;
 mod extract;
+mod gateway;
+mod live;
 #[cfg(any(test, feature = "memory"))]
 pub mod memory;
 pub mod node;
+pub mod records;
 mod router;
 mod routes;
+mod serve;
 mod surround;
 
 #[cfg(test)]
 mod tests;
 
 pub use error::{Code, FieldError, ProblemDetails};
+pub use gateway::Gateway;
 pub use node::{Node, NodeError};
+pub use records::{Records, Scope};
 pub use router::{API, router};
+pub use routes::access::{NewLink, NewToken, TokenView};
+pub use routes::activity::ActivityPage;
+pub use serve::{ServeError, WebSettings, bind, serve};
 pub use surround::REQUEST_TIMEOUT;

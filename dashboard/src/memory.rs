@@ -14,6 +14,7 @@ use crate::node::{
     AddPeer, Added, DeployOutcome, LogQuery, MinerCommand, MinerOutcome, Node, NodeError, NodeInfo, PeerChange,
     PeerView, PendingView, Pinged, RigView,
 };
+use crate::records::{AccessRecord, Activity, ActivityQuery, Records};
 
 /// A node with one worker (`rig-alpha`, which runs `xmrig-1`), one stranger waiting (`rig-beta`), and no profile.
 #[derive(Debug, Clone)]
@@ -31,6 +32,10 @@ struct State {
     /// What every call that can fail answers, while set.
     failure: Option<NodeError>,
     panics: bool,
+    code: Option<String>,
+    looks: u64,
+    access: AccessRecord,
+    activity: Vec<Activity>,
 }
 
 impl Default for Memory {
@@ -53,6 +58,10 @@ impl Default for Memory {
             logs: (1..=5).map(|number| format!("line {number}")).collect(),
             failure: None,
             panics: false,
+            code: None,
+            looks: 0,
+            access: AccessRecord::default(),
+            activity: vec![],
         })))
     }
 }
@@ -71,6 +80,39 @@ impl Memory {
     /// Whether it says that it serves.
     pub fn set_serving(&self, serving: bool) {
         self.state().serving = serving;
+    }
+
+    /// What is stored about who may come in.
+    #[must_use]
+    pub fn stored_access(&self) -> AccessRecord {
+        self.state().access.clone()
+    }
+
+    /// Stores who may come in, behind the gateway's back.
+    pub fn store_access(&self, access: AccessRecord) {
+        self.state().access = access;
+    }
+
+    /// From now on a pairing code is showing.
+    pub fn show_pairing_code(&self) {
+        self.state().code = Some("7KQ2-M9XD".to_owned());
+    }
+
+    /// How often somebody looked at the whole fleet.
+    #[must_use]
+    pub fn looks(&self) -> u64 {
+        self.state().looks
+    }
+
+    /// What was recorded, oldest first.
+    #[must_use]
+    pub fn recorded(&self) -> Vec<Activity> {
+        self.state().activity.clone()
+    }
+
+    /// Sets the round trip of every peer.
+    pub fn set_ping(&self, ping_ms: Option<f64>) {
+        self.state().peers.iter_mut().for_each(|peer| peer.ping_ms = ping_ms);
     }
 
     /// Makes a peer known.
@@ -117,19 +159,35 @@ impl State {
             None => Err(NodeError::UnknownPending(request.to_owned())),
         }
     }
+}
 
-    fn view(&self, peer: PeerView) -> RigView {
-        let stats = RigStats {
-            revision: 1,
-            name: peer.name.clone(),
-            version: "0.1.0".into(),
-            host: HostStats::default(),
-            miners: vec![miner(self.running)],
+impl Records for Memory {
+    async fn access(&self) -> Result<AccessRecord, NodeError> {
+        Ok(self.checked()?.access.clone())
+    }
+
+    async fn put_access(&self, access: AccessRecord) -> Result<(), NodeError> {
+        self.checked()?.access = access;
+        Ok(())
+    }
+
+    async fn put_activity(&self, entry: Activity) -> Result<Activity, NodeError> {
+        let mut state = self.state();
+        let entry = Activity { id: state.activity.len() as u64 + 1, ..entry };
+        state.activity.push(entry.clone());
+        Ok(entry)
+    }
+
+    async fn activity(&self, query: ActivityQuery) -> Result<Vec<Activity>, NodeError> {
+        let state = self.state();
+        let fits = |entry: &&Activity| {
+            query.before.is_none_or(|before| entry.id < before)
+                && (query.target.is_none() || query.target == entry.target)
+                && (query.who.is_none() || query.who == entry.who)
+                && query.action.as_ref().is_none_or(|action| *action == entry.action)
+                && query.result.as_ref().is_none_or(|result| *result == entry.result)
         };
-        let stats = peer.online.then_some(stats);
-        let hashrate = stats.as_ref().and_then(RigStats::hashrate);
-        let problem = if peer.online { None } else { Some("connection refused".to_owned()) };
-        RigView { peer, stats, hashrate, age_seconds: Some(0), problem }
+        Ok(state.activity.iter().rev().filter(fits).take(query.limit as usize).cloned().collect())
     }
 }
 
@@ -150,7 +208,7 @@ impl Node for Memory {
             peers: state.peers.len(),
             peers_online: state.peers.iter().filter(|peer| peer.online).count(),
             pairing: "ask".into(),
-            pairing_code: None,
+            pairing_code: state.code.clone(),
             data_dir: "/data".into(),
             config_dir: "/config".into(),
         }
@@ -228,12 +286,17 @@ impl Node for Memory {
 
     async fn rigs(&self) -> Vec<RigView> {
         let state = self.state();
-        state.peers.iter().map(|peer| state.view(peer.clone())).collect()
+        state.peers.iter().map(|peer| rig(peer.clone(), state.running)).collect()
+    }
+
+    async fn fleet(&self) -> Vec<RigView> {
+        self.state().looks += 1;
+        self.rigs().await
     }
 
     async fn rig(&self, peer: &str) -> Result<RigView, NodeError> {
         let state = self.checked()?;
-        Ok(state.view(state.find(peer)?))
+        Ok(rig(state.find(peer)?, state.running))
     }
 
     async fn command(&self, peer: &str, command: MinerCommand) -> Result<MinerOutcome, NodeError> {
@@ -318,6 +381,22 @@ pub fn peer(number: u8, called: &str) -> PeerView {
     }
 }
 
+/// A rig of one miner, as it is heard.
+#[must_use]
+pub fn rig(peer: PeerView, running: bool) -> RigView {
+    let stats = RigStats {
+        revision: 1,
+        name: peer.name.clone(),
+        version: "0.1.0".into(),
+        host: HostStats::default(),
+        miners: vec![miner(running)],
+    };
+    let stats = peer.online.then_some(stats);
+    let hashrate = stats.as_ref().and_then(RigStats::hashrate);
+    let problem = if peer.online { None } else { Some("connection refused".to_owned()) };
+    RigView { peer, stats, hashrate, age_seconds: Some(0), problem }
+}
+
 fn miner(running: bool) -> MinerStatus {
     let hashrate = if running { Hashrate::per_second(2_500.0) } else { None };
     MinerStatus {
@@ -347,6 +426,11 @@ fn name(text: &str) -> NodeName {
     text.parse().expect("names in tests are names")
 }
 
-fn id(number: u8) -> NodeId {
+/// An id by a number.
+///
+/// # Panics
+/// Never: every number has 16 hexadecimal digits.
+#[must_use]
+pub fn id(number: u8) -> NodeId {
     format!("{number:016x}").parse().expect("16 hexadecimal digits")
 }

@@ -12,6 +12,8 @@ use miner_ctrl_protocol::{
 };
 use serde::{Deserialize, Serialize};
 
+use crate::records::Records;
+
 /// This node.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct NodeInfo {
@@ -308,7 +310,7 @@ pub enum NodeError {
 }
 
 /// What the gateway needs of a node. Every call is bounded in time by the node.
-pub trait Node: Clone + Send + Sync + 'static {
+pub trait Node: Records + Clone {
     /// This node.
     fn info(&self) -> impl Future<Output = NodeInfo> + Send;
     /// All registered peers, by name.
@@ -337,6 +339,9 @@ pub trait Node: Clone + Send + Sync + 'static {
     fn pairing_code(&self) -> impl Future<Output = Result<String, NodeError>> + Send;
     /// Every rig that this node may read, as it was last heard.
     fn rigs(&self) -> impl Future<Output = Vec<RigView>> + Send;
+    /// Every peer as it was last heard, whether it mines or not, and this node itself when it mines. Never asks anybody:
+    /// it is called each second.
+    fn fleet(&self) -> impl Future<Output = Vec<RigView>> + Send;
     /// One rig.
     fn rig(&self, peer: &str) -> impl Future<Output = Result<RigView, NodeError>> + Send;
     /// Starts, stops or restarts miners of a rig.

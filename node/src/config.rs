@@ -8,7 +8,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::str::FromStr;
 
-use miner_ctrl_protocol::{Policy, Program};
+use miner_ctrl_protocol::{Policy, Program, Role};
 use serde::Deserialize;
 
 use crate::fleet::PairingMode;
@@ -19,13 +19,22 @@ use crate::store::file::{self, ReadError};
 /// Largest settings or policy file: thousands of wallets fit.
 const MAX_FILE: u64 = 1024 * 1024;
 
+/// Where the dashboard listens when nobody says: this machine alone, for who reaches it commands the fleet.
+const DASHBOARD: &str = "127.0.0.1:9090";
+
 /// Settings of a node, complete.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NodeConfig {
     /// Where peers reach it: `:port`, `host:port` or a multiaddr. Empty: it only dials.
     pub listen: Vec<String>,
-    /// Where its dashboard listens; none for no dashboard.
-    pub dashboard: Option<String>,
+    /// Where its dashboard listens; when nobody said, see [`NodeConfig::dashboard_address`].
+    pub dashboard: Option<DashboardChoice>,
+    /// Names that the dashboard is reached by, besides this machine's own.
+    pub allowed_hosts: Vec<String>,
+    /// Where people open the dashboard, when that is not where it listens.
+    pub public_url: Option<String>,
+    /// Whether the dashboard may serve other machines although nothing is encrypted.
+    pub insecure_http: bool,
     /// How strangers can pair.
     pub pairing: PairingMode,
     /// What happens to miners when it stops.
@@ -40,8 +49,10 @@ impl Default for NodeConfig {
     fn default() -> Self {
         Self {
             listen: vec![":9091".to_owned()],
-            // This machine alone: who reaches the dashboard commands the fleet.
-            dashboard: Some("127.0.0.1:9090".to_owned()),
+            dashboard: None,
+            allowed_hosts: vec![],
+            public_url: None,
+            insecure_http: false,
             pairing: PairingMode::Ask,
             on_shutdown: OnShutdown::Stop,
             programs: BTreeMap::new(),
@@ -76,13 +87,6 @@ impl DashboardChoice {
     pub fn parse(text: &str) -> Self {
         if text == "off" { Self::Off } else { Self::At(text.to_owned()) }
     }
-
-    fn into_address(self) -> Option<String> {
-        match self {
-            Self::At(address) => Some(address),
-            Self::Off => None,
-        }
-    }
 }
 
 impl<'de> Deserialize<'de> for DashboardChoice {
@@ -109,6 +113,12 @@ pub struct Settings {
     pub listen: Option<Vec<String>>,
     /// See [`NodeConfig::dashboard`].
     pub dashboard: Option<DashboardChoice>,
+    /// See [`NodeConfig::allowed_hosts`].
+    pub allowed_hosts: Option<Vec<String>>,
+    /// See [`NodeConfig::public_url`].
+    pub public_url: Option<String>,
+    /// See [`NodeConfig::insecure_http`].
+    pub insecure_http: Option<bool>,
     /// See [`NodeConfig::pairing`].
     pub pairing: Option<PairingMode>,
     /// See [`NodeConfig::on_shutdown`].
@@ -164,13 +174,27 @@ impl NodeConfig {
         Ok(Self::default().with(Settings::from_file(places)?).with(Settings::from_env(env)?).with(flags))
     }
 
+    /// Where the dashboard listens; none for no dashboard.
+    #[must_use]
+    pub fn dashboard_address(&self, role: Role) -> Option<&str> {
+        match &self.dashboard {
+            Some(DashboardChoice::At(address)) => Some(address),
+            // A pure worker commands nobody: its page would have little to show, and be one more door.
+            None if role.commands() => Some(DASHBOARD),
+            None | Some(DashboardChoice::Off) => None,
+        }
+    }
+
     fn with(mut self, layer: Settings) -> Self {
         if let Some(listen) = layer.listen {
             self.listen = listen;
         }
         if let Some(dashboard) = layer.dashboard {
-            self.dashboard = dashboard.into_address();
+            self.dashboard = Some(dashboard);
         }
+        self.allowed_hosts = layer.allowed_hosts.unwrap_or(self.allowed_hosts);
+        self.public_url = layer.public_url.or(self.public_url);
+        self.insecure_http = layer.insecure_http.unwrap_or(self.insecure_http);
         self.pairing = layer.pairing.unwrap_or(self.pairing);
         self.on_shutdown = layer.on_shutdown.unwrap_or(self.on_shutdown);
         self.programs.extend(layer.programs);
@@ -209,6 +233,10 @@ impl Settings {
         Ok(Self {
             listen: text("MINER_CTRL_LISTEN")?.map(|list| list_of(&list)),
             dashboard: text("MINER_CTRL_DASHBOARD")?.map(|value| DashboardChoice::parse(&value)),
+            allowed_hosts: text("MINER_CTRL_ALLOWED_HOSTS")?.map(|list| list_of(&list)),
+            public_url: text("MINER_CTRL_PUBLIC_URL")?,
+            insecure_http: word::<Switch>("MINER_CTRL_INSECURE_HTTP", text("MINER_CTRL_INSECURE_HTTP")?)?
+                .map(|switch| switch.0),
             pairing: word("MINER_CTRL_PAIRING", text("MINER_CTRL_PAIRING")?)?,
             on_shutdown: word("MINER_CTRL_ON_SHUTDOWN", text("MINER_CTRL_ON_SHUTDOWN")?)?,
             programs: programs
@@ -295,6 +323,7 @@ mod tests {
         let text = r#"
             listen = [":1", "/ip4/1.2.3.4/tcp/5/ws"]
             dashboard = "off"
+            allowed_hosts = ["farm.lan"]
             pairing = "code"
             on_shutdown = "leave"
             programs = { xmrig = "/file/xmrig", tt-miner = "/file/tt" }
@@ -305,6 +334,7 @@ mod tests {
             "MINER_CTRL_PAIRING" => Some("off".into()),
             "MINER_CTRL_XMRIG" => Some("/env/xmrig".into()),
             "MINER_CTRL_DASHBOARD" => Some("".into()),
+            "MINER_CTRL_PUBLIC_URL" => Some("http://farm.lan:9090".into()),
             _ => None,
         };
         let flags = Settings { pairing: Some(PairingMode::Ask), simulate: Some(true), ..Settings::default() };
@@ -314,13 +344,29 @@ mod tests {
             config,
             NodeConfig {
                 listen: vec![":2".into(), ":3".into()],
-                dashboard: None,
+                dashboard: Some(DashboardChoice::Off),
+                allowed_hosts: vec!["farm.lan".into()],
+                public_url: Some("http://farm.lan:9090".into()),
+                insecure_http: false,
                 pairing: PairingMode::Ask,
                 on_shutdown: OnShutdown::Leave,
                 programs: programs.into(),
                 simulate: true,
             }
         );
+    }
+
+    #[test]
+    fn a_worker_has_no_dashboard_unless_somebody_asks_for_one() {
+        let at = |dashboard: Option<&str>, role| {
+            let dashboard = dashboard.map(DashboardChoice::parse);
+            NodeConfig { dashboard, ..NodeConfig::default() }.dashboard_address(role).map(str::to_owned)
+        };
+        assert_eq!(at(None, Role::Dual).as_deref(), Some("127.0.0.1:9090"));
+        assert_eq!(at(None, Role::Controller).as_deref(), Some("127.0.0.1:9090"));
+        assert_eq!(at(None, Role::Worker), None);
+        assert_eq!(at(Some("127.0.0.1:1"), Role::Worker).as_deref(), Some("127.0.0.1:1"));
+        assert_eq!(at(Some("off"), Role::Dual), None);
     }
 
     #[test]

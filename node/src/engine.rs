@@ -5,14 +5,15 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use miner_ctrl_dashboard::Node as _;
 use miner_ctrl_dashboard::node::NodeInfo;
+use miner_ctrl_dashboard::{Gateway, Node as _};
 use miner_ctrl_protocol::{NodeName, Program, Role};
 use tokio_util::sync::CancellationToken;
 
 use crate::cli::{Engine, Exit, Failure, Local, Pairing, ServeOptions, Serving};
 use crate::config::{DashboardChoice, NodeConfig, Settings};
 use crate::control;
+use crate::door::Door;
 use crate::fleet::PairingMode;
 use crate::identity::{self, IdentityError};
 use crate::mesh;
@@ -86,12 +87,14 @@ impl Engine for ThisMachine {
     }
 
     async fn serve(&self, options: ServeOptions, stop: CancellationToken) -> Result<Serving, Failure> {
+        let print_link = options.link;
         let config = self.config(settings(options))?;
         if identity::load(&self.places).map_err(|error| bad_identity(&error))?.is_none() {
             // The first start: a first rig is under control in a minute, and names can be changed.
             let made = make_identity(&self.places, None, Role::default())?;
             tracing::info!(name = %made.record.name, role = %made.record.role, "made a new identity");
         }
+        let dashboard = config.clone();
         let node = self.start(config, Mode::Serve).await?;
         let socket = match self.places.make_socket_dir() {
             Ok(()) => control::bind(&self.places.socket()).await.map_err(|error| chain_of(&error)),
@@ -109,11 +112,24 @@ impl Engine for ThisMachine {
             tracing::warn!(%error, "no pairing code is shown");
         }
         let info = node.handle.info().await;
-        let router = miner_ctrl_dashboard::router(node.handle.clone());
+        let gateway = Gateway::new(node.handle.clone(), stop.clone());
+        let door = match Door::open(&gateway, &dashboard, &info, print_link).await {
+            Ok(door) => door,
+            Err(failure) => {
+                // Nobody was served yet; it goes with its file.
+                stop.cancel();
+                let _ = socket.serve(gateway.local(), stop).await;
+                node.shutdown().await;
+                return Err(failure);
+            }
+        };
+        let page = gateway.page();
+        let link = page.as_ref().filter(|_| print_link).map(|page| format!("{page}/{}", gateway.link().fragment));
         let failed = |error: &dyn Error| Failure::new(Exit::Error, "socket-ended", "the node stopped").caused_by(error);
         // A task of its own: it answers whether anybody waits for its end or not.
         let serving = tokio::spawn(async move {
-            let ended = socket.serve(router, stop).await;
+            let router = gateway.local();
+            let (ended, ()) = tokio::join!(socket.serve(router, stop.clone()), Door::serve(door, gateway, stop));
             node.shutdown().await;
             ended
         });
@@ -123,7 +139,7 @@ impl Engine for ThisMachine {
                 Err(error) => Err(failed(&error)),
             }
         };
-        Ok(Serving { info, ended: Box::pin(ended) })
+        Ok(Serving { info, page, link, ended: Box::pin(ended) })
     }
 
     async fn programs(&self) -> Vec<ProgramFound> {
@@ -142,7 +158,7 @@ impl Engine for ThisMachine {
 }
 
 fn settings(options: ServeOptions) -> Settings {
-    let ServeOptions { listen, pairing, simulate, dashboard, no_dashboard } = options;
+    let ServeOptions { listen, pairing, simulate, dashboard, no_dashboard, insecure_http, link: _ } = options;
     Settings {
         listen: (!listen.is_empty()).then_some(listen),
         dashboard: if no_dashboard { Some(DashboardChoice::Off) } else { dashboard.map(DashboardChoice::At) },
@@ -152,6 +168,7 @@ fn settings(options: ServeOptions) -> Settings {
             Pairing::Off => PairingMode::Off,
         }),
         simulate: simulate.then_some(true),
+        insecure_http: insecure_http.then_some(true),
         ..Settings::default()
     }
 }

@@ -25,8 +25,8 @@ use crate::house::dialable;
 use crate::identity::NodeRecord;
 use crate::mesh::{AskError, MeshHandle, PairBy, PairError, Paired, dial_address};
 use crate::miners::drivers::driver;
-use crate::store::Places;
 use crate::store::clock::unix_now;
+use crate::store::{Database, Places};
 use crate::worker::Worker;
 
 /// A request that only reads. A timeout means unknown.
@@ -59,6 +59,7 @@ pub(crate) struct Inner {
     pub(crate) fleet: FleetHandle,
     pub(crate) mesh: MeshHandle,
     pub(crate) worker: Arc<Worker>,
+    pub(crate) database: Database,
     /// `node serve`; otherwise the node lives for one command, dials only whom it must, and watches nobody.
     pub(crate) serving: bool,
 }
@@ -71,6 +72,10 @@ enum Target {
 }
 
 impl NodeHandle {
+    pub(crate) fn database(&self) -> &Database {
+        &self.inner.database
+    }
+
     fn resolve(&self, text: &str) -> Result<Target, NodeError> {
         let record = &self.inner.record;
         if text == record.name.as_str() || text == record.peer_id || text == record.id.to_string() {
@@ -378,6 +383,13 @@ impl Node for NodeHandle {
         let rigs = self.inner.fleet.now().peers.iter().filter(|peer| peer.peer.role.mines()).cloned().collect();
         let mut views: Vec<RigView> = self.own_rig().into_iter().collect();
         views.extend(self.rig_views(rigs).await);
+        views
+    }
+
+    async fn fleet(&self) -> Vec<RigView> {
+        let now = Instant::now();
+        let mut views: Vec<RigView> = self.own_rig().into_iter().collect();
+        views.extend(self.inner.fleet.now().peers.iter().map(|peer| peer.rig_view(now)));
         views
     }
 

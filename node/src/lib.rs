@@ -9,6 +9,7 @@
 pub mod cli;
 pub mod config;
 pub mod control;
+mod door;
 mod engine;
 pub mod fleet;
 pub mod handle;
@@ -17,6 +18,7 @@ pub mod identity;
 pub mod mesh;
 pub mod miners;
 pub mod node;
+mod records;
 pub mod simulate;
 pub mod store;
 mod watchers;

@@ -103,7 +103,7 @@ pub async fn start(places: Places, config: NodeConfig, mode: Mode) -> Result<Nod
     let (stop_mesh, stop_fleet) = (CancellationToken::new(), CancellationToken::new());
     let key = secret.public();
     let settings = FleetSettings { own_key: key, own_role: record.role, pairing: config.pairing, clock: unix_now };
-    let (fleet, fleet_task) = fleet::spawn(database, settings, stop_fleet.clone())?;
+    let (fleet, fleet_task) = fleet::spawn(database.clone(), settings, stop_fleet.clone())?;
 
     let without_miners = match (record.role, mode) {
         (Role::Controller, _) => Refusal::RunsNoMiner,
@@ -173,8 +173,17 @@ pub async fn start(places: Places, config: NodeConfig, mode: Mode) -> Result<Nod
         // Set once, here.
         let _ = worker.miners.set(miners.clone());
     }
-    let inner =
-        Inner { key, record, places, pairing: config.pairing, fleet, mesh, worker, serving: mode == Mode::Serve };
+    let inner = Inner {
+        key,
+        record,
+        places,
+        pairing: config.pairing,
+        fleet,
+        mesh,
+        worker,
+        database,
+        serving: mode == Mode::Serve,
+    };
     Ok(Node {
         handle: NodeHandle { inner: Arc::new(inner) },
         miners,

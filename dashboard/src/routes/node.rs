@@ -4,6 +4,7 @@ use axum::extract::State;
 use axum::response::Json;
 use serde::Serialize;
 
+use crate::access::Caller;
 use crate::error::ApiError;
 use crate::node::{Node, NodeInfo};
 
@@ -13,8 +14,11 @@ pub(crate) struct PairingCode {
     code: String,
 }
 
-pub(crate) async fn info<N: Node>(State(node): State<N>) -> Json<NodeInfo> {
-    Json(node.info().await)
+/// The pairing code lets a controller in: who may only look does not see it.
+pub(crate) async fn info<N: Node>(State(node): State<N>, caller: Caller) -> Json<NodeInfo> {
+    let mut info = node.info().await;
+    info.pairing_code.take_if(|_| !caller.is_admin());
+    Json(info)
 }
 
 pub(crate) async fn pairing_code<N: Node>(State(node): State<N>) -> Result<Json<PairingCode>, ApiError> {

@@ -6,6 +6,7 @@ use axum::response::Json;
 use miner_ctrl_protocol::Permission;
 use serde::Deserialize;
 
+use crate::activity::About;
 use crate::error::ApiError;
 use crate::extract::{self, MaybeJson, Path};
 use crate::node::{AddPeer, Added, Node, PeerChange, PeerView, PendingView, Pinged};
@@ -25,13 +26,14 @@ pub(crate) async fn list<N: Node>(State(node): State<N>) -> Json<Vec<PeerView>> 
 pub(crate) async fn add<N: Node>(
     State(node): State<N>,
     extract::Json(add): extract::Json<AddPeer>,
-) -> Result<(StatusCode, Json<Added>), ApiError> {
-    let added = node.add_peer(add).await?;
-    let status = match added {
-        Added::Paired { .. } => StatusCode::OK,
-        Added::Pending { .. } => StatusCode::ACCEPTED,
+) -> Result<(StatusCode, About, Json<Added>), ApiError> {
+    let address = add.address.clone();
+    let added = node.add_peer(add).await.map_err(|error| ApiError::from(error).about(&address))?;
+    let (status, target, detail) = match &added {
+        Added::Paired { peer } => (StatusCode::OK, peer.name.to_string(), address),
+        Added::Pending { .. } => (StatusCode::ACCEPTED, address, "waits for approval".to_owned()),
     };
-    Ok((status, Json(added)))
+    Ok((status, About { target: Some(target), detail: Some(detail) }, Json(added)))
 }
 
 pub(crate) async fn show<N: Node>(State(node): State<N>, Path(peer): Path<String>) -> Result<Json<PeerView>, ApiError> {
@@ -42,20 +44,20 @@ pub(crate) async fn change<N: Node>(
     State(node): State<N>,
     Path(peer): Path<String>,
     extract::Json(change): extract::Json<PeerChange>,
-) -> Result<Json<PeerView>, ApiError> {
-    Ok(Json(node.change_peer(&peer, change).await?))
+) -> Result<(About, Json<PeerView>), ApiError> {
+    Ok(named(node.change_peer(&peer, change).await?))
 }
 
 pub(crate) async fn remove<N: Node>(
     State(node): State<N>,
     Path(peer): Path<String>,
-) -> Result<Json<PeerView>, ApiError> {
-    Ok(Json(node.remove_peer(&peer).await?))
+) -> Result<(About, Json<PeerView>), ApiError> {
+    Ok(named(node.remove_peer(&peer).await?))
 }
 
 /// A peer gives itself its name; this one must not be what makes it hard to remove.
-pub(crate) async fn remove_called_pending<N: Node>(State(node): State<N>) -> Result<Json<PeerView>, ApiError> {
-    Ok(Json(node.remove_peer("pending").await?))
+pub(crate) async fn remove_called_pending<N: Node>(State(node): State<N>) -> Result<(About, Json<PeerView>), ApiError> {
+    Ok(named(node.remove_peer("pending").await?))
 }
 
 pub(crate) async fn ping<N: Node>(State(node): State<N>, Path(peer): Path<String>) -> Result<Json<Pinged>, ApiError> {
@@ -70,13 +72,19 @@ pub(crate) async fn approve<N: Node>(
     State(node): State<N>,
     Path(request): Path<String>,
     MaybeJson(approval): MaybeJson<Approval>,
-) -> Result<Json<PeerView>, ApiError> {
-    Ok(Json(node.approve(&request, approval.permission).await?))
+) -> Result<(About, Json<PeerView>), ApiError> {
+    Ok(named(node.approve(&request, approval.permission).await?))
 }
 
 pub(crate) async fn deny<N: Node>(
     State(node): State<N>,
     Path(request): Path<String>,
-) -> Result<Json<PendingView>, ApiError> {
-    Ok(Json(node.deny(&request).await?))
+) -> Result<(About, Json<PendingView>), ApiError> {
+    let denied = node.deny(&request).await?;
+    Ok((About { target: Some(denied.name.to_string()), detail: Some(denied.address.clone()) }, Json(denied)))
+}
+
+/// A person may name a peer by a part of its id; the log names it by its name.
+fn named(peer: PeerView) -> (About, Json<PeerView>) {
+    (About { target: Some(peer.name.to_string()), detail: None }, Json(peer))
 }

@@ -6,6 +6,7 @@ use axum::response::Json;
 use miner_ctrl_protocol::{ProfileDraft, ProfileName};
 use serde_json::Value;
 
+use crate::activity::About;
 use crate::error::ApiError;
 use crate::extract::{self, Path, invalid};
 use crate::node::{Node, NodeError};
@@ -21,11 +22,13 @@ pub(crate) async fn list<N: Node>(State(node): State<N>) -> Result<Json<Vec<Prof
 pub(crate) async fn add<N: Node>(
     State(node): State<N>,
     extract::Json(body): extract::Json<Value>,
-) -> Result<(StatusCode, [(HeaderName, String); 1], Json<ProfileDraft>), ApiError> {
+) -> Result<(StatusCode, [(HeaderName, String); 1], About, Json<ProfileDraft>), ApiError> {
     let draft = extract::profile("", body)?;
     refuse_placeholder("", &draft)?;
-    let stored = masked(node.put_profile(draft, false).await?);
-    Ok((StatusCode::CREATED, [(header::LOCATION, format!("{API}/profiles/{}", stored.name))], Json(stored)))
+    let name = draft.name.to_string();
+    let stored = node.put_profile(draft, false).await.map_err(|error| ApiError::from(error).about(&name))?;
+    let location = [(header::LOCATION, format!("{API}/profiles/{name}"))];
+    Ok((StatusCode::CREATED, location, About { target: Some(name), detail: None }, Json(masked(stored))))
 }
 
 pub(crate) async fn show<N: Node>(

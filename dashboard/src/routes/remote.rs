@@ -7,6 +7,7 @@ use miner_ctrl_protocol::{MinerName, ProfileName};
 use serde::Deserialize;
 use serde_json::Value;
 
+use crate::activity::About;
 use crate::error::ApiError;
 use crate::extract::{self, MaybeJson, Path, Query, invalid};
 use crate::node::{DeployOutcome, LogQuery, MinerCommand, MinerOutcome, Node, RigView};
@@ -77,7 +78,7 @@ pub(crate) async fn start<N: Node>(
     State(node): State<N>,
     Path(peer): Path<String>,
     extract::Json(start): extract::Json<Start>,
-) -> Result<Json<MinerOutcome>, ApiError> {
+) -> Result<(About, Json<MinerOutcome>), ApiError> {
     let profile = match (start.profile, start.from) {
         (Value::String(name), from) => {
             let name: ProfileName =
@@ -94,37 +95,44 @@ pub(crate) async fn start<N: Node>(
             ProfileChoice::Inline(Box::new(draft))
         }
     };
-    Ok(Json(node.command(&peer, MinerCommand::Start { profile, miner: start.miner }).await?))
+    let name = match &profile {
+        ProfileChoice::Inline(draft) => draft.name.to_string(),
+        ProfileChoice::Stored(name) => name.to_string(),
+    };
+    let outcome = node.command(&peer, MinerCommand::Start { profile, miner: start.miner }).await?;
+    Ok(told(format!("profile {name}, "), outcome))
 }
 
 pub(crate) async fn stop<N: Node>(
     State(node): State<N>,
     Path(peer): Path<String>,
     MaybeJson(stop): MaybeJson<Stop>,
-) -> Result<Json<MinerOutcome>, ApiError> {
+) -> Result<(About, Json<MinerOutcome>), ApiError> {
     let choice = match (stop.miner, stop.all) {
         (Some(_), true) => return Err(invalid("", "all", "and miner are both given: keep one")),
         (Some(miner), false) => MinerChoice::Named(miner),
         (None, true) => MinerChoice::All,
         (None, false) => MinerChoice::Only,
     };
-    Ok(Json(node.command(&peer, MinerCommand::Stop(choice)).await?))
+    Ok(told(String::new(), node.command(&peer, MinerCommand::Stop(choice)).await?))
 }
 
 pub(crate) async fn restart<N: Node>(
     State(node): State<N>,
     Path(peer): Path<String>,
     MaybeJson(restart): MaybeJson<Restart>,
-) -> Result<Json<MinerOutcome>, ApiError> {
-    Ok(Json(node.command(&peer, MinerCommand::Restart(restart.miner)).await?))
+) -> Result<(About, Json<MinerOutcome>), ApiError> {
+    Ok(told(String::new(), node.command(&peer, MinerCommand::Restart(restart.miner)).await?))
 }
 
 pub(crate) async fn deploy<N: Node>(
     State(node): State<N>,
     Path(peer): Path<String>,
     extract::Json(deploy): extract::Json<Deploy>,
-) -> Result<Json<DeployOutcome>, ApiError> {
-    Ok(Json(node.deploy(&peer, &deploy.profile).await?))
+) -> Result<(About, Json<DeployOutcome>), ApiError> {
+    let outcome = node.deploy(&peer, &deploy.profile).await?;
+    let detail = format!("profile {}", outcome.profile);
+    Ok((About { target: Some(outcome.rig.to_string()), detail: Some(detail) }, Json(outcome)))
 }
 
 pub(crate) async fn logs<N: Node>(
@@ -142,6 +150,13 @@ pub(crate) async fn logs_of<N: Node>(
 ) -> Result<Json<LogPage>, ApiError> {
     let miner = miner.parse().map_err(|error| invalid("", "miner", format!("is no miner name: {error}")))?;
     Ok(Json(node.logs(&peer, lines.of(Some(miner))?).await?))
+}
+
+/// What the log of activities says about a command.
+fn told(before: String, outcome: MinerOutcome) -> (About, Json<MinerOutcome>) {
+    let miners: Vec<_> = outcome.miners.iter().map(|miner| miner.name.as_str()).collect();
+    let detail = before + &miners.join(" ") + if outcome.changed { "" } else { " (was so already)" };
+    (About { target: Some(outcome.rig.to_string()), detail: Some(detail) }, Json(outcome))
 }
 
 impl Lines {

@@ -1,5 +1,11 @@
 //! The API as a client sees it: every route, every refusal, over a node in memory.
 
+mod activity;
 mod ask;
+mod door;
+mod events;
+mod guard;
 mod refusals;
 mod routes;
+mod serve;
+mod session;

@@ -17,7 +17,7 @@ use crate::{API, Code, ProblemDetails};
 
 /// The answer is a whole problem document of this code.
 #[track_caller]
-fn assert_problem(answer: &Answer, code: Code) -> ProblemDetails {
+pub(super) fn assert_problem(answer: &Answer, code: Code) -> ProblemDetails {
     assert_eq!(answer.headers[header::CONTENT_TYPE], "application/problem+json", "{}", answer.body);
     let problem: ProblemDetails = serde_json::from_value(answer.body.clone()).unwrap();
     assert_eq!(problem.code, code.as_str(), "{problem:?}");
@@ -99,7 +99,19 @@ async fn every_code_is_reached_by_some_refusal() {
         Code::NotReady,
         Code::UnsupportedMediaType,
     ];
-    let reached: HashSet<_> = from_nodes.chain(from_http).collect();
+    // Each in the tests of the door: guard, session, events.
+    let at_the_door = [
+        Code::CrossOrigin,
+        Code::Misdirected,
+        Code::ScopeTooSmall,
+        Code::SignInNeeded,
+        Code::TooManyRequests,
+        Code::TooManyStreams,
+        Code::TooManyTries,
+        Code::UnknownCredential,
+        Code::WrongCredentials,
+    ];
+    let reached: HashSet<_> = from_nodes.chain(from_http).chain(at_the_door).collect();
     assert_eq!(reached, Code::ALL.iter().copied().collect());
 }
 

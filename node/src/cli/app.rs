@@ -13,7 +13,7 @@ use tracing_subscriber::EnvFilter;
 
 use crate::cli::engine::Engine;
 use crate::cli::render::{Format, Output};
-use crate::cli::{Exit, Failure, demo, doctor, exit, node, peer, profile, remote};
+use crate::cli::{Exit, Failure, demo, doctor, exit, node, peer, profile, remote, ui};
 use crate::control::{Client, ClientError};
 use crate::engine::ThisMachine;
 
@@ -56,6 +56,11 @@ enum Command {
     /// Rigs and their miners: status, start, stop, logs.
     #[command(subcommand)]
     Remote(remote::RemoteCommand),
+    /// Tokens: let scripts use the dashboard's API.
+    #[command(subcommand)]
+    Token(ui::TokenCommand),
+    /// Make a link that signs a browser in to the dashboard, once.
+    Ui(ui::Ui),
     /// Run a stand-in for a mining program.
     #[command(hide = true, subcommand)]
     Simulate(Simulated),
@@ -141,6 +146,8 @@ async fn carry_out<E: Engine>(cli: Cli, output: &mut Output) -> Result<Exit, Fai
                 Command::Peer(command) => peer::run(command, client, output).await,
                 Command::Profile(command) => profile::run(command, client, &engine, output).await,
                 Command::Remote(command) => remote::run(command, client, output).await,
+                Command::Token(command) => ui::token(command, client, output).await,
+                Command::Ui(command) => ui::ui(command, client, output).await,
                 Command::Completions { .. } | Command::Demo(_) | Command::Doctor | Command::Simulate(_) => {
                     Ok(Exit::Done)
                 }
@@ -158,6 +165,7 @@ fn needs_running(command: &Command) -> bool {
     match command {
         Command::Pair => true,
         Command::Peer(command) => command.needs_running(),
+        Command::Ui(command) => command.needs_running(),
         _ => false,
     }
 }

@@ -121,6 +121,8 @@ impl Stage {
             simulate: true,
             dashboard: None,
             no_dashboard: true,
+            insecure_http: false,
+            link: false,
         };
         let serving = engine.serve(options, self.stop.clone()).await?;
         let address = serving.info.addresses.first().map(|address| host_and_port(address)).unwrap_or_default();

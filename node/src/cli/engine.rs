@@ -33,6 +33,10 @@ impl fmt::Debug for Local {
 pub struct Serving {
     /// What it is, and the addresses it really listens on.
     pub info: NodeInfo,
+    /// Where the web page is, when it is served.
+    pub page: Option<String>,
+    /// Signs one browser in, once, when that was asked for.
+    pub link: Option<String>,
     /// Ends when the node has ended: in order after a stop, or with the reason.
     pub ended: BoxFuture<'static, Result<(), Failure>>,
 }
@@ -67,6 +71,10 @@ pub struct ServeOptions {
     pub dashboard: Option<String>,
     /// No web page.
     pub no_dashboard: bool,
+    /// Serve other machines although nothing is encrypted.
+    pub insecure_http: bool,
+    /// Make a link that signs one browser in: somebody will see it.
+    pub link: bool,
 }
 
 /// The node and its places, as the command line sees them.

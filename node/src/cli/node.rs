@@ -14,6 +14,9 @@ use crate::cli::render::Output;
 use crate::cli::{Exit, Failure, view};
 use crate::control::Client;
 
+/// Set to `1`, a link is printed although nobody looks at a terminal: for `docker compose up`.
+const PRINT_LINK: &str = "MINER_CTRL_PRINT_LINK";
+
 #[derive(Debug, Subcommand)]
 pub(crate) enum NodeCommand {
     /// Describe this node.
@@ -45,12 +48,18 @@ pub(crate) struct Serve {
     /// Run stand-ins in place of mining programs.
     #[arg(long)]
     simulate: bool,
-    /// Where to serve the web page.
-    #[arg(long, value_name = "HOST:PORT", hide = true, conflicts_with = "no_dashboard")]
+    /// Where to serve the web page. Left out: as configured, else 127.0.0.1:9090 unless this node is a worker.
+    #[arg(long, value_name = "HOST:PORT", conflicts_with = "no_dashboard")]
     dashboard: Option<String>,
     /// Serve no web page.
-    #[arg(long, hide = true)]
+    #[arg(long)]
     no_dashboard: bool,
+    /// Serve the web page to other machines although nothing on the way is encrypted.
+    #[arg(long)]
+    insecure_http: bool,
+    /// Print a link that signs one browser in, once, within ten minutes. On a terminal it is printed anyway.
+    #[arg(long)]
+    link: bool,
 }
 
 pub(crate) async fn init<E: Engine>(engine: &E, init: Init, output: &mut Output) -> Result<Exit, Failure> {
@@ -85,14 +94,29 @@ pub(crate) async fn serve<E: Engine>(engine: &E, serve: Serve, output: &mut Outp
         simulate: serve.simulate,
         dashboard: serve.dashboard,
         no_dashboard: serve.no_dashboard,
+        insecure_http: serve.insecure_http,
+        // To a person, or where one was asked for: a link in a log file would let in whoever reads that.
+        link: serve.link || output.redraws || std::env::var_os(PRINT_LINK).is_some_and(|value| value == "1"),
     };
     let stop = CancellationToken::new();
     let mut serving = engine.serve(options, stop.clone()).await?;
     let socket = engine.socket().display().to_string();
     let mut document = json!(serving.info);
     document["control"] = socket.clone().into();
+    if let Some(page) = &serving.page {
+        document["dashboard"] = page.clone().into();
+    }
+    if let Some(link) = &serving.link {
+        document["link"] = link.clone().into();
+    }
     // A node whose starter closed stdout serves all the same.
-    let _ = output.item(&document, || view::node(&serving.info, Some(&socket)));
+    let _ = output.item(&document, || {
+        let mut text = view::node(&serving.info, Some(&socket));
+        let shown = [("dashboard", &serving.page), ("sign in once", &serving.link)];
+        let shown = shown.into_iter().filter_map(|(label, value)| Some((label, value.clone()?)));
+        text += &view::labelled(&shown.collect::<Vec<_>>());
+        text
+    });
     tokio::select! {
         ended = &mut serving.ended => return ended.map(|()| Exit::Done),
         _ = interrupt.recv() => {}

@@ -61,7 +61,7 @@ impl Engine for InMemory {
     }
 
     async fn serve(&self, _: ServeOptions, _: CancellationToken) -> Result<Serving, Failure> {
-        Ok(Serving { info: self.node.info().await, ended: Box::pin(async { Ok(()) }) })
+        Ok(Serving { info: self.node.info().await, page: None, link: None, ended: Box::pin(async { Ok(()) }) })
     }
 
     async fn programs(&self) -> Vec<ProgramFound> {
@@ -118,6 +118,10 @@ fn every_command_documented_is_understood() {
         "node init --name rig-alpha --role worker",
         "node serve --listen :9091 --listen /ip4/0.0.0.0/tcp/9092/ws --pairing code --simulate",
         "node serve --dashboard 127.0.0.1:9090",
+        "node serve --dashboard 0.0.0.0:9090 --insecure-http --link",
+        "token add grafana --scope read",
+        "ui",
+        "ui --set-password",
         "node info -o json",
         "--home /tmp/x node info",
         "peer add --address 192.168.1.100:9091 --name rig-alpha --code 7KQ2-M9XD --permission none --wait 0",
@@ -210,6 +214,47 @@ async fn a_running_node_is_asked_over_its_socket() {
         command(&format!("{at} peer approve amber-birch-cedar-delta-ember-fjord --permission view")).await;
     assert_eq!(exit, Exit::Done);
     assert!(out.starts_with("paired with rig-beta\n") && out.contains("permission:   view"), "{out}");
+    stop.cancel();
+    serving.await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn tokens_are_made_listed_and_removed() {
+    let (exit, out, _) = command("token list").await;
+    assert_eq!((exit, out.as_str()), (Exit::Done, "no tokens yet: make one with `miner-ctrl token add NAME`\n"));
+    let (exit, out, _) = command("token add grafana").await;
+    assert!(exit == Exit::Done && out.starts_with("mc_") && out.contains("It may: read."), "{out}");
+    let (_, out, _) = command("-o json token add bot --scope control").await;
+    assert_eq!(serde_json::from_str::<Value>(&out).unwrap()["scope"], "control");
+    let (exit, _, _) = command("token add bot").await;
+    assert_eq!(exit, Exit::Refused);
+    let (_, out, _) = command("token list").await;
+    assert!(out.contains("grafana") && out.contains("never") && !out.contains("mc_"), "{out}");
+    assert_eq!(command("token remove grafana").await.0, Exit::Done);
+    assert_eq!(command("token remove grafana").await.0, Exit::NotFound);
+}
+
+#[tokio::test]
+async fn a_link_needs_a_node_that_serves_a_page() {
+    assert_eq!(command("ui").await.0, Exit::Unreachable);
+    let home = tempfile::tempdir().unwrap();
+    let stop = CancellationToken::new();
+    let socket = control::bind(&home.path().join("control.sock")).await.unwrap();
+    let gateway = miner_ctrl_dashboard::Gateway::new(shared(), stop.clone());
+    let serving = tokio::spawn(socket.serve(gateway.local(), stop.clone()));
+    let at = format!("--home {}", home.path().display());
+    let (exit, _, err) = command(&format!("{at} ui")).await;
+    assert!(exit == Exit::Refused && err.contains("serves no dashboard"), "{err}");
+    let settings = miner_ctrl_dashboard::WebSettings {
+        node_id: shared().info().await.id,
+        hosts: vec![],
+        public_url: Some("http://farm.lan/rigs/".into()),
+        insecure_http: false,
+        link: false,
+    };
+    let _listener = miner_ctrl_dashboard::bind(&gateway, "127.0.0.1:0", &settings).await.unwrap();
+    let (exit, out, _) = command(&format!("{at} ui")).await;
+    assert!(exit == Exit::Done && out.starts_with("http://farm.lan/rigs/#/link/"), "{out}");
     stop.cancel();
     serving.await.unwrap().unwrap();
 }

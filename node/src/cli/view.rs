@@ -4,6 +4,7 @@
 
 use anstyle::{AnsiColor, Style};
 use comfy_table::{CellAlignment, Table, presets};
+use miner_ctrl_dashboard::TokenView;
 use miner_ctrl_dashboard::node::{DeployOutcome, MinerOutcome, NodeInfo, PeerView, PendingView, RigView};
 use miner_ctrl_protocol::{MinerStatus, ProfileDraft};
 
@@ -73,6 +74,17 @@ pub(crate) fn peer(peer: &PeerView) -> String {
         ("address", peer.address.clone().unwrap_or_else(|| UNKNOWN.to_owned())),
         ("permission", peer.permission.to_string()),
     ])
+}
+
+/// Tokens of the dashboard.
+pub(crate) fn tokens(tokens: &[TokenView], now: u64) -> String {
+    if tokens.is_empty() {
+        return "no tokens yet: make one with `miner-ctrl token add NAME`\n".to_owned();
+    }
+    let rows = tokens.iter().map(|token| {
+        vec![token.name.clone(), token.id.clone(), token.scope.as_str().to_owned(), since(token.last_used, now)]
+    });
+    table(&["Token", "Id", "Scope", "Last used"], rows, &[])
 }
 
 /// Strangers that wait.

@@ -3,6 +3,8 @@
 //! What lives here: the places on disk and the lock on them, whole-or-nothing files, the database and its tables as
 //! plain rows. What may not enter: what the stored things mean; rooms keep their files and rows through these doors.
 
+pub mod access;
+pub mod activity;
 pub mod atomic;
 pub mod clock;
 pub mod data_dir;

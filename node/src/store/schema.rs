@@ -22,4 +22,36 @@ pub(super) const MIGRATIONS: &[&str] = &[
         failures INTEGER NOT NULL,
         timeouts INTEGER NOT NULL
     ) STRICT, WITHOUT ROWID",
+    // 2: who may come in through the dashboard, and who did what. Secrets are stored as hashes alone. An activity's id
+    // is never given twice (AUTOINCREMENT), since readers go on from one.
+    "CREATE TABLE password (
+        one INTEGER PRIMARY KEY NOT NULL CHECK (one = 1),
+        phc TEXT NOT NULL
+    ) STRICT;
+    CREATE TABLE sessions (
+        id TEXT PRIMARY KEY NOT NULL,
+        hash BLOB NOT NULL UNIQUE CHECK (length(hash) = 32),
+        created_at INTEGER NOT NULL,
+        last_used INTEGER NOT NULL,
+        agent TEXT NOT NULL
+    ) STRICT, WITHOUT ROWID;
+    CREATE TABLE tokens (
+        id TEXT PRIMARY KEY NOT NULL,
+        name TEXT NOT NULL UNIQUE,
+        hash BLOB NOT NULL UNIQUE CHECK (length(hash) = 32),
+        scope TEXT NOT NULL,
+        created_at INTEGER NOT NULL,
+        last_used INTEGER
+    ) STRICT, WITHOUT ROWID;
+    CREATE TABLE activity (
+        id INTEGER PRIMARY KEY AUTOINCREMENT NOT NULL,
+        at INTEGER NOT NULL,
+        by TEXT NOT NULL,
+        who TEXT,
+        address TEXT,
+        action TEXT NOT NULL,
+        target TEXT,
+        detail TEXT,
+        result TEXT NOT NULL
+    ) STRICT",
 ];

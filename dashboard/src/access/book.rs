@@ -1,0 +1,423 @@
+//! The book: sessions, tokens, one-time links and the password. In memory, and stored with each change.
+
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use subtle::ConstantTimeEq;
+use tokio::sync::{OnceCell, watch};
+use tokio::time::Instant;
+
+use super::caller::Caller;
+use super::limiter::{Buckets, Tries};
+use super::password::Hasher;
+use super::secret::{SECRET_LENGTH, Secret, handle};
+use crate::error::{ApiError, Code};
+use crate::node::Node;
+use crate::records::{AccessRecord, By, Scope, SessionRecord, TokenRecord};
+
+/// How long a browser that is not used stays signed in.
+pub(crate) const SESSION_SECONDS: u64 = 30 * 24 * 3600;
+
+/// How exactly the last use is kept: each use would be a write to the disk.
+const USED_SECONDS: u64 = 3600;
+
+/// Browsers signed in at once: every device of a handful of operators. The one used longest ago makes room.
+const MAX_SESSIONS: usize = 64;
+
+/// Tokens: one for each script. More is a script that makes tokens.
+const MAX_TOKENS: usize = 64;
+
+/// Links that nobody has used yet. The oldest makes room.
+const MAX_LINKS: usize = 8;
+
+/// How long a link works: long enough to find the browser.
+pub(crate) const LINK_LIFE: Duration = Duration::from_secs(600);
+
+/// Longest text that a browser may call itself by in the list of sessions.
+const MAX_AGENT: usize = 160;
+
+/// Longest name of a token.
+const MAX_TOKEN_NAME: usize = 64;
+
+/// What every token begins with, so that scanners of leaked secrets know one.
+const TOKEN_PREFIX: &str = "mc_";
+
+/// Requests of one credential in a second, and at once: a page makes a handful, a bulk action of a script some dozens.
+const PER_SECOND: u32 = 50;
+const BURST: f64 = 100.0;
+
+/// Who may come in.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Access(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    state: Mutex<State>,
+    loaded: OnceCell<()>,
+    /// Held over a change from reading to storing, so that none is lost.
+    changing: tokio::sync::Mutex<()>,
+    hasher: Hasher,
+    tries: Mutex<Tries>,
+    rates: Mutex<Buckets<(By, String)>>,
+    /// Counts changes, for streams that must end with their session.
+    changes: watch::Sender<u64>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    record: AccessRecord,
+    links: Vec<Link>,
+}
+
+#[derive(Debug)]
+struct Link {
+    hash: [u8; 32],
+    until: Instant,
+}
+
+/// What a browser signs in with.
+pub(crate) enum Proof {
+    Link(Secret),
+    Password(Secret),
+}
+
+impl Default for Inner {
+    fn default() -> Self {
+        Self {
+            state: Mutex::default(),
+            loaded: OnceCell::new(),
+            changing: tokio::sync::Mutex::default(),
+            hasher: Hasher::default(),
+            tries: Mutex::new(Tries::new(Instant::now())),
+            rates: Mutex::new(Buckets::new(
+                BURST,
+                Duration::from_secs(1) / PER_SECOND,
+                MAX_SESSIONS + MAX_TOKENS + MAX_LINKS,
+            )),
+            changes: watch::Sender::new(0),
+        }
+    }
+}
+
+impl Access {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn load<N: Node>(&self, node: &N) -> Result<(), ApiError> {
+        let load = async {
+            let record = node.access().await?;
+            self.state().record = record;
+            Ok::<(), ApiError>(())
+        };
+        self.0.loaded.get_or_try_init(|| load).await?;
+        Ok(())
+    }
+
+    /// Changes what is stored, then what is in memory. In a task of its own: an asker that goes away in between must
+    /// not leave the two different.
+    async fn change<N: Node, T: Send + 'static>(
+        &self,
+        node: &N,
+        change: impl FnOnce(&mut AccessRecord) -> Result<T, ApiError> + Send + 'static,
+    ) -> Result<T, ApiError> {
+        self.load(node).await?;
+        let (this, node) = (self.clone(), node.clone());
+        let changing = tokio::spawn(async move {
+            let _turn = this.0.changing.lock().await;
+            let mut next = this.state().record.clone();
+            let changed = change(&mut next)?;
+            node.put_access(next.clone()).await?;
+            this.state().record = next;
+            this.0.changes.send_modify(|count| *count += 1);
+            Ok(changed)
+        });
+        changing.await.map_err(|error| ApiError::new(Code::Internal, error.to_string()))?
+    }
+
+    /// Changes each time somebody may come in, or may not any more.
+    pub(crate) fn changes(&self) -> watch::Receiver<u64> {
+        self.0.changes.subscribe()
+    }
+
+    /// Everything about who may come in.
+    pub(crate) async fn record<N: Node>(&self, node: &N) -> Result<AccessRecord, ApiError> {
+        self.load(node).await?;
+        let mut record = self.state().record.clone();
+        let now = unix_now();
+        record.sessions.retain(|session| is_alive(session, now));
+        Ok(record)
+    }
+
+    /// Who has this cookie; and whether the cookie is to be set anew, since it slides.
+    pub(crate) async fn session<N: Node>(
+        &self,
+        node: &N,
+        cookie: &Secret,
+        from: Option<IpAddr>,
+    ) -> Result<Option<(Caller, bool)>, ApiError> {
+        self.load(node).await?;
+        let (hash, now) = (cookie.hash(), unix_now());
+        let found = {
+            let state = self.state();
+            let fits = |session: &&SessionRecord| bool::from(session.hash.ct_eq(&hash)) && is_alive(session, now);
+            state.record.sessions.iter().find(fits).map(|session| (session.id.clone(), session.last_used))
+        };
+        let Some((id, last_used)) = found else { return Ok(None) };
+        let slides = now.saturating_sub(last_used) >= USED_SECONDS;
+        if slides {
+            let id = id.clone();
+            self.change(node, move |record| {
+                record.sessions.iter_mut().filter(|session| session.id == id).for_each(|one| one.last_used = now);
+                Ok(())
+            })
+            .await?;
+        }
+        Ok(Some((Caller { by: By::Session, who: Some(id), from, scope: Scope::Admin }, slides)))
+    }
+
+    /// Who has this token.
+    pub(crate) async fn token<N: Node>(
+        &self,
+        node: &N,
+        token: &str,
+        from: Option<IpAddr>,
+    ) -> Result<Option<Caller>, ApiError> {
+        self.load(node).await?;
+        let Some((id, secret)) = token.strip_prefix(TOKEN_PREFIX).and_then(|rest| rest.split_once('_')) else {
+            return Ok(None);
+        };
+        let (hash, now) = (Secret::new(secret).hash(), unix_now());
+        let found = {
+            let state = self.state();
+            let fits = |token: &&TokenRecord| token.id == id && bool::from(token.hash.ct_eq(&hash));
+            state.record.tokens.iter().find(fits).map(|token| (token.scope, token.last_used))
+        };
+        let Some((scope, last_used)) = found else { return Ok(None) };
+        if last_used.is_none_or(|at| now.saturating_sub(at) >= USED_SECONDS) {
+            let id = id.to_owned();
+            self.change(node, move |record| {
+                record.tokens.iter_mut().filter(|token| token.id == id).for_each(|one| one.last_used = Some(now));
+                Ok(())
+            })
+            .await?;
+        }
+        Ok(Some(Caller { by: By::Token, who: Some(id.to_owned()), from, scope }))
+    }
+
+    /// Whether who was let in earlier would still be.
+    pub(crate) fn is_valid(&self, caller: &Caller) -> bool {
+        let (state, now) = (self.state(), unix_now());
+        let is = |id: &String| caller.who.as_ref() == Some(id);
+        match caller.by {
+            By::Local => true,
+            By::Session => state.record.sessions.iter().any(|session| is(&session.id) && is_alive(session, now)),
+            By::Token => state.record.tokens.iter().any(|token| is(&token.id)),
+        }
+    }
+
+    /// Counts a request of a credential.
+    pub(crate) fn count(&self, caller: &Caller) -> Result<(), ApiError> {
+        let Some(who) = &caller.who else { return Ok(()) };
+        let mut rates = self.0.rates.lock().unwrap_or_else(PoisonError::into_inner);
+        rates.take((caller.by, who.clone()), Instant::now()).map_err(|wait| {
+            ApiError::new(Code::TooManyRequests, format!("more than {PER_SECOND} requests in a second"))
+                .retry_after(wait)
+        })
+    }
+
+    /// A new link, as its secret.
+    pub(crate) fn make_link(&self) -> Secret {
+        let (secret, now) = (Secret::random(), Instant::now());
+        let mut state = self.state();
+        state.links.retain(|link| link.until > now);
+        if state.links.len() >= MAX_LINKS {
+            state.links.remove(0);
+        }
+        state.links.push(Link { hash: secret.hash(), until: now + LINK_LIFE });
+        secret
+    }
+
+    /// Signs a browser in: the cookie's new value, and who it is from now on.
+    pub(crate) async fn sign_in<N: Node>(
+        &self,
+        node: &N,
+        proof: Proof,
+        agent: &str,
+        from: Option<IpAddr>,
+    ) -> Result<(Secret, Caller), ApiError> {
+        self.load(node).await?;
+        let proven = match proof {
+            // Not held up by the limit: a link cannot be guessed, and its owner must get in while others guess.
+            Proof::Link(link) if self.take_link(&link) => true,
+            Proof::Link(_) => {
+                self.count_try(from)?;
+                false
+            }
+            Proof::Password(password) => self.knows_password(password, from).await?,
+        };
+        if !proven {
+            tracing::warn!(from = from.map(tracing::field::display), "somebody failed to sign in");
+            return Err(ApiError::new(Code::WrongCredentials, "the link or the password is wrong, or was used before"));
+        }
+        let (secret, now) = (Secret::random(), unix_now());
+        let (hash, agent) = (secret.hash(), agent.chars().filter(|c| !c.is_control()).take(MAX_AGENT).collect());
+        let id = self
+            .change(node, move |record| {
+                record.sessions.retain(|session| is_alive(session, now));
+                if record.sessions.len() >= MAX_SESSIONS {
+                    let oldest = record.sessions.iter().enumerate().min_by_key(|(_, session)| session.last_used);
+                    let oldest = oldest.map(|(index, _)| index);
+                    oldest.map(|index| record.sessions.remove(index));
+                }
+                let id = fresh(|id| record.sessions.iter().any(|session| session.id == id));
+                let session = SessionRecord { id: id.clone(), hash, created_at: now, last_used: now, agent };
+                record.sessions.push(session);
+                Ok(id)
+            })
+            .await?;
+        Ok((secret, Caller { by: By::Session, who: Some(id), from, scope: Scope::Admin }))
+    }
+
+    /// Ends a session.
+    pub(crate) async fn end_session<N: Node>(&self, node: &N, id: String) -> Result<(), ApiError> {
+        self.change(node, move |record| {
+            let before = record.sessions.len();
+            record.sessions.retain(|session| session.id != id);
+            if record.sessions.len() < before { Ok(()) } else { Err(unknown("session", &id)) }
+        })
+        .await
+    }
+
+    /// Makes a token: what is kept, and the token itself, which is shown this once.
+    pub(crate) async fn add_token<N: Node>(
+        &self,
+        node: &N,
+        name: String,
+        scope: Scope,
+    ) -> Result<(TokenRecord, Secret), ApiError> {
+        let fits = !name.is_empty() && name.chars().count() <= MAX_TOKEN_NAME && !name.chars().any(char::is_control);
+        if !fits {
+            let why = format!("has 1 to {MAX_TOKEN_NAME} characters, none of them a control character");
+            return Err(crate::extract::invalid("", "name", why));
+        }
+        let secret = Secret::random();
+        let hash = secret.hash();
+        let token = self
+            .change(node, move |record| {
+                if record.tokens.len() >= MAX_TOKENS {
+                    return Err(ApiError::new(Code::Conflict, format!("there are {MAX_TOKENS} tokens already")));
+                }
+                if record.tokens.iter().any(|token| token.name == name) {
+                    return Err(ApiError::new(Code::Conflict, format!("there is a token `{name}` already")));
+                }
+                let id = fresh(|id| record.tokens.iter().any(|token| token.id == id));
+                let token = TokenRecord { id, name, hash, scope, created_at: unix_now(), last_used: None };
+                record.tokens.push(token.clone());
+                Ok(token)
+            })
+            .await?;
+        let whole = Secret::new(format!("{TOKEN_PREFIX}{}_{}", token.id, secret.as_str()));
+        Ok((token, whole))
+    }
+
+    /// Ends a token, by its handle or its name.
+    pub(crate) async fn remove_token<N: Node>(&self, node: &N, asked: String) -> Result<(), ApiError> {
+        self.change(node, move |record| {
+            let before = record.tokens.len();
+            record.tokens.retain(|token| token.id != asked && token.name != asked);
+            if record.tokens.len() < before { Ok(()) } else { Err(unknown("token", &asked)) }
+        })
+        .await
+    }
+
+    /// Sets the password and ends all sessions but the caller's own. Over TCP who sets it must know the one before:
+    /// a stolen cookie must not become the owner.
+    pub(crate) async fn set_password<N: Node>(
+        &self,
+        node: &N,
+        caller: &Caller,
+        password: Secret,
+        current: Option<Secret>,
+    ) -> Result<(), ApiError> {
+        self.load(node).await?;
+        let is_set = self.state().record.password.is_some();
+        if is_set && caller.by != By::Local {
+            let Some(current) = current else {
+                return Err(crate::extract::invalid("", "current", "is needed, since a password is set"));
+            };
+            if !self.knows_password(current, caller.from).await? {
+                return Err(crate::extract::invalid("", "current", "is not the password"));
+            }
+        }
+        let stored = self.0.hasher.hash(password).await?;
+        let keep = caller.who.clone();
+        self.change(node, move |record| {
+            record.password = Some(stored);
+            record.sessions.retain(|session| keep.as_ref() == Some(&session.id));
+            Ok(())
+        })
+        .await?;
+        self.state().links.clear();
+        Ok(())
+    }
+
+    async fn knows_password(&self, password: Secret, from: Option<IpAddr>) -> Result<bool, ApiError> {
+        self.count_try(from)?;
+        let Some(stored) = self.state().record.password.clone() else { return Ok(false) };
+        self.0.hasher.verify(password, stored).await
+    }
+
+    fn count_try(&self, from: Option<IpAddr>) -> Result<(), ApiError> {
+        let mut tries = self.0.tries.lock().unwrap_or_else(PoisonError::into_inner);
+        tries
+            .take(from, Instant::now())
+            .map_err(|wait| ApiError::new(Code::TooManyTries, "too many tries to sign in").retry_after(wait))
+    }
+
+    /// Whether it is a link that works; it does not any more.
+    fn take_link(&self, link: &Secret) -> bool {
+        if link.as_str().len() != SECRET_LENGTH {
+            return false;
+        }
+        let (hash, now) = (link.hash(), Instant::now());
+        let mut state = self.state();
+        state.links.retain(|link| link.until > now);
+        match state.links.iter().position(|link| bool::from(link.hash.ct_eq(&hash))) {
+            Some(index) => {
+                state.links.remove(index);
+                true
+            }
+            None => false,
+        }
+    }
+}
+
+/// When a session ends unless it is used.
+pub(crate) const fn expires_at(session: &SessionRecord) -> u64 {
+    session.last_used + SESSION_SECONDS
+}
+
+const fn is_alive(session: &SessionRecord, now: u64) -> bool {
+    now < expires_at(session)
+}
+
+/// A handle that nothing else has.
+fn fresh(taken: impl Fn(&str) -> bool) -> String {
+    loop {
+        let id = handle();
+        if !taken(&id) {
+            return id;
+        }
+    }
+}
+
+fn unknown(what: &str, asked: &str) -> ApiError {
+    ApiError::new(Code::UnknownCredential, format!("no {what} `{asked}`"))
+}
+
+/// Unix time, seconds; 0 on a machine whose clock stands before 1970.
+pub(crate) fn unix_now() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
+}

@@ -1,0 +1,66 @@
+//! One gateway over one node: what its doors share.
+
+use std::sync::{Arc, OnceLock};
+
+use axum::Router;
+use tokio_util::sync::CancellationToken;
+
+use crate::access::Access;
+use crate::live::Live;
+use crate::node::Node;
+use crate::router;
+
+/// A gateway: the same node, the same book of who may come in, the same live events, whichever door one takes.
+#[derive(Debug)]
+pub struct Gateway<N>(Arc<Inner<N>>);
+
+#[derive(Debug)]
+struct Inner<N> {
+    node: N,
+    access: Access,
+    live: Live<N>,
+    /// Where the page is served, once it is.
+    page: OnceLock<String>,
+}
+
+impl<N> Clone for Gateway<N> {
+    fn clone(&self) -> Self {
+        Self(Arc::clone(&self.0))
+    }
+}
+
+impl<N: Node> Gateway<N> {
+    /// A gateway whose streams end when `stop` is cancelled.
+    pub fn new(node: N, stop: CancellationToken) -> Self {
+        let live = Live::new(node.clone(), stop);
+        Self(Arc::new(Inner { node, access: Access::default(), live, page: OnceLock::new() }))
+    }
+
+    /// The API for this machine's own user. It knows no login: whoever serves it lets in nobody else.
+    pub fn local(&self) -> Router {
+        router::local(self)
+    }
+
+    /// Where the page is served, when it is.
+    #[must_use]
+    pub fn page(&self) -> Option<String> {
+        self.0.page.get().cloned()
+    }
+
+    pub(crate) fn set_page(&self, page: &str) {
+        // Set once: a gateway has one listener.
+        let _ = self.0.page.set(page.to_owned());
+    }
+
+    pub(crate) fn node(&self) -> &N {
+        &self.0.node
+    }
+
+    pub(crate) fn access(&self) -> &Access {
+        &self.0.access
+    }
+
+    pub(crate) fn live(&self) -> &Live<N> {
+        &self.0.live
+    }
+}

@@ -1,0 +1,176 @@
+//! A rig as a row of numbers, and rows as columns of JSON.
+
+use miner_ctrl_protocol::{MinerState, MinerStatus, NodeId, NodeName, RigStats, Role};
+use serde::Serialize;
+
+use crate::node::RigView;
+
+/// One row: what rarely changes, and what does all the time.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Row {
+    pub(super) fixed: Fixed,
+    pub(super) live: Moving,
+}
+
+/// What changes by a person's hand.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Fixed {
+    pub(super) id: NodeId,
+    name: NodeName,
+    role: Role,
+    address: Option<String>,
+    here: u8,
+}
+
+/// What changes by itself. Numbers are as coarse as a page shows them, so that noise is no change.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Moving {
+    pub(super) on: u8,
+    ping: Option<u32>,
+    score: u8,
+    pub(super) seen: Option<u64>,
+    hash: Option<f64>,
+    algo: Option<String>,
+    miners: Option<u32>,
+    run: Option<u32>,
+    state: &'static str,
+    temp: Option<i32>,
+    watt: Option<u32>,
+    acc: Option<u64>,
+    rej: Option<u64>,
+    problem: Option<String>,
+}
+
+/// One column.
+pub(super) struct Column<R> {
+    pub(super) name: &'static str,
+    pub(super) write: fn(&R, &mut Vec<u8>),
+    pub(super) same: fn(&R, &R) -> bool,
+}
+
+macro_rules! columns {
+    ($row:ty: $($field:ident)+) => {
+        &[$(Column::<$row> {
+            name: stringify!($field),
+            write: |row, out| json(out, &row.$field),
+            same: |one, other| one.$field == other.$field,
+        }),+]
+    };
+}
+
+pub(super) const FIXED: &[Column<Fixed>] = columns!(Fixed: id name role address here);
+
+pub(super) const MOVING: &[Column<Moving>] =
+    columns!(Moving: on ping score seen hash algo miners run state temp watt acc rej problem);
+
+/// Adds `"name":[…]` for these rows.
+pub(super) fn column<'a, R: 'a>(out: &mut Vec<u8>, column: &Column<R>, rows: impl Iterator<Item = &'a R>) {
+    json(out, column.name);
+    out.extend_from_slice(b":[");
+    for (index, row) in rows.enumerate() {
+        if index > 0 {
+            out.push(b',');
+        }
+        (column.write)(row, out);
+    }
+    out.push(b']');
+}
+
+/// Adds a value. Texts and numbers always have a JSON form, and it is one line.
+pub(super) fn json<T: Serialize + ?Sized>(out: &mut Vec<u8>, value: &T) {
+    if serde_json::to_writer(&mut *out, value).is_err() {
+        out.extend_from_slice(b"null");
+    }
+}
+
+impl Row {
+    /// A rig as the node shows it; `own` is the node itself.
+    pub(super) fn new(view: &RigView, own: NodeId) -> Self {
+        let RigView { peer, stats, hashrate, problem, .. } = view;
+        let stats = stats.as_ref();
+        let miners = || stats.iter().flat_map(|stats| &stats.miners);
+        let devices = || miners().flat_map(|miner| &miner.devices);
+        let hottest = devices().filter_map(|device| device.temperature_celsius).reduce(f32::max);
+        let watt = devices().filter_map(|device| device.power_watt).reduce(|sum, watt| sum + watt);
+        let fastest = miners().filter(|miner| miner.algorithm.is_some());
+        let fastest = fastest.max_by(|a, b| rate(a).total_cmp(&rate(b)));
+        let count = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
+        Self {
+            fixed: Fixed {
+                id: peer.id,
+                name: peer.name.clone(),
+                role: peer.role,
+                address: peer.address.clone(),
+                here: u8::from(peer.id == own),
+            },
+            live: Moving {
+                on: u8::from(peer.online),
+                ping: peer.ping_ms.map(whole),
+                score: peer.score,
+                seen: peer.last_seen,
+                hash: hashrate.map(|rate| four_digits(rate.hashes_per_second())),
+                algo: fastest.and_then(|miner| miner.algorithm.clone()),
+                miners: stats.map(|stats| count(stats.miners.len())),
+                run: stats.map(|stats| count(stats.miners.iter().filter(|miner| miner.state.is_running()).count())),
+                state: state(peer.online, stats),
+                temp: hottest.map(|celsius| celsius.round() as i32),
+                watt: watt.map(|watt| whole(f64::from(watt))),
+                acc: stats.map(|stats| stats.miners.iter().map(|miner| miner.shares.accepted).sum()),
+                rej: stats.map(|stats| stats.miners.iter().map(|miner| miner.shares.rejected).sum()),
+                problem: problem.clone(),
+            },
+        }
+    }
+}
+
+fn rate(miner: &MinerStatus) -> f64 {
+    miner.hashrate.map_or(-1.0, |rate| rate.hashes_per_second())
+}
+
+/// The word to show. The worst miner speaks for the rig.
+fn state(online: bool, stats: Option<&RigStats>) -> &'static str {
+    use MinerState as Is;
+    let Some(stats) = stats else { return if online { "unknown" } else { "offline" } };
+    if !online {
+        return "offline";
+    }
+    let any = |states: &[MinerState]| stats.miners.iter().any(|miner| states.contains(&miner.state));
+    if any(&[Is::Failed]) {
+        "fault"
+    } else if any(&[Is::NoPool, Is::Paused]) {
+        "degraded"
+    } else if any(&[Is::Starting, Is::Connecting, Is::Warming, Is::Stopping]) {
+        "wait"
+    } else if any(&[Is::Mining]) {
+        "mining"
+    } else {
+        "idle"
+    }
+}
+
+/// A number without its fraction. What is below zero, too large or no number ends at the nearest bound.
+fn whole(number: f64) -> u32 {
+    number.round() as u32
+}
+
+/// As exact as it is shown.
+fn four_digits(number: f64) -> f64 {
+    if number <= 0.0 || !number.is_finite() {
+        return 0.0;
+    }
+    let unit = 10_f64.powi(number.log10().floor() as i32 - 3);
+    // Divided by the inverse where that is whole: 2503.0, not 2503.0000000000005.
+    if unit < 1.0 { (number / unit).round() / (1.0 / unit).round() } else { (number / unit).round() * unit }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_rate_keeps_four_digits() {
+        for (rate, shown) in [(0.0, "0.0"), (2503.4, "2503.0"), (12.3456, "12.35"), (1.23456e9, "1235000000.0")] {
+            assert_eq!(serde_json::to_string(&four_digits(rate)).unwrap(), shown);
+        }
+    }
+}

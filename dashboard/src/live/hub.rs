@@ -1,0 +1,266 @@
+//! The one task that looks at the node, and what it tells.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use axum::body::Bytes;
+use miner_ctrl_protocol::NodeId;
+use serde_json::json;
+use tokio::sync::broadcast;
+use tokio::time::{Instant, MissedTickBehavior, interval};
+use tokio_util::sync::CancellationToken;
+
+use super::columns::Row;
+use super::places::Places;
+use super::table::{Change, Table};
+use crate::access::book::unix_now;
+use crate::node::{Node, PendingView};
+use crate::records::Activity;
+
+/// How often the node is looked at while anybody listens.
+const TICK: Duration = Duration::from_secs(1);
+
+/// How often everybody hears something, so that a page knows a dead stream from a quiet fleet.
+const HEARTBEAT: Duration = Duration::from_secs(15);
+
+/// Frames that a slow reader may lag behind. Beyond, it gets a snapshot, which holds all that it missed.
+const RING: usize = 8;
+
+/// Which events a stream carries.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Topics {
+    pub(crate) activity: bool,
+    pub(crate) fleet: bool,
+    pub(crate) pairing: bool,
+}
+
+/// One event, ready for the wire, shared by all streams.
+#[derive(Debug, Clone)]
+pub(super) struct Frame {
+    pub(super) topic: Topic,
+    pub(super) bytes: Bytes,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Topic {
+    Activity,
+    All,
+    Fleet,
+    Pairing,
+}
+
+/// The live events of one gateway.
+#[derive(Debug)]
+pub(crate) struct Live<N>(Arc<Shared<N>>);
+
+#[derive(Debug)]
+pub(super) struct Shared<N> {
+    node: N,
+    /// Ends every stream.
+    pub(super) stop: CancellationToken,
+    pub(super) places: Places,
+    boot: String,
+    frames: broadcast::Sender<Frame>,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    running: bool,
+    sequence: u64,
+    table: Table,
+    /// The snapshot of the table's version, when somebody has asked for it.
+    snapshot: Option<(u64, Bytes)>,
+    pending: Vec<PendingView>,
+}
+
+/// What a stream begins with: everything up to here, and a receiver of what comes after.
+pub(super) struct Beginning {
+    pub(super) frames: Vec<Frame>,
+    pub(super) later: broadcast::Receiver<Frame>,
+}
+
+impl<N> Clone for Live<N> {
+    fn clone(&self) -> Self {
+        Self(Arc::clone(&self.0))
+    }
+}
+
+impl<N: Node> Live<N> {
+    pub(crate) fn new(node: N, stop: CancellationToken) -> Self {
+        let boot = format!("{:08x}", rand::random::<u32>());
+        let (frames, _) = broadcast::channel(RING);
+        Self(Arc::new(Shared { node, stop, places: Places::default(), boot, frames, state: Mutex::default() }))
+    }
+
+    pub(super) fn shared(&self) -> &Shared<N> {
+        &self.0
+    }
+
+    /// Tells what somebody did.
+    pub(crate) fn tell(&self, activity: &Activity) {
+        let mut state = self.0.state();
+        if state.running
+            && let Ok(data) = serde_json::to_vec(activity)
+        {
+            self.0.send(&mut state, Topic::Activity, "activity", &data);
+        }
+    }
+
+    /// Listens from now on; the first listener sets the task going.
+    pub(super) async fn listen(&self) -> Beginning {
+        loop {
+            {
+                let mut state = self.0.state();
+                if state.running {
+                    return self.0.beginning(&mut state);
+                }
+            }
+            let (rows, pending) = self.0.look().await;
+            let mut state = self.0.state();
+            if !state.running {
+                state.running = true;
+                state.table.update(rows, unix_now());
+                state.pending = pending;
+                // Listens before the task looks whether anybody does.
+                let beginning = self.0.beginning(&mut state);
+                let this = self.clone();
+                tokio::spawn(async move { this.run().await });
+                return beginning;
+            }
+        }
+    }
+
+    /// What a reader that lagged goes on from.
+    pub(super) fn listen_again(&self) -> Beginning {
+        self.0.beginning(&mut self.0.state())
+    }
+
+    async fn run(self) {
+        let shared = &self.0;
+        let mut ticks = interval(TICK);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut heard = Instant::now();
+        loop {
+            tokio::select! {
+                biased;
+                () = shared.stop.cancelled() => return,
+                _ = ticks.tick() => {}
+            }
+            let (rows, pending) = shared.look().await;
+            let mut state = shared.state();
+            // Under the lock: whoever begins to listen either is seen here or finds the task ended and starts another.
+            if shared.frames.receiver_count() == 0 {
+                break state.rest();
+            }
+            shared.tell_changes(&mut state, rows, pending);
+            if heard.elapsed() >= HEARTBEAT {
+                heard = Instant::now();
+                let data = json!({ "at": unix_now() }).to_string();
+                shared.send(&mut state, Topic::All, "hb", data.as_bytes());
+            }
+        }
+    }
+}
+
+impl State {
+    /// Forgets everything but how far the events are counted.
+    fn rest(&mut self) {
+        *self = Self { sequence: self.sequence, ..Self::default() };
+    }
+}
+
+impl<N: Node> Shared<N> {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn look(&self) -> (Vec<Row>, Vec<PendingView>) {
+        let own: NodeId = self.node.info().await.id;
+        let rows = self.node.fleet().await.iter().map(|view| Row::new(view, own)).collect();
+        (rows, self.node.pending().await)
+    }
+
+    fn tell_changes(&self, state: &mut State, rows: Vec<Row>, pending: Vec<PendingView>) {
+        for change in state.table.update(rows, unix_now()) {
+            match change {
+                Change::Anew => {
+                    let bytes = self.snapshot(state);
+                    // Nobody listening is fine.
+                    let _ = self.frames.send(Frame { topic: Topic::Fleet, bytes });
+                }
+                Change::Delta(data) => self.send(state, Topic::Fleet, "delta", &data),
+                Change::Peers(data) => self.send(state, Topic::Fleet, "peers", &data),
+            }
+        }
+        let same = |one: &PendingView, other: &PendingView| one.id == other.id && one.words == other.words;
+        if pending.len() != state.pending.len() || !pending.iter().zip(&state.pending).all(|(a, b)| same(a, b)) {
+            state.pending = pending;
+            let data = pending_document(&state.pending);
+            self.send(state, Topic::Pairing, "pairing", data.as_bytes());
+        }
+    }
+
+    fn beginning(&self, state: &mut State) -> Beginning {
+        let later = self.frames.subscribe();
+        let snapshot = Frame { topic: Topic::Fleet, bytes: self.snapshot(state) };
+        let pairing = self.frame(state, Topic::Pairing, "pairing", pending_document(&state.pending).as_bytes());
+        Beginning { frames: vec![snapshot, pairing], later }
+    }
+
+    fn snapshot(&self, state: &mut State) -> Bytes {
+        let version = state.table.version();
+        if let Some((of, bytes)) = &state.snapshot
+            && *of == version
+        {
+            return bytes.clone();
+        }
+        let data = state.table.snapshot();
+        let bytes = self.frame(state, Topic::Fleet, "snapshot", &data).bytes;
+        state.snapshot = Some((version, bytes.clone()));
+        bytes
+    }
+
+    fn send(&self, state: &mut State, topic: Topic, name: &str, data: &[u8]) {
+        let frame = self.frame(state, topic, name, data);
+        // Nobody listening is fine.
+        let _ = self.frames.send(frame);
+    }
+
+    fn frame(&self, state: &mut State, topic: Topic, name: &str, data: &[u8]) -> Frame {
+        state.sequence += 1;
+        Frame { topic, bytes: self.encode(state.sequence, name, data) }
+    }
+
+    fn encode(&self, sequence: u64, name: &str, data: &[u8]) -> Bytes {
+        let mut bytes = format!("id: {}-{sequence}\nevent: {name}\ndata: ", self.boot).into_bytes();
+        bytes.extend_from_slice(data);
+        bytes.extend_from_slice(b"\n\n");
+        bytes.into()
+    }
+
+    /// The first event of a stream.
+    pub(super) fn hello(&self) -> Bytes {
+        let version = env!("CARGO_PKG_VERSION");
+        let data = json!({ "boot": self.boot, "version": version, "hz": 1 });
+        let sequence = self.state().sequence;
+        self.encode(sequence, "hello", data.to_string().as_bytes())
+    }
+
+    /// The last event of a stream.
+    pub(super) fn bye(&self, why: &str) -> Bytes {
+        let sequence = self.state().sequence;
+        self.encode(sequence, "bye", json!({ "why": why }).to_string().as_bytes())
+    }
+}
+
+fn pending_document(pending: &[PendingView]) -> String {
+    let now = unix_now();
+    let shown = pending.iter().map(|one| {
+        json!({
+            "id": one.id, "name": one.name, "role": one.role, "address": one.address, "words": one.words,
+            "since": now.saturating_sub(one.age_seconds),
+        })
+    });
+    json!({ "pending": shown.collect::<Vec<_>>() }).to_string()
+}

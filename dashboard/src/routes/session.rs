@@ -1,0 +1,91 @@
+//! Signing in and out.
+
+use std::sync::Arc;
+
+use axum::Extension;
+use axum::extract::{Request, State};
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::{IntoResponse, Json, Response};
+use serde::{Deserialize, Serialize};
+
+use crate::access::Caller;
+use crate::access::Secret;
+use crate::access::book::{Proof, expires_at};
+use crate::access::guard::{From, Rules, caller_of};
+use crate::error::ApiError;
+use crate::extract::{self, invalid};
+use crate::gateway::Gateway;
+use crate::node::Node;
+use crate::records::{By, Scope};
+
+/// Who is signed in.
+#[derive(Debug, Serialize)]
+pub(crate) struct Session {
+    signed_in: bool,
+    password_set: bool,
+    #[serde(flatten)]
+    caller: Option<Signed>,
+}
+
+#[derive(Debug, Serialize)]
+struct Signed {
+    by: By,
+    scope: Scope,
+    expires_at: Option<u64>,
+}
+
+/// What one signs in with: one of the two.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct SignIn {
+    link: Option<Secret>,
+    password: Option<Secret>,
+}
+
+pub(crate) async fn show<N: Node>(
+    State(gateway): State<Gateway<N>>,
+    request: Request,
+) -> Result<Json<Session>, ApiError> {
+    let caller = caller_of(request.extensions()).cloned();
+    Ok(Json(session(&gateway, caller.as_ref()).await?))
+}
+
+pub(crate) async fn sign_in<N: Node>(
+    State(gateway): State<Gateway<N>>,
+    Extension(rules): Extension<Arc<Rules>>,
+    from: Option<Extension<From>>,
+    headers: HeaderMap,
+    extract::Json(body): extract::Json<SignIn>,
+) -> Result<Response, ApiError> {
+    let proof = match (body.link, body.password) {
+        (Some(link), None) => Proof::Link(link),
+        (None, Some(password)) => Proof::Password(password),
+        _ => return Err(invalid("", "link", "or password is given, and not both")),
+    };
+    let agent = headers.get(header::USER_AGENT).and_then(|agent| agent.to_str().ok()).unwrap_or_default();
+    let from = from.map(|Extension(From(address))| address.ip().to_canonical());
+    let (cookie, caller) = gateway.access().sign_in(gateway.node(), proof, agent, from).await?;
+    gateway.record(&caller, "sign-in", None, None, "ok").await;
+    let document = session(&gateway, Some(&caller)).await?;
+    Ok(([(header::SET_COOKIE, rules.set_cookie(&cookie))], Json(document)).into_response())
+}
+
+pub(crate) async fn sign_out<N: Node>(
+    State(gateway): State<Gateway<N>>,
+    Extension(rules): Extension<Arc<Rules>>,
+    caller: Caller,
+) -> Result<Response, ApiError> {
+    if let (By::Session, Some(id)) = (caller.by, caller.who) {
+        gateway.access().end_session(gateway.node(), id).await?;
+    }
+    Ok((StatusCode::NO_CONTENT, [(header::SET_COOKIE, rules.clear_cookie())]).into_response())
+}
+
+async fn session<N: Node>(gateway: &Gateway<N>, caller: Option<&Caller>) -> Result<Session, ApiError> {
+    let record = gateway.access().record(gateway.node()).await?;
+    let signed = caller.map(|caller| {
+        let own = record.sessions.iter().find(|one| caller.by == By::Session && caller.who.as_ref() == Some(&one.id));
+        Signed { by: caller.by, scope: caller.scope, expires_at: own.map(expires_at) }
+    });
+    Ok(Session { signed_in: signed.is_some(), password_set: record.password.is_some(), caller: signed })
+}

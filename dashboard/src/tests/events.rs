@@ -1,0 +1,169 @@
+//! Live events as a page hears them.
+
+use std::time::Duration;
+
+use axum::body::{Body, BodyDataStream};
+use axum::http::{StatusCode, header};
+use futures::StreamExt;
+use serde_json::{Value, json};
+use tower::ServiceExt;
+
+use super::door::{Door, Knock, knock};
+use super::refusals::assert_problem;
+use crate::Code;
+
+/// An open stream.
+struct Heard {
+    body: BodyDataStream,
+    text: String,
+}
+
+impl Heard {
+    /// The next event: its name and its data.
+    async fn next(&mut self) -> Option<(String, Value)> {
+        loop {
+            if let Some((event, rest)) = self.text.split_once("\n\n") {
+                let field = |name: &str| event.lines().find_map(|line| line.strip_prefix(name)).unwrap().to_owned();
+                assert!(field("id: ").contains('-'));
+                let heard = (field("event: "), serde_json::from_str(&field("data: ")).unwrap());
+                self.text = rest.to_owned();
+                return Some(heard);
+            }
+            let bytes = self.body.next().await?.unwrap();
+            self.text += std::str::from_utf8(&bytes).unwrap();
+        }
+    }
+
+    /// The next event of this name.
+    async fn until(&mut self, name: &str) -> Value {
+        let deadline = Duration::from_secs(120);
+        let found = async {
+            loop {
+                let (event, data) = self.next().await.expect("the stream goes on");
+                if event == name {
+                    return data;
+                }
+            }
+        };
+        tokio::time::timeout(deadline, found).await.unwrap_or_else(|_| panic!("no {name}"))
+    }
+}
+
+async fn listen(door: &Door, knock: Knock) -> Heard {
+    let answer = door.web.clone().oneshot(knock.build()).await.unwrap();
+    assert_eq!(answer.status(), StatusCode::OK);
+    assert_eq!(answer.headers()[header::CONTENT_TYPE], "text/event-stream");
+    assert_eq!(answer.headers()["x-accel-buffering"], "no");
+    Heard { body: Body::into_data_stream(answer.into_body()), text: String::new() }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_page_hears_hello_everything_and_then_what_changes() {
+    let door = Door::new();
+    let cookie = door.sign_in().await;
+    let mut heard = listen(&door, knock("GET", "/events").cookie(&cookie)).await;
+    let (name, hello) = heard.next().await.unwrap();
+    assert_eq!((name.as_str(), &hello["hz"]), ("hello", &json!(1)));
+    let (name, snapshot) = heard.next().await.unwrap();
+    assert_eq!((name.as_str(), &snapshot["name"], &snapshot["ping"]), ("snapshot", &json!(["rig-alpha"]), &json!([2])));
+    let (name, pairing) = heard.next().await.unwrap();
+    assert_eq!((name.as_str(), &pairing["pending"][0]["name"]), ("pairing", &json!("rig-beta")));
+    door.node.set_ping(Some(40.0));
+    let delta = heard.until("delta").await;
+    assert_eq!((&delta["i"], &delta["ping"]), (&json!([0]), &json!([40])));
+    assert!(delta["v"].as_u64() > snapshot["v"].as_u64());
+    door.node.register(crate::memory::peer(9, "rig-new"));
+    assert_eq!(heard.until("peers").await["added"]["name"], json!(["rig-new"]));
+    door.ask(knock("POST", "/remote/rig-alpha/stop").page().cookie(&cookie)).await;
+    assert_eq!(heard.until("activity").await["action"], "stop");
+    assert_eq!(heard.until("delta").await["state"], json!(["idle", "idle"]));
+    assert!(heard.until("hb").await["at"].is_u64());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stream_carries_what_was_asked_for() {
+    let door = Door::new();
+    let token = door.token("read").await;
+    let mut heard = listen(&door, knock("GET", "/events?topics=activity").token(&token)).await;
+    assert_eq!(heard.next().await.unwrap().0, "hello");
+    door.node.set_ping(Some(40.0));
+    door.local(knock("POST", "/remote/rig-alpha/stop")).await;
+    assert_eq!(heard.next().await.unwrap().0, "activity");
+    assert_eq!(heard.next().await.unwrap().0, "hb");
+    assert_problem(&door.ask(knock("GET", "/events?topics=weather").token(&token)).await, Code::Invalid);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stream_ends_with_its_session() {
+    let door = Door::new();
+    let (cookie, token) = (door.sign_in().await, door.token("read").await);
+    let mut session = listen(&door, knock("GET", "/events").cookie(&cookie)).await;
+    let mut script = listen(&door, knock("GET", "/events").token(&token)).await;
+    session.until("snapshot").await;
+    door.ask(knock("DELETE", "/session").page().cookie(&cookie)).await;
+    assert_eq!(session.until("bye").await, json!({"why": "signed-out"}));
+    assert_eq!(session.next().await, None);
+    script.until("snapshot").await;
+    let id = token.split('_').nth(1).unwrap();
+    door.local(knock("DELETE", &format!("/access/tokens/{id}"))).await;
+    assert_eq!(script.until("bye").await, json!({"why": "signed-out"}));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_node_that_stops_says_so() {
+    let door = Door::new();
+    let cookie = door.sign_in().await;
+    let mut heard = listen(&door, knock("GET", "/events").cookie(&cookie)).await;
+    heard.until("pairing").await;
+    door.stop.cancel();
+    assert_eq!(heard.until("bye").await, json!({"why": "shutdown"}));
+    assert_eq!(heard.next().await, None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_reader_that_lags_gets_everything_anew() {
+    let door = Door::new();
+    let cookie = door.sign_in().await;
+    let mut slow = listen(&door, knock("GET", "/events?topics=fleet").cookie(&cookie)).await;
+    let mut quick = listen(&door, knock("GET", "/events?topics=fleet").cookie(&cookie)).await;
+    slow.until("snapshot").await;
+    let mut last = Value::Null;
+    for ping in 10..40 {
+        door.node.set_ping(Some(f64::from(ping)));
+        last = quick.until("delta").await;
+    }
+    let (name, snapshot) = slow.next().await.unwrap();
+    assert_eq!((name.as_str(), &snapshot["ping"]), ("snapshot", &json!([39])));
+    assert_eq!(snapshot["v"], last["v"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn nobody_has_more_streams_than_pages() {
+    let door = Door::new();
+    let (cookie, token) = (door.sign_in().await, door.token("read").await);
+    let mut open = Vec::new();
+    for _ in 0..16 {
+        open.push(listen(&door, knock("GET", "/events").cookie(&cookie)).await);
+    }
+    let refused = door.ask(knock("GET", "/events").cookie(&cookie)).await;
+    assert_problem(&refused, Code::TooManyStreams);
+    assert!(refused.headers.contains_key(header::RETRY_AFTER));
+    open.push(listen(&door, knock("GET", "/events").token(&token)).await);
+    open.remove(0);
+    listen(&door, knock("GET", "/events").cookie(&cookie)).await.until("snapshot").await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_node_is_looked_at_only_while_somebody_listens() {
+    let door = Door::new();
+    let cookie = door.sign_in().await;
+    for _ in 0..2 {
+        let mut heard = listen(&door, knock("GET", "/events").cookie(&cookie)).await;
+        assert_eq!(heard.until("snapshot").await["name"], json!(["rig-alpha"]));
+        drop(heard);
+        tokio::time::sleep(Duration::from_secs(3)).await;
+        let before = door.node.looks();
+        tokio::time::sleep(Duration::from_secs(30)).await;
+        assert_eq!(door.node.looks(), before);
+    }
+}

@@ -1,0 +1,143 @@
+//! `miner-ctrl ui` and `miner-ctrl token …`: who may come in through the dashboard.
+
+use std::io::{self, BufRead, IsTerminal};
+
+use clap::{Args, Subcommand};
+use miner_ctrl_dashboard::{NewLink, NewToken, Scope, TokenView};
+use rustix::termios::{LocalModes, OptionalActions, tcgetattr, tcsetattr};
+use serde::Deserialize;
+use serde_json::json;
+
+use crate::cli::peer::{asked, unix_now};
+use crate::cli::render::Output;
+use crate::cli::{Exit, Failure, view};
+use crate::control::{Client, segment};
+
+/// Longest line that is read as a password: longer than any that the gateway takes.
+const MAX_LINE: u64 = 4096;
+
+#[derive(Debug, Args)]
+pub(crate) struct Ui {
+    /// Set the dashboard's password, read from standard input, and sign all browsers out.
+    #[arg(long)]
+    set_password: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum TokenCommand {
+    /// Make a token for a script. It is shown this once.
+    Add {
+        /// What to call it.
+        name: String,
+        /// What it may do: read, control (also command rigs) or admin (everything).
+        #[arg(long, default_value = "read", value_parser = scope)]
+        scope: Scope,
+    },
+    /// List tokens.
+    List,
+    /// End a token.
+    Remove {
+        /// Its name or its id.
+        token: String,
+    },
+}
+
+/// What is asked of `GET /access` here.
+#[derive(Debug, Deserialize)]
+struct Access {
+    tokens: Vec<TokenView>,
+}
+
+fn scope(word: &str) -> Result<Scope, String> {
+    word.parse().map_err(|why| format!("`{word}` {why}"))
+}
+
+impl Ui {
+    /// A link is worth nothing without a page.
+    pub(crate) const fn needs_running(&self) -> bool {
+        !self.set_password
+    }
+}
+
+pub(crate) async fn ui(ui: Ui, client: &Client, output: &mut Output) -> Result<Exit, Failure> {
+    if ui.set_password {
+        let password = password(output)?;
+        let body = json!({ "password": password });
+        asked("cannot set the password", client.call("PUT", "/access/password", Some(&body)).await)?;
+        output.data(&json!({ "password_set": true }), || {
+            "the password is set; all browsers are signed out\n".to_owned()
+        })?;
+        return Ok(Exit::Done);
+    }
+    let link: NewLink = asked("cannot make a link", client.send("POST", "/access/links", None).await)?;
+    let Some(page) = &link.page else {
+        return Err(Failure::new(Exit::Refused, "no-dashboard", "cannot make a link")
+            .because("this node serves no dashboard")
+            .hint("start it with `miner-ctrl node serve --dashboard 127.0.0.1:9090`"));
+    };
+    let url = format!("{page}/{}", link.fragment);
+    output.data(&json!({ "link": url, "expires_at": link.expires_at }), || {
+        format!("{url}\nIt signs one browser in, once, within ten minutes.\n")
+    })?;
+    Ok(Exit::Done)
+}
+
+pub(crate) async fn token(command: TokenCommand, client: &Client, output: &mut Output) -> Result<Exit, Failure> {
+    match command {
+        TokenCommand::Add { name, scope } => {
+            let body = json!({ "name": name, "scope": scope });
+            let made = client.send::<NewToken>("POST", "/access/tokens", Some(&body)).await;
+            let made = asked(format!("cannot make the token `{name}`"), made)?;
+            output.data(&made, || {
+                format!("{}\nIt is not shown again. It may: {}.\n", made.token, made.view.scope.as_str())
+            })?;
+        }
+        TokenCommand::List => {
+            let access: Access = asked("cannot list tokens", client.fetch("/access").await)?;
+            output.data(&access.tokens, || view::tokens(&access.tokens, unix_now()))?;
+        }
+        TokenCommand::Remove { token } => {
+            let path = format!("/access/tokens/{}", segment(&token));
+            asked(format!("cannot remove the token `{token}`"), client.call("DELETE", &path, None).await)?;
+            output.data(&json!({ "removed": token }), || format!("removed the token {token}\n"))?;
+        }
+    }
+    Ok(Exit::Done)
+}
+
+/// A line of standard input. A terminal does not show it while it is typed.
+fn password(output: &mut Output) -> Result<String, Failure> {
+    let stdin = io::stdin();
+    let hidden = if stdin.is_terminal() {
+        output.note("New password (10 characters or more; it is not shown):");
+        Hidden::begin()
+    } else {
+        None
+    };
+    let mut line = String::new();
+    let read = io::Read::take(stdin.lock(), MAX_LINE).read_line(&mut line);
+    drop(hidden);
+    read.map_err(|error| Failure::new(Exit::Error, "not-read", "cannot read the password").caused_by(&error))?;
+    Ok(line.trim_end_matches(['\r', '\n']).to_owned())
+}
+
+/// While it lives, the terminal shows nothing of what is typed.
+struct Hidden(rustix::termios::Termios);
+
+impl Hidden {
+    fn begin() -> Option<Self> {
+        let before = tcgetattr(io::stdin()).ok()?;
+        let mut quiet = before.clone();
+        quiet.local_modes.remove(LocalModes::ECHO);
+        quiet.local_modes.insert(LocalModes::ECHONL);
+        tcsetattr(io::stdin(), OptionalActions::Flush, &quiet).ok()?;
+        Some(Self(before))
+    }
+}
+
+impl Drop for Hidden {
+    fn drop(&mut self) {
+        // A terminal that is gone needs nothing back.
+        let _ = tcsetattr(io::stdin(), OptionalActions::Now, &self.0);
+    }
+}
