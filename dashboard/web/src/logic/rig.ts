@@ -80,7 +80,7 @@ export function rig(row: Fixed & Live): Rig {
 function complaint({ temp, acc, rej, problem }: Live): string | null {
   if (temp !== null && temp >= HOT_CELSIUS) return `A device is at ${temp} °C`;
   const sent = (acc ?? 0) + (rej ?? 0);
-  if (rej !== null && sent >= ENOUGH_SHARES && rej / sent > REJECTED) return `${Math.round((100 * rej) / sent)} % of shares rejected`;
+  if (rej !== null && sent >= ENOUGH_SHARES && rej / sent > REJECTED) return `${((100 * rej) / sent).toFixed(1)} % of shares rejected`;
   return problem;
 }
 

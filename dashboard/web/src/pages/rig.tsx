@@ -153,12 +153,11 @@ function MinerTable({ miners, rig, why, onConsole, refresh }: TableProps) {
           <tr>
             <th scope="col">Miner</th>
             <th scope="col">State</th>
-            <th scope="col">Algorithm</th>
+            <th scope="col">Algorithm, pool</th>
             <th scope="col" class="right">10 s</th>
             <th scope="col" class="right">60 s</th>
             <th scope="col" class="right">15 min</th>
-            <th scope="col" class="right">Accepted / rejected</th>
-            <th scope="col">Pool</th>
+            <th scope="col" class="right">Shares taken / rejected</th>
             <th scope="col" class="right">Uptime</th>
             <th scope="col" class="right">Devices</th>
             <th scope="col" class="right">
@@ -174,7 +173,7 @@ function MinerTable({ miners, rig, why, onConsole, refresh }: TableProps) {
               <tr key={miner.name}>
                 <th scope="row">
                   {miner.name}
-                  <div class="small t2">{[miner.profile, `${miner.program} ${miner.version ?? ''}`].filter(Boolean).join(' · ')}</div>
+                  <div class="small t2 plainly">{[miner.profile, `${miner.program} ${miner.version ?? ''}`].filter(Boolean).join(' · ')}</div>
                 </th>
                 <td>
                   <Word state={shown} word={word} />
@@ -183,7 +182,10 @@ function MinerTable({ miners, rig, why, onConsole, refresh }: TableProps) {
                     {miner.restarts > 0 && `, restarted ${miner.restarts} times`}
                   </div>
                 </td>
-                <td>{miner.algorithm ?? UNKNOWN}</td>
+                <td>
+                  {miner.algorithm ?? UNKNOWN}
+                  <div class="small t2 mono">{miner.pool ?? 'no pool'}</div>
+                </td>
                 {miner.hashrates.map((rate, window) => (
                   <td key={window} class="right">
                     {hashrate(rate)}
@@ -192,7 +194,6 @@ function MinerTable({ miners, rig, why, onConsole, refresh }: TableProps) {
                 <td class="right">
                   {miner.shares.accepted} / {miner.shares.rejected}
                 </td>
-                <td class="mono">{miner.pool ?? UNKNOWN}</td>
                 <td class="right">{running ? duration(miner.uptime_seconds) : UNKNOWN}</td>
                 <td class="right">{devices(miner)}</td>
                 <td class="right actions">

@@ -160,10 +160,9 @@ export function Table() {
                   {COLUMNS.map(({ column, label, right }) => (
                     <th key={column} scope="col" class={right ? 'right' : column === 'name' ? 'name' : ''} aria-sort={ariaSort(column)}>
                       <button type="button" onClick={() => sortBy(column)}>
+                        {right && <Arrow column={column} />}
                         {label}
-                        <span class="arrow" aria-hidden="true">
-                          {sort.value.column === column ? (sort.value.down ? '↓' : '↑') : ''}
-                        </span>
+                        {!right && <Arrow column={column} />}
                       </button>
                     </th>
                   ))}
@@ -224,10 +223,19 @@ export function Table() {
   }
 }
 
+/** On the side where it does not push the head away from its numbers. */
+function Arrow({ column }: { column: Column }) {
+  return (
+    <span class="arrow" aria-hidden="true">
+      {sort.value.column === column ? (sort.value.down ? '↓' : '↑') : ''}
+    </span>
+  );
+}
+
 function Spacer({ height }: { height: number }) {
   return (
     <tr aria-hidden="true" class="spacer">
-      <td colSpan={9} style={{ height: `${height}px` }} />
+      <td colSpan={phone.value ? 1 : 9} style={{ height: `${height}px` }} />
     </tr>
   );
 }
