@@ -107,7 +107,8 @@ function Code() {
       setProblem(failure(thrown));
     }
   };
-  const address = node.value?.addresses[0];
+  // Of no use to another machine.
+  const address = node.value?.addresses.find((one) => !/^\/ip[46]\/(127\.|::1\/)/.test(one));
   return (
     <section class="card" aria-labelledby="code">
       <h2 id="code">Pairing code</h2>

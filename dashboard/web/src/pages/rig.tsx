@@ -157,7 +157,7 @@ function MinerTable({ miners, rig, why, onConsole, refresh }: TableProps) {
             <th scope="col" class="right">10 s</th>
             <th scope="col" class="right">60 s</th>
             <th scope="col" class="right">15 min</th>
-            <th scope="col" class="right">Shares taken / rejected</th>
+            <th scope="col" class="right">Shares</th>
             <th scope="col" class="right">Uptime</th>
             <th scope="col" class="right">Devices</th>
             <th scope="col" class="right">
@@ -192,14 +192,17 @@ function MinerTable({ miners, rig, why, onConsole, refresh }: TableProps) {
                   </td>
                 ))}
                 <td class="right">
-                  {miner.shares.accepted} / {miner.shares.rejected}
+                  {miner.shares.accepted}
+                  <div class="small t2">{miner.shares.rejected} rejected</div>
                 </td>
                 <td class="right">{running ? duration(miner.uptime_seconds) : UNKNOWN}</td>
                 <td class="right">{devices(miner)}</td>
                 <td class="right actions">
-                  <button type="button" class="plain" aria-label={`Logs of ${miner.name}`} onClick={() => onConsole(miner.name)}>
-                    Logs
-                  </button>
+                  {miners.length > 1 && (
+                    <button type="button" class="plain" aria-label={`Logs of ${miner.name}`} onClick={() => onConsole(miner.name)}>
+                      Logs
+                    </button>
+                  )}
                   <Act
                     class="plain"
                     why={why}

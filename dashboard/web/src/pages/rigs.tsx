@@ -31,7 +31,7 @@ export function Rigs() {
             <>
               <Bar counts={counts.value} />
               {chosen.value.length > 0 ? <Bulk /> : <Filters />}
-              {!known.value ? <Skeleton rows={12} /> : view.value.rows.length === 0 ? <NoMatch /> : <Table />}
+              {!known.value ? <Skeleton rows={12} /> : view.value.rows.length === 0 ? <NoMatch /> : <Table narrow={peek !== null && !phone.value} />}
             </>
           )}
         </div>

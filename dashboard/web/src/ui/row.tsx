@@ -22,7 +22,7 @@ export function shownState(rig: Rig): { state: State; word: string; why: string 
   return { state: rig.shown, word: rig.word, why: rig.why };
 }
 
-export function Row({ rig, index, height, tabStop, ticked, compact, onTick }: Common & { compact: boolean; onTick: (range: boolean) => void }) {
+export function Row({ rig, index, height, tabStop, ticked, compact, narrow, onTick }: Common & { compact: boolean; narrow: boolean; onTick: (range: boolean) => void }) {
   const { state, word, why } = shownState(rig);
   const off = rig.on === 0;
   const here = rig.here === 1;
@@ -48,10 +48,12 @@ export function Row({ rig, index, height, tabStop, ticked, compact, onTick }: Co
         {here && <span class="tag">this node</span>}
         {(state === 'warn' || state === 'crit' || state === 'wait') && <span class={`small word ${state}`}>{word}</span>}
       </th>
-      <td class="mono" title={rig.address ?? 'It dials us; no address is known'}>
-        {shortAddress(rig.address)}
-      </td>
-      <td>{rig.role}</td>
+      {!narrow && (
+        <td class="mono" title={rig.address ?? 'It dials us; no address is known'}>
+          {shortAddress(rig.address)}
+        </td>
+      )}
+      {!narrow && <td>{rig.role}</td>}
       <td class={`right ${pingLevel(rig)}`}>{ping(off ? null : rig.ping)}</td>
       <td class="right">{here ? UNKNOWN : <Meter value={rig.score} />}</td>
       <td class="right" title={rig.algo ?? undefined}>

@@ -19,14 +19,16 @@ const COLUMNS: { column: Column; label: string; width: number | null; right?: bo
   { column: 'ping', label: 'Ping', width: 76, right: true },
   { column: 'score', label: 'Score', width: 108, right: true },
   { column: 'hash', label: 'Hashrate', width: 104, right: true },
-  { column: 'seen', label: 'Last seen', width: 92, right: true },
+  { column: 'seen', label: 'Last seen', width: 100, right: true },
 ];
+const NAME_WIDTH = 160;
 const TICK_WIDTH = 40;
 const ACTIONS_WIDTH = 188;
 const MENU_WIDTH = 56;
 const PAGE = 100;
 
-export function Table() {
+/** `narrow`: the side panel takes room, so what it shows anyway is left out of the rows. */
+export function Table({ narrow }: { narrow: boolean }) {
   const box = useRef<HTMLDivElement>(null);
   const body = useRef<HTMLTableSectionElement>(null);
   const wantsFocus = useRef(false);
@@ -119,7 +121,10 @@ export function Table() {
   const ids = () => all.map((rig) => rig.id);
   const ticked = all.length > 0 && all.every((rig) => selected.value.has(rig.id));
   const some = !ticked && all.some((rig) => selected.value.has(rig.id));
-  const compact = folded.value;
+  const compact = folded.value || narrow;
+  const columns = narrow ? COLUMNS.filter(({ column }) => column !== 'address' && column !== 'role') : COLUMNS;
+  const actions = compact ? MENU_WIDTH : ACTIONS_WIDTH;
+  const least = columns.reduce((sum, { width }) => sum + (width ?? NAME_WIDTH), TICK_WIDTH + actions);
   return (
     <>
       <div
@@ -129,14 +134,14 @@ export function Table() {
         onScroll={(event) => setScroll(event.currentTarget.scrollTop)}
         onKeyDown={onKeyDown}
       >
-        <table class={phone.value ? 'rigs phone' : 'rigs'} aria-label="Rigs" aria-rowcount={all.length + 1}>
+        <table class={phone.value ? 'rigs phone' : 'rigs'} aria-label="Rigs" aria-rowcount={all.length + 1} style={{ minWidth: phone.value ? '0' : `${least}px` }}>
           {!phone.value && (
             <colgroup>
               <col width={TICK_WIDTH} />
-              {COLUMNS.map(({ column, width }) => (
+              {columns.map(({ column, width }) => (
                 <col key={column} width={width ?? undefined} />
               ))}
-              <col width={compact ? MENU_WIDTH : ACTIONS_WIDTH} />
+              <col width={actions} />
             </colgroup>
           )}
           <thead>
@@ -157,7 +162,7 @@ export function Table() {
                       onChange={() => (selected.value = allToggled(selected.value, ids()))}
                     />
                   </td>
-                  {COLUMNS.map(({ column, label, right }) => (
+                  {columns.map(({ column, label, right }) => (
                     <th key={column} scope="col" class={right ? 'right' : column === 'name' ? 'name' : ''} aria-sort={ariaSort(column)}>
                       <button type="button" onClick={() => sortBy(column)}>
                         {right && <Arrow column={column} />}
@@ -194,7 +199,7 @@ export function Table() {
               return phone.value ? (
                 <PhoneRow key={rig.id} {...common} />
               ) : (
-                <Row key={rig.id} {...common} compact={compact} onTick={(range) => tick(rig.id, range)} />
+                <Row key={rig.id} {...common} compact={compact} narrow={narrow} onTick={(range) => tick(rig.id, range)} />
               );
             })}
             {seen.below > 0 && <Spacer height={seen.below} />}
@@ -225,9 +230,10 @@ export function Table() {
 
 /** On the side where it does not push the head away from its numbers. */
 function Arrow({ column }: { column: Column }) {
+  if (sort.value.column !== column) return null;
   return (
     <span class="arrow" aria-hidden="true">
-      {sort.value.column === column ? (sort.value.down ? '↓' : '↑') : ''}
+      {sort.value.down ? '↓' : '↑'}
     </span>
   );
 }
