@@ -73,8 +73,8 @@ function term(token: string): Test | string {
   const compared = /^([a-z]+)(>=|<=|>|<|=)(.*)$/.exec(token);
   if (compared) {
     const [, key = '', sign = '', text = ''] = compared;
-    const read = NUMBERS[key];
-    const compare = COMPARE[sign];
+    const read = own(NUMBERS, key);
+    const compare = own(COMPARE, sign);
     if (!read || !compare) return `\`${key}\` is not a number to compare; there are ${KEYS.numbers.join(', ')}`;
     const limit = number(text);
     if (limit === null) return `\`${token}\` needs a number, e.g. \`${key}${sign}80\``;
@@ -88,15 +88,20 @@ function term(token: string): Test | string {
   if (key === 'state') {
     // While it is being typed, a state is what begins so.
     const words = KEYS.states.filter((word) => word.startsWith(value));
-    const exact = STATES[value];
+    const exact = own(STATES, value);
     if (exact) return exact;
     if (words.length === 0) return `\`${value}\` is not a state; there are ${KEYS.states.join(', ')}`;
     return (rig) => words.some((word) => STATES[word]?.(rig));
   }
-  const texts = TEXTS[key];
+  const texts = own(TEXTS, key);
   if (texts) return (rig) => texts(rig).toLowerCase().includes(value);
   // Anything else is a word: an address has colons, too.
   return (rig) => rig.name.toLowerCase().includes(token) || (rig.address ?? '').toLowerCase().includes(token) || rig.id.startsWith(token);
+}
+
+/** Not what every object has: a person may well type `constructor:x`. */
+function own<T>(table: Record<string, T>, key: string): T | undefined {
+  return Object.hasOwn(table, key) ? table[key] : undefined;
 }
 
 const FACTORS: Record<string, number> = { '': 1, k: 1e3, m: 1e6, g: 1e9, t: 1e12, p: 1e15 };

@@ -56,6 +56,9 @@ export function Dialog({ title, onClose, children, foot, onSubmit, wide }: Props
           onSubmit={(event) => {
             event.preventDefault();
             onSubmit();
+            // What is wrong by its form alone is known at once; the person is led there.
+            const form = event.currentTarget;
+            requestAnimationFrame(() => form.querySelector<HTMLElement>('[aria-invalid=true]')?.focus());
           }}
         >
           {inner}

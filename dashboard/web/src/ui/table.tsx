@@ -124,6 +124,7 @@ export function Table({ narrow }: { narrow: boolean }) {
   const compact = folded.value || narrow;
   const columns = narrow ? COLUMNS.filter(({ column }) => column !== 'address' && column !== 'role') : COLUMNS;
   const actions = compact ? MENU_WIDTH : ACTIONS_WIDTH;
+  const cells = phone.value ? 1 : columns.length + 2;
   const least = columns.reduce((sum, { width }) => sum + (width ?? NAME_WIDTH), TICK_WIDTH + actions);
   return (
     <>
@@ -192,7 +193,7 @@ export function Table({ narrow }: { narrow: boolean }) {
               focused.value = next instanceof Node && (body.current?.contains(next) ?? false);
             }}
           >
-            {seen.above > 0 && <Spacer height={seen.above} />}
+            {seen.above > 0 && <Spacer height={seen.above} columns={cells} />}
             {slice.map((rig, at) => {
               const index = offset + seen.first + at;
               const common = { rig, index, height: high, tabStop: rig.id === stopInSight, ticked: selected.value.has(rig.id) };
@@ -202,7 +203,7 @@ export function Table({ narrow }: { narrow: boolean }) {
                 <Row key={rig.id} {...common} compact={compact} narrow={narrow} onTick={(range) => tick(rig.id, range)} />
               );
             })}
-            {seen.below > 0 && <Spacer height={seen.below} />}
+            {seen.below > 0 && <Spacer height={seen.below} columns={cells} />}
           </tbody>
         </table>
       </div>
@@ -238,10 +239,11 @@ function Arrow({ column }: { column: Column }) {
   );
 }
 
-function Spacer({ height }: { height: number }) {
+/** As wide as the table and no wider: a cell too many would be a column too many. */
+function Spacer({ height, columns }: { height: number; columns: number }) {
   return (
     <tr aria-hidden="true" class="spacer">
-      <td colSpan={phone.value ? 1 : 9} style={{ height: `${height}px` }} />
+      <td colSpan={columns} style={{ height: `${height}px` }} />
     </tr>
   );
 }
