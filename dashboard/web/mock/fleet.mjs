@@ -82,13 +82,15 @@ export class MockFleet {
   }
 
   snapshot() {
-    return { v: this.v, at: Math.floor(Date.now() / 1000), ...this.columns(this.rigs, [...MockFleet.FIXED, ...MockFleet.LIVE]) };
+    const rigs = this.rigs.filter((rig) => !rig.removed);
+    return { v: this.v, at: Math.floor(Date.now() / 1000), i: rigs.map((rig) => this.rigs.indexOf(rig)), ...this.columns(rigs, [...MockFleet.FIXED, ...MockFleet.LIVE]) };
   }
 
   /** A second passes for some of them. */
   tick(share) {
     const touched = [];
     this.rigs.forEach((rig, index) => {
+      if (rig.removed) return;
       if (rig.changed || (rig.state === 'mining' && Math.random() < share)) {
         if (!rig.changed) {
           rig.hash = Number((rig.base * (0.97 + Math.random() * 0.06)).toPrecision(4));

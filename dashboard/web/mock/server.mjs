@@ -204,7 +204,7 @@ async function answer(request, response, url) {
   }
 }
 
-createServer((request, response) => {
+const server = createServer((request, response) => {
   const url = new URL(request.url, 'http://mock');
   response.setHeader('Content-Security-Policy', POLICY);
   response.setHeader('X-Content-Type-Options', 'nosniff');
@@ -213,4 +213,6 @@ createServer((request, response) => {
   if (!file.startsWith(DIST) || !existsSync(file)) return void response.writeHead(404).end();
   response.writeHead(200, { 'Content-Type': TYPES[extname(file)] ?? 'application/octet-stream' });
   createReadStream(file).pipe(response);
-}).listen(Number(options.port), '127.0.0.1', () => console.log(`mock node with ${options.rigs} rigs: http://127.0.0.1:${options.port}/`));
+});
+// Port 0 is any free one; the line says which.
+server.listen(Number(options.port), '127.0.0.1', () => console.log(`mock node with ${options.rigs} rigs: http://127.0.0.1:${server.address().port}/`));

@@ -11,15 +11,17 @@ const columns = (ids: string[]) => ({
 
 function fleet(): Fleet {
   const made = new Fleet();
-  made.snapshot({ v: 5, at: 0, ...columns(['a', 'b', 'c']) });
+  made.snapshot({ v: 5, at: 0, i: [0, 1, 2], ...columns(['a', 'b', 'c']) });
   return made;
 }
 
 test('a snapshot is every row and replaces what was', () => {
   const made = fleet();
-  made.snapshot({ v: 9, at: 0, ...columns(['c']) });
+  made.snapshot({ v: 9, at: 0, i: [41], ...columns(['c']) });
   expect([...made.byId.keys()]).toEqual(['c']);
   expect(made.byId.get('c')?.word).toBe('Mining');
+  made.delta({ v: 10, at: 0, i: [41], ping: [77] });
+  expect(made.byId.get('c')?.ping).toBe(77);
 });
 
 test('a delta changes the named columns of the named rows alone', () => {
@@ -63,8 +65,8 @@ test('a frame that does not fit asks for a new snapshot', () => {
     { i: [0], ping: 'x' },
   ];
   for (const frame of broken) expect(() => fleet().delta({ v: 6, at: 0, ...frame })).toThrow(OutOfStep);
-  const far = { v: 6, at: 0, added: { i: [4_000_000_000], ...columns(['z']) } } as unknown as Frame;
-  expect(() => fleet().peers(far)).toThrow(OutOfStep);
+  const nameless = { v: 6, at: 0, added: { i: [9], id: ['z'] } } as unknown as Frame;
+  expect(() => fleet().peers(nameless)).toThrow(OutOfStep);
   expect(() => fleet().delta({ v: 7, at: 0, i: [1], ping: [1] })).not.toThrow();
 });
 

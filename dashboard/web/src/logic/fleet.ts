@@ -14,17 +14,22 @@ export interface Frame extends Columns { v: number; at: number }
 export class OutOfStep extends Error {}
 
 export class Fleet {
-  /** By the stream's index; a removed row leaves a hole. */
-  private rows: (Rig | null)[] = [];
+  /** By the stream's index. */
+  private readonly rows = new Map<number, Rig>();
   private v = -1;
   readonly byId = new Map<string, Rig>();
 
   snapshot(frame: Frame): void {
-    const length = column(frame, 'id')?.length ?? 0;
-    this.rows = Array.from({ length }, (_, at) => rig(row(frame, at)));
+    this.clear();
+    numbers(frame.i).forEach((index, at) => this.put(index, rig(row(frame, at))));
     this.v = frame.v;
+  }
+
+  /** Nothing is known. */
+  clear(): void {
+    this.rows.clear();
     this.byId.clear();
-    for (const one of this.rows) if (one) this.byId.set(one.id, one);
+    this.v = -1;
   }
 
   /** Live columns of some rows. False when the frame is older than what is known. */
@@ -34,7 +39,7 @@ export class Fleet {
     const present = LIVE.filter((name) => frame[name] !== undefined);
     const columns = present.map((name) => sized(frame, name, indexes.length));
     indexes.forEach((index, at) => {
-      const before = this.rows[index];
+      const before = this.rows.get(index);
       if (!before) throw new OutOfStep(`a change of row ${index}, which is not there`);
       const next: Record<string, unknown> = { ...before };
       // The verdict is made anew of the columns as the node sent them.
@@ -49,14 +54,14 @@ export class Fleet {
   peers(frame: Frame): boolean {
     if (!this.takes(frame.v)) return false;
     for (const index of numbers(frame.removed)) {
-      const gone = this.rows[index];
+      const gone = this.rows.get(index);
       if (!gone) continue;
       this.byId.delete(gone.id);
-      this.rows[index] = null;
+      this.rows.delete(index);
     }
     const changed = frame.changed as Columns | undefined;
     numbers(changed?.i).forEach((index, at) => {
-      const before = this.rows[index];
+      const before = this.rows.get(index);
       if (!before || !changed) throw new OutOfStep(`a change of row ${index}, which is not there`);
       const next: Record<string, unknown> = { ...before };
       for (const name of FIXED) if (changed[name] !== undefined) next[name] = column(changed, name)?.[at];
@@ -65,9 +70,7 @@ export class Fleet {
     });
     const added = frame.added as Columns | undefined;
     numbers(added?.i).forEach((index, at) => {
-      // A gap of many rows would be memory for nothing: the node numbers them one after the other.
-      if (!added || index > this.rows.length) throw new OutOfStep(`row ${index} comes after row ${this.rows.length - 1}`);
-      this.put(index, rig(row(added, at)));
+      if (added) this.put(index, rig(row(added, at)));
     });
     // The delta of the same `v` is not old.
     this.v = frame.v - 1;
@@ -79,7 +82,7 @@ export class Fleet {
   }
 
   private put(index: number, one: Rig): void {
-    this.rows[index] = one;
+    this.rows.set(index, one);
     this.byId.set(one.id, one);
   }
 }

@@ -66,15 +66,22 @@ const SHOWN: Record<RigWord, { shown: State; word: string }> = {
   mining: { shown: 'ok', word: 'Mining' },
 };
 
-/** A row with its verdict. What the node calls mining may still be hot, or work for nothing. */
+/** Gives a row its verdict, in place: thousands of rows may change each second, and each copy is one too many. */
 export function rig(row: Fixed & Live): Rig {
+  const judged = row as Rig;
   const { shown, word } = SHOWN[row.state] ?? SHOWN.unknown;
-  if (row.state === 'mining') {
-    const why = complaint(row);
-    if (why !== null) return { ...row, shown: 'warn', word: 'Degraded', why };
+  judged.shown = shown;
+  judged.word = word;
+  judged.why = row.problem;
+  if (row.state === 'idle' && row.miners === 0) judged.word = 'No miner yet';
+  if (row.state !== 'mining') return judged;
+  // What the node calls mining may still be hot, or work for nothing.
+  judged.why = complaint(row);
+  if (judged.why !== null) {
+    judged.shown = 'warn';
+    judged.word = 'Degraded';
   }
-  if (row.state === 'idle' && row.miners === 0) return { ...row, shown: 'idle', word: 'No miner yet', why: row.problem };
-  return { ...row, shown, word, why: row.problem };
+  return judged;
 }
 
 function complaint({ temp, acc, rej, problem }: Live): string | null {

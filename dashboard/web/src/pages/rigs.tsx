@@ -115,7 +115,7 @@ function Filters() {
 function StaleOrder() {
   if (!view.value.stale) return null;
   return (
-    <button type="button" class="chip accent" onClick={applyOrder}>
+    <button type="button" class="chip accent stale" onClick={applyOrder}>
       order updated · apply
     </button>
   );

@@ -5,6 +5,7 @@ import { useEffect, useState } from 'preact/hooks';
 import { ask, failure, part, type Failure } from '../api/client';
 import type { Access, Scope, Token } from '../api/types';
 import { exactTime, UNKNOWN } from '../logic/format';
+import { fieldErrors } from '../logic/pointer';
 import { link, node } from '../store/live';
 import { prefer, prefs, type Density } from '../store/prefs';
 import { session, signOut } from '../store/session';
@@ -213,7 +214,8 @@ function Password({ set, why, onChange }: { set: boolean; why: string | null; on
       setProblem(failure(thrown));
     }
   };
-  const wrong = problem?.code === 'wrong-credentials';
+  const errors = fieldErrors(problem, ['password', 'current']);
+  const elsewhere = problem && Object.keys(errors).length === 0 ? problem.detail : undefined;
   return (
     <>
       <h3>{set ? 'Change the password' : 'Set a password'}</h3>
@@ -225,8 +227,8 @@ function Password({ set, why, onChange }: { set: boolean; why: string | null; on
           if (why === null) void save();
         }}
       >
-        {set && <Field label="Current password" type="password" autocomplete="current-password" value={current} onValue={setCurrent} error={wrong ? problem.detail : undefined} />}
-        <Field label="New password" type="password" autocomplete="new-password" value={password} onValue={setPassword} hint="At least 10 characters" error={problem && !wrong ? problem.detail : undefined} />
+        {set && <Field label="Current password" type="password" autocomplete="current-password" value={current} onValue={setCurrent} error={errors.current} />}
+        <Field label="New password" type="password" autocomplete="new-password" value={password} onValue={setPassword} hint="At least 10 characters" error={errors.password ?? elsewhere} />
         <p class="send">
           <Act type="submit" why={why}>
             {set ? 'Change' : 'Set'}

@@ -170,7 +170,7 @@ export function retryNow(): void {
 /** Nobody is signed in: nothing of the fleet stays in the page. */
 export function stopLive(): void {
   stream.close();
-  fleet.snapshot({ v: -1, at: 0 });
+  fleet.clear();
   known.value = false;
   pending.value = [];
   activity.value = [];

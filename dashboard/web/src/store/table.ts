@@ -25,6 +25,8 @@ export const sort = computed<Sort>(() => {
 export const selected = signal<ReadonlySet<string>>(new Set());
 /** The row that the keyboard is at. */
 export const active = signal<string | null>(null);
+/** The row ticked last: where a Shift-click's range begins. Not `active`, for the click itself moves that. */
+export const anchor = signal<string | null>(null);
 /** A pointer is over the rows, or one has the focus: nothing may jump. */
 export const pointed = signal(false);
 export const focused = signal(false);

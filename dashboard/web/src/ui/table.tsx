@@ -9,7 +9,7 @@ import { reveal, visible } from '../logic/window';
 import { pingOne } from '../store/commands';
 import { folded, phone, prefs, rowHeight } from '../store/prefs';
 import { go, href } from '../store/route';
-import { active, clearSelection, focused, pointed, selected, sort, sortBy, view } from '../store/table';
+import { active, anchor, clearSelection, focused, pointed, selected, sort, sortBy, view } from '../store/table';
 import { PhoneRow, Row } from './row';
 
 const COLUMNS: { column: Column; label: string; width: number | null; right?: boolean }[] = [
@@ -26,12 +26,15 @@ const TICK_WIDTH = 40;
 const ACTIONS_WIDTH = 188;
 const MENU_WIDTH = 56;
 const PAGE = 100;
+/** A pointer that slips off the rows for a moment has not left; nor has one on its way to "apply". */
+const LEAVING_MS = 1500;
 
 /** `narrow`: the side panel takes room, so what it shows anyway is left out of the rows. */
 export function Table({ narrow }: { narrow: boolean }) {
   const box = useRef<HTMLDivElement>(null);
   const body = useRef<HTMLTableSectionElement>(null);
   const wantsFocus = useRef(false);
+  const leaving = useRef(0);
   const [scroll, setScroll] = useState(0);
   const [height, setHeight] = useState(600);
   const [page, setPage] = useState(0);
@@ -57,6 +60,7 @@ export function Table({ narrow }: { narrow: boolean }) {
     observer.observe(element);
     return () => {
       observer.disconnect();
+      clearTimeout(leaving.current);
       pointed.value = false;
       focused.value = false;
     };
@@ -111,6 +115,7 @@ export function Table({ narrow }: { narrow: boolean }) {
     } else if (rig && ((event.key === ' ' && onRow) || (event.key === 'x' && letters))) {
       event.preventDefault();
       selected.value = toggled(selected.value, rig.id);
+      anchor.value = rig.id;
     } else if (rig && event.key === 'Enter' && onRow) {
       go(href('rig', rig.id));
     } else if (rig && event.key === 'p' && letters && rig.here === 0) {
@@ -181,8 +186,14 @@ export function Table({ narrow }: { narrow: boolean }) {
           </thead>
           <tbody
             ref={body}
-            onPointerEnter={(event) => (pointed.value = event.pointerType === 'mouse')}
-            onPointerLeave={() => (pointed.value = false)}
+            onPointerEnter={(event) => {
+              clearTimeout(leaving.current);
+              pointed.value = event.pointerType === 'mouse';
+            }}
+            onPointerLeave={() => {
+              clearTimeout(leaving.current);
+              leaving.current = window.setTimeout(() => (pointed.value = false), LEAVING_MS);
+            }}
             onFocusIn={(event) => {
               focused.value = true;
               const row = (event.target as HTMLElement).closest('tr');
@@ -224,7 +235,8 @@ export function Table({ narrow }: { narrow: boolean }) {
   );
 
   function tick(id: string, range: boolean): void {
-    selected.value = range ? extended(selected.value, ids(), active.value, id) : toggled(selected.value, id);
+    selected.value = range ? extended(selected.value, ids(), anchor.value, id) : toggled(selected.value, id);
+    anchor.value = id;
     active.value = id;
   }
 }
