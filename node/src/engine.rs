@@ -68,6 +68,14 @@ impl Engine for ThisMachine {
         self.places.socket()
     }
 
+    fn check_socket(&self) -> Result<(), Failure> {
+        self.places.check_socket_dir().map_err(|error| {
+            Failure::new(Exit::NotAllowed, "socket-unsafe", "cannot ask the node")
+                .caused_by(&error)
+                .hint("another user may listen there; remove the directory, or choose a shorter --home")
+        })
+    }
+
     fn key_file(&self) -> PathBuf {
         self.places.key_file()
     }

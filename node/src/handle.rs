@@ -76,6 +76,14 @@ impl NodeHandle {
         &self.inner.database
     }
 
+    /// A peer of our own name could not be named.
+    fn not_our_name(&self, name: &NodeName) -> Result<(), NodeError> {
+        if name.as_str().eq_ignore_ascii_case(self.inner.record.name.as_str()) {
+            return Err(NodeError::Conflict(format!("this node itself is called {name}: choose another name")));
+        }
+        Ok(())
+    }
+
     fn resolve(&self, text: &str) -> Result<Target, NodeError> {
         let record = &self.inner.record;
         if text == record.name.as_str() || text == record.peer_id || text == record.id.to_string() {
@@ -204,6 +212,9 @@ impl NodeHandle {
         let Response::Stats(stats) = self.ask(peer, Request::Stats, SETTLE).await? else {
             return Err(out_of_turn(&peer.peer.name));
         };
+        if !stats.is_plausible() {
+            return Err(NodeError::Internal(format!("{} reports more than a rig can have", peer.peer.name)));
+        }
         let (key, revision) = (peer.peer.key, stats.revision);
         self.inner.fleet.observe(key, Observation::Stats(Arc::from(stats)));
         let same = |heard: &Heard| heard.stats.revision >= revision;
@@ -289,6 +300,9 @@ impl Node for NodeHandle {
                 code.parse().map_err(|_| Invalid::new("code", "is 8 letters and digits, such as 7KQ2-M9XD"))?,
             ),
         };
+        if let Some(name) = &add.name {
+            self.not_our_name(name)?;
+        }
         if let Some(name) = &add.name
             && let Some(taken) = self.inner.fleet.now().peers.iter().find(|peer| {
                 peer.peer.name.as_str().eq_ignore_ascii_case(name.as_str())
@@ -307,7 +321,8 @@ impl Node for NodeHandle {
                 return Ok(Added::Pending { id: key.node_id(), words: fingerprint_words(&self.inner.key, &key) });
             }
         };
-        let default = Permission::by_default(self.inner.record.role, role, how);
+        let known = self.inner.fleet.now().peer(&key).map(|known| known.peer.permission);
+        let default = known.unwrap_or_else(|| Permission::by_default(self.inner.record.role, role, how));
         let new = NewPeer {
             key,
             name: add.name,
@@ -326,6 +341,7 @@ impl Node for NodeHandle {
     async fn change_peer(&self, peer: &str, change: PeerChange) -> Result<PeerView, NodeError> {
         let key = self.resolve_peer(peer)?.peer.key;
         if let Some(name) = change.name {
+            self.not_our_name(&name)?;
             self.inner.fleet.rename(key, name).await?;
         }
         if let Some(permission) = change.permission {

@@ -65,13 +65,15 @@ impl Household for House {
         let (fleet, mesh, own_role) = (self.fleet.clone(), self.mesh.get().cloned(), self.own_role);
         Box::pin(async move {
             fleet.code_tried(stranger.key, true).await.map_err(refusal)?;
+            // A peer that pairs again, because its answer was lost, keeps what it was granted.
+            let known = fleet.now().peer(&stranger.key).map(|known| known.peer.permission);
             let new = NewPeer {
                 key: stranger.key,
                 name: None,
                 own_name: stranger.name,
                 role: stranger.role,
                 addresses: vec![],
-                permission: Permission::by_default(own_role, stranger.role, Admitted::ByThem),
+                permission: known.unwrap_or_else(|| Permission::by_default(own_role, stranger.role, Admitted::ByThem)),
                 now: unix_now(),
             };
             let peer = fleet.register(new).await.map_err(|error| {

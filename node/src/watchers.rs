@@ -67,7 +67,7 @@ async fn watch(key: PeerKey, link: Link, fleet: FleetHandle) -> (PeerKey, Link) 
     let mut after = 0;
     loop {
         let pause = match link.ask(&Request::Watch { after, wait: WAIT }, LIMIT).await {
-            Ok(Response::Stats(stats)) => {
+            Ok(Response::Stats(stats)) if stats.is_plausible() => {
                 after = stats.revision;
                 fleet.observe(key, Observation::Answered);
                 fleet.observe(key, Observation::Stats(Arc::from(stats)));

@@ -21,6 +21,9 @@ pub enum NameError {
     /// A node name of 16 hexadecimal digits could be taken for a node id.
     #[error("a name of 16 hexadecimal digits looks like a node id: choose another")]
     LooksLikeId,
+    /// `pending` is what the API calls those that wait to become peers.
+    #[error("the name `pending` is taken by the program: choose another")]
+    Reserved,
     /// A name begins with a letter or a digit, so that it is never taken for an option or a hidden file.
     #[error("a name starts with a letter or a digit")]
     Start,
@@ -45,6 +48,9 @@ fn check(text: &str) -> Result<(), NameError> {
 
 fn check_node(text: &str) -> Result<(), NameError> {
     check(text)?;
+    if text == "pending" {
+        return Err(NameError::Reserved);
+    }
     if text.len() == 16 && text.bytes().all(|b| b.is_ascii_hexdigit()) {
         return Err(NameError::LooksLikeId);
     }

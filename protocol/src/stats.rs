@@ -218,7 +218,29 @@ pub struct RigStats {
     pub miners: Vec<MinerStatus>,
 }
 
+/// Mining programs that a rig may report; it runs no more.
+pub const MAX_MINERS: usize = 16;
+/// Devices of one mining program; mining boards have up to 19 slots.
+pub const MAX_DEVICES: usize = 64;
+/// Longest text in a report, bytes.
+pub const MAX_TEXT: usize = 512;
+
 impl RigStats {
+    /// Whether a report has the size that an honest rig's has. A small message can hold a quarter of a million empty
+    /// devices; whoever keeps reports of many rigs must not keep that.
+    #[must_use]
+    pub fn is_plausible(&self) -> bool {
+        let short = |text: &Option<String>| text.as_ref().is_none_or(|text| text.len() <= MAX_TEXT);
+        let miner = |miner: &MinerStatus| {
+            miner.devices.len() <= MAX_DEVICES
+                && miner.devices.iter().all(|device| short(&device.name))
+                && [&miner.algorithm, &miner.pool, &miner.version, &miner.problem].into_iter().all(short)
+        };
+        self.miners.len() <= MAX_MINERS
+            && self.miners.iter().all(miner)
+            && [&self.version, &self.host.os, &self.host.cpu].into_iter().all(|text| text.len() <= MAX_TEXT)
+    }
+
     /// Sum over the miners whose rate is known; `None` when none is.
     #[must_use]
     pub fn hashrate(&self) -> Option<Hashrate> {
@@ -244,6 +266,24 @@ mod tests {
         ] {
             assert_eq!(Hashrate::per_second(rate).unwrap().to_string(), text);
         }
+    }
+
+    #[test]
+    fn a_report_of_a_quarter_of_a_million_devices_is_not_kept() {
+        let report = |devices: usize| {
+            serde_json::from_value::<RigStats>(serde_json::json!({
+                "revision": 1, "name": "rig", "version": "0.1.0", "host": {},
+                "miners": [{
+                    "name": "m", "program": "xmrig", "profile": null, "state": "mining", "state_seconds": 1,
+                    "uptime_seconds": 1, "hashrate": null, "hashrates": [null, null, null],
+                    "shares": {"accepted": 0, "rejected": 0}, "algorithm": null, "pool": null, "version": null,
+                    "devices": vec![serde_json::json!({}); devices],
+                }],
+            }))
+            .unwrap()
+        };
+        assert!(report(MAX_DEVICES).is_plausible());
+        assert!(!report(MAX_DEVICES + 1).is_plausible());
     }
 
     #[test]

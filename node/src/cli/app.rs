@@ -172,6 +172,7 @@ fn needs_running(command: &Command) -> bool {
 
 /// The running node, or one started here for the length of the command.
 async fn connect<E: Engine>(engine: &E, needs_running: bool, output: &Output) -> Result<Connection, Failure> {
+    engine.check_socket()?;
     let client = Client::Socket(engine.socket());
     match client.get("/health").await {
         Ok(_) => Ok(Connection { client, close: None }),

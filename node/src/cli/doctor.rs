@@ -42,6 +42,7 @@ struct Finding {
 }
 
 pub(crate) async fn run<E: Engine>(engine: &E, output: &mut Output) -> Result<Exit, Failure> {
+    engine.check_socket()?;
     let client = Client::Socket(engine.socket());
     let mut findings = vec![
         directory("configuration", engine.config_dir()),

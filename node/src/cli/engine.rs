@@ -90,6 +90,13 @@ pub trait Engine: Sized + Send + Sync + 'static {
     fn data_dir(&self) -> &Path;
     /// Where a running node answers.
     fn socket(&self) -> PathBuf;
+    /// Whether the socket lies where only this user, or root, can have put it: what is sent there may be secret.
+    ///
+    /// # Errors
+    /// When somebody else could answer there.
+    fn check_socket(&self) -> Result<(), Failure> {
+        Ok(())
+    }
     /// The secret key's file.
     fn key_file(&self) -> PathBuf;
     /// Makes this machine a node.

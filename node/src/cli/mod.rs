@@ -10,7 +10,6 @@ mod editor;
 mod engine;
 mod exit;
 mod failure;
-mod import;
 mod node;
 mod peer;
 mod profile;

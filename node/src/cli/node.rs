@@ -99,7 +99,12 @@ pub(crate) async fn serve<E: Engine>(engine: &E, serve: Serve, output: &mut Outp
         link: serve.link || output.redraws || std::env::var_os(PRINT_LINK).is_some_and(|value| value == "1"),
     };
     let stop = CancellationToken::new();
-    let mut serving = engine.serve(options, stop.clone()).await?;
+    // Taking over miners of a node before may take long; whoever stops this one meanwhile does not wait for it.
+    let mut serving = tokio::select! {
+        serving = engine.serve(options, stop.clone()) => serving?,
+        _ = interrupt.recv() => return Ok(Exit::Done),
+        _ = terminate.recv() => return Ok(Exit::Done),
+    };
     let socket = engine.socket().display().to_string();
     let mut document = json!(serving.info);
     document["control"] = socket.clone().into();

@@ -12,8 +12,9 @@ use serde_json::{Value, json};
 use crate::cli::engine::Engine;
 use crate::cli::peer::asked;
 use crate::cli::render::Output;
-use crate::cli::{Exit, Failure, editor, import, view};
+use crate::cli::{Exit, Failure, editor, view};
 use crate::control::{Client, segment};
+use crate::miners::xmrig_import::import_xmrig;
 
 /// Largest file read: a mining program's configuration has a few kilobytes.
 const FILE_LIMIT: u64 = 1024 * 1024;
@@ -112,9 +113,11 @@ pub(crate) async fn run<E: Engine>(
         ProfileCommand::Import { file, name } => {
             let what = || format!("cannot import {}", file.display());
             let text = read(&file)?;
-            let imported = import::xmrig(&text, name)
-                .map_err(|why| Failure::new(Exit::Usage, "not-a-configuration", what()).because(why))?;
-            output.note("taken over: pools, logins, algorithm, rig name, CPU threads, huge pages; nothing else");
+            let (imported, left_out) = import_xmrig(&text, name)
+                .map_err(|why| Failure::new(Exit::Usage, "not-a-configuration", what()).caused_by(&why))?;
+            for what in left_out {
+                output.note(&format!("left out: {what}"));
+            }
             store(&imported, client, output).await
         }
         ProfileCommand::List => {

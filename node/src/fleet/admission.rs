@@ -306,6 +306,11 @@ impl Admission {
         Err(PendingError::Ambiguous { asked: asked(), candidates })
     }
 
+    /// Ends the code that a peer came in by: removed or restricted, it shall not use it again.
+    pub fn end_code_of(&mut self, key: &PeerKey) {
+        self.window.take_if(|window| window.used_by == Some(*key));
+    }
+
     /// The key was admitted: it no longer waits, and is no longer turned away.
     pub fn forget(&mut self, key: &PeerKey) {
         self.pending.retain(|request| request.stranger.key != *key);

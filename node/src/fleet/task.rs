@@ -198,6 +198,7 @@ impl Fleet {
                 let _ = reply.send(self.store(planned.map_err(FleetError::from)).await);
             }
             Command::SetPermission { key, permission, reply } => {
+                self.admission.end_code_of(&key);
                 let planned = self.registry.permitted(&key, permission);
                 let _ = reply.send(self.store(planned.map_err(FleetError::from)).await);
             }
@@ -243,6 +244,7 @@ impl Fleet {
         let peer = self.registry.permitted(key, Permission::None)?;
         peers::remove(&self.database, *key.as_bytes()).await?;
         let peer = self.registry.remove(key).map_or(peer, Arc::unwrap_or_clone);
+        self.admission.end_code_of(key);
         self.states.remove(key);
         self.unwritten.remove(key);
         self.publish_members();

@@ -9,7 +9,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use libp2p::Multiaddr;
-use miner_ctrl_protocol::message::Hello;
+use miner_ctrl_protocol::message::{Hello, MinerChoice};
 use miner_ctrl_protocol::pair::PairRefusal;
 use miner_ctrl_protocol::smsg::PairingCode;
 use miner_ctrl_protocol::{NodeName, PeerKey, Request, Response, Role};
@@ -350,7 +350,8 @@ impl MeshHandle {
     }
 }
 
-/// Everything but a restart finds or reaches a state; a restart done twice is a second interruption.
+/// Nearly everything finds or reaches a state. A restart done twice is a second interruption, and "the only one" may
+/// be another one the second time.
 const fn may_repeat(request: &Request) -> bool {
-    !matches!(request, Request::RestartMiner { .. })
+    !matches!(request, Request::RestartMiner { .. } | Request::StopMiner { miner: MinerChoice::Only })
 }

@@ -71,15 +71,22 @@ impl Dialer {
 
     /// Peers to dial now.
     pub(crate) fn due(&mut self, now: Instant) -> Vec<(PeerId, Vec<Multiaddr>)> {
+        let mut waiting: Vec<(Instant, PeerId)> = self
+            .peers
+            .iter()
+            .filter_map(|(id, peer)| match peer.state {
+                State::Waiting { until } if until <= now => Some((until, *id)),
+                _ => None,
+            })
+            .collect();
+        // Whoever is due longest first: many that never answer must not keep the places of those that would.
+        waiting.sort_unstable_by_key(|(until, _)| *until);
         let mut due = Vec::new();
-        for (id, peer) in &mut self.peers {
-            if self.dialing >= MAX_DIALS {
-                break;
-            }
-            if matches!(peer.state, State::Waiting { until } if until <= now) {
+        for (_, id) in waiting.into_iter().take(MAX_DIALS.saturating_sub(self.dialing)) {
+            if let Some(peer) = self.peers.get_mut(&id) {
                 peer.state = State::Dialing;
                 self.dialing += 1;
-                due.push((*id, peer.addresses.clone()));
+                due.push((id, peer.addresses.clone()));
             }
         }
         due
@@ -213,6 +220,22 @@ mod tests {
             dialer.remove(&id);
         }
         assert_eq!(dialer.due(now).len(), ids.len() - 2 * MAX_DIALS);
+    }
+
+    #[tokio::test]
+    async fn peers_that_never_answer_do_not_starve_the_others() {
+        let (mut dialer, ids, mut now) = book(4 * MAX_DIALS);
+        let mut rng = StdRng::seed_from_u64(1);
+        let mut dialled = std::collections::HashSet::new();
+        for _ in 0..20 {
+            let due = dialer.due(now);
+            now += Duration::from_secs(20);
+            for (id, _) in due {
+                dialled.insert(id);
+                dialer.on_failed(&id, now, &mut rng);
+            }
+        }
+        assert_eq!(dialled.len(), ids.len());
     }
 
     #[tokio::test]

@@ -303,6 +303,11 @@ impl EventLoop {
             let _ = reply.send(Err(PairError::Unavailable));
             return;
         }
+        if self.swarm.listeners().any(|own| *own == address) {
+            // The caller may have given up.
+            let _ = reply.send(Err(PairError::Ourselves));
+            return;
+        }
         let options = match expected {
             Some(key) => DialOpts::peer_id(peer_id(&key))
                 .condition(PeerCondition::Always)

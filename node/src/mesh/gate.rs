@@ -8,7 +8,7 @@
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::fmt;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::task::{Context, Poll};
@@ -27,7 +27,10 @@ use super::streams::{Opened, Protocol, Streams};
 
 /// Handshakes under way. Each costs about 1 ms of CPU and at most [`super::transport`]'s timeout of memory.
 const MAX_HANDSHAKES: usize = 512;
-/// Of these, from one address: half, so that one silent flooder leaves room. A hall of rigs behind one NAT fits.
+/// Of these, from addresses that no registered peer ever came from: whoever says nothing on many connections leaves
+/// room for those that are known.
+const MAX_UNKNOWN_HANDSHAKES: usize = 384;
+/// Of these, from one address. A hall of rigs behind one NAT fits.
 const MAX_HANDSHAKES_PER_IP: usize = 256;
 /// Strangers connected at once. Pairing takes under a second.
 const MAX_STRANGERS: usize = 16;
@@ -219,9 +222,14 @@ fn take_one<K: std::hash::Hash + Eq>(counts: &mut HashMap<K, usize>, key: &K) {
     }
 }
 
-/// Relayed and DNS addresses have no IP of the peer; they share one allowance.
+/// Whom limits are counted by: an IPv4 address, or the /64 that one IPv6 host may choose its addresses from. Addresses
+/// without an IP share one place.
 fn ip_of(address: &Multiaddr) -> IpAddr {
-    super::convert::ip_of(address).unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED))
+    match super::convert::ip_of(address) {
+        Some(IpAddr::V6(ip)) => IpAddr::V6(Ipv6Addr::from_bits(ip.to_bits() & !u128::from(u64::MAX))),
+        Some(ip) => ip,
+        None => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+    }
 }
 
 impl NetworkBehaviour for Door {
@@ -236,10 +244,15 @@ impl NetworkBehaviour for Door {
     ) -> Result<(), ConnectionDenied> {
         let ip = ip_of(remote);
         let same_ip = self.handshakes.values().filter(|other| **other == ip).count();
-        if self.handshakes.len() >= MAX_HANDSHAKES || same_ip >= MAX_HANDSHAKES_PER_IP {
+        let known = self.trusted.contains(&ip);
+        let unknown = self.handshakes.values().filter(|other| !self.trusted.contains(other)).count();
+        if self.handshakes.len() >= MAX_HANDSHAKES
+            || same_ip >= MAX_HANDSHAKES_PER_IP
+            || (!known && unknown >= MAX_UNKNOWN_HANDSHAKES)
+        {
             return Err(self.turn_away(TurnedAway::TooManyHandshakes));
         }
-        if !self.trusted.contains(&ip) && self.allowance_used_up(&ip, Instant::now()) {
+        if !known && self.allowance_used_up(&ip, Instant::now()) {
             return Err(self.turn_away(TurnedAway::TooOften));
         }
         self.handshakes.insert(id, ip);

@@ -361,6 +361,8 @@ impl Keeper {
         }
         let idle = self.miners.values().filter(|miner| !miner.is_active()).min_by_key(|miner| miner.state.since);
         let idle = idle.map(|miner| miner.name.clone()).ok_or_else(too_many)?;
+        // One that was given up is not started again by the next node either.
+        self.wanted.remove(&idle).map_err(|error| internal(&error))?;
         self.miners.remove(&idle);
         Ok(())
     }
@@ -385,12 +387,15 @@ impl Keeper {
             MinerChoice::Only => vec![self.resolve(None)?],
         };
         let mut changed = false;
+        let mut unwritten = None;
         for name in &names {
-            self.wanted.remove(name).map_err(|error| internal(&error))?;
+            // A full disk must not keep a miner running; that it may come back with the node is told.
+            let forgotten = self.wanted.remove(name);
+            unwritten = unwritten.or(forgotten.err());
             changed |= self.miners.get(name).is_some_and(Instance::is_active);
             self.on(name, Event::Stop, now);
         }
-        Ok((names, changed))
+        unwritten.map_or(Ok((names, changed)), |error| Err(internal(&error)))
     }
 
     /// The miner that is meant: by name, or the only one there is, or the only one that runs.

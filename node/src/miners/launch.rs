@@ -168,10 +168,14 @@ impl Record {
         Some(record)
     }
 
-    /// Forgets it: the process is gone.
+    /// Forgets it: the process is gone. What was written for it goes too, since it holds pool passwords.
     pub(super) fn remove(directory: &Path) {
-        // A record that stays is harmless: its process is not alive.
-        let _ = std::fs::remove_file(Self::path(directory));
+        for file in std::fs::read_dir(directory).into_iter().flatten().flatten() {
+            // What stays is harmless to the next start, which writes it anew.
+            if file.file_type().is_ok_and(|kind| kind.is_file()) {
+                let _ = std::fs::remove_file(file.path());
+            }
+        }
     }
 
     /// The recorded process, if it lives.

@@ -118,7 +118,10 @@ pub async fn spawn(config: MinersConfig) -> Result<MinersHandle, MinersError> {
     // The mark in a miner's environment must be the same whichever way the directory is named next time.
     let miners = miners.canonicalize().map_err(|source| MinersError::Read { path: miners, source })?;
     let wanted = Wanted::load(&miners)?;
-    let adopted = adoption::adopt_or_end(&miners, wanted.profiles()).await;
+    // What the policy forbids by now is not taken over but ended, whoever started it.
+    let mut allowed = wanted.profiles().clone();
+    allowed.retain(|_, profile| config.policy.allows_profile(profile).is_ok());
+    let adopted = adoption::adopt_or_end(&miners, &allowed).await;
     let (commands, inbox) = mpsc::channel(QUEUE);
     let (publisher, snapshot) = watch::channel(Arc::default());
     let keeper = keeper::Keeper::new(config, miners, wanted, adopted, publisher);

@@ -51,23 +51,28 @@ impl Wanted {
         if self.profiles.get(name) == Some(profile) {
             return Ok(());
         }
-        self.profiles.insert(name.clone(), profile.clone());
-        self.write()
+        let mut profiles = self.profiles.clone();
+        profiles.insert(name.clone(), profile.clone());
+        self.replace(profiles)
     }
 
     /// Forgets a miner.
     pub(super) fn remove(&mut self, name: &MinerName) -> Result<(), WriteError> {
-        if self.profiles.remove(name).is_none() {
+        let mut profiles = self.profiles.clone();
+        if profiles.remove(name).is_none() {
             return Ok(());
         }
-        self.write()
+        self.replace(profiles)
     }
 
-    fn write(&self) -> Result<(), WriteError> {
+    /// On the disk first: what could not be written is not believed, so that trying again tries to write again.
+    fn replace(&mut self, profiles: BTreeMap<MinerName, Profile>) -> Result<(), WriteError> {
         let drafts: BTreeMap<&MinerName, &ProfileDraft> =
-            self.profiles.iter().map(|(name, profile)| (name, &**profile)).collect();
+            profiles.iter().map(|(name, profile)| (name, &**profile)).collect();
         let bytes = serde_json::to_vec_pretty(&drafts)
             .map_err(|error| WriteError { path: self.path.clone(), source: error.into() })?;
-        atomic::write(&self.path, &bytes)
+        atomic::write(&self.path, &bytes)?;
+        self.profiles = profiles;
+        Ok(())
     }
 }
