@@ -285,7 +285,9 @@ impl Node for NodeHandle {
         let how = if add.code.is_some() || expected.is_some() { Admitted::ByUsWithProof } else { Admitted::ByUs };
         let by = match &add.code {
             None => PairBy::Approval,
-            Some(code) => PairBy::Code(code.parse().map_err(|error| Invalid::new("code", format!("{error}")))?),
+            Some(code) => PairBy::Code(
+                code.parse().map_err(|_| Invalid::new("code", "is 8 letters and digits, such as 7KQ2-M9XD"))?,
+            ),
         };
         if let Some(name) = &add.name
             && let Some(taken) = self.inner.fleet.now().peers.iter().find(|peer| {

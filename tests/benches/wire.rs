@@ -5,13 +5,18 @@
 
 #![expect(clippy::print_stdout, reason = "a benchmark prints its table")]
 
+use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::future::Future;
 use std::pin::Pin;
+use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use miner_ctrl::miners::{MinersConfig, OnShutdown, ProgramPath, supervisor};
 use miner_ctrl_protocol::codec::{self, MAX_BODY};
-use miner_ctrl_protocol::{Request, Response};
+use miner_ctrl_protocol::message::{MinerChoice, ProfileChoice};
+use miner_ctrl_protocol::{Policy, ProfileDraft, Program, Request, Response};
 use miner_ctrl_tests::bench::{cpu_time, resident_bytes, stats};
 use miner_ctrl_tests::{bare, fleet, stock};
 
@@ -19,6 +24,11 @@ use miner_ctrl_tests::{bare, fleet, stock};
 const SPAN: Duration = Duration::from_secs(4);
 /// Rounds; the table shows the median.
 const ROUNDS: usize = 3;
+
+/// Miners started for the median.
+const STARTS: usize = 15;
+/// This program's own verb, for being the stand-in mining program.
+const SIMULATE: &str = "simulate";
 
 type Ask = Arc<dyn Fn() -> Pin<Box<dyn Future<Output = ()> + Send>> + Send + Sync>;
 
@@ -86,11 +96,64 @@ async fn measure(ask: Ask) -> Row {
     }
 }
 
+/// How long a command takes to a spawned process, and to its verified API, over the mesh with a stand-in XMRig.
+async fn spawns() {
+    let data = tempfile::tempdir().expect("a directory");
+    let path = std::env::current_exe().expect("this program has a file");
+    let prefix_args = vec![SIMULATE.to_owned(), Program::Xmrig.to_string()];
+    let miners = supervisor::spawn(MinersConfig {
+        node_name: "rig-alpha".parse().expect("a name"),
+        data_dir: data.path().to_owned(),
+        programs: BTreeMap::from([(Program::Xmrig, ProgramPath { path, prefix_args })]),
+        policy: Policy::default(),
+        on_shutdown: OnShutdown::Stop,
+    })
+    .await
+    .expect("a supervisor");
+    let mut states = miners.watch();
+    let pair = fleet::pair(Some(miners.clone())).await;
+    let draft: ProfileDraft = serde_json::from_value(serde_json::json!({
+        "name": "p", "program": "xmrig", "algorithm": "rx/0", "wallet": "W", "pools": [{"url": "127.0.0.1:1"}],
+    }))
+    .expect("a profile");
+    let (mut spawned, mut verified) = (Vec::new(), Vec::new());
+    for _ in 0..STARTS {
+        let profile = ProfileChoice::Inline(Box::new(draft.clone()));
+        let begun = Instant::now();
+        let answer = pair.command(Request::StartMiner { profile, miner: None });
+        tokio::pin!(answer);
+        let started = states.wait_for(|now| now.miners.iter().any(|miner| miner.state.is_running()));
+        tokio::select! {
+            started = started => drop(started.expect("the supervisor runs")),
+            answer = &mut answer => panic!("answered before anything ran: {answer:?}"),
+        }
+        spawned.push(begun.elapsed().as_secs_f64() * 1e3);
+        let answer = answer.await;
+        assert!(matches!(answer, Response::Miner { .. }), "{answer:?}");
+        verified.push(begun.elapsed().as_secs_f64() * 1e3);
+        pair.command(Request::StopMiner { miner: MinerChoice::All }).await;
+    }
+    miners.shutdown().await;
+    let median = |times: &mut Vec<f64>| {
+        times.sort_by(f64::total_cmp);
+        times[times.len() / 2]
+    };
+    println!();
+    println!("| `StartMiner` over the mesh, {STARTS} starts | ms, median |");
+    println!("|---|---|");
+    println!("| to the start at the rig's supervisor | {:.1} |", median(&mut spawned));
+    println!("| to the answer: its API verified | {:.1} |", median(&mut verified));
+}
+
 #[tokio::main(flavor = "multi_thread", worker_threads = 2)]
-async fn main() {
+async fn main() -> ExitCode {
+    let words: Vec<OsString> = std::env::args_os().collect();
+    if words.get(1).is_some_and(|word| word == SIMULATE) {
+        return miner_ctrl::simulate::run(Program::Xmrig, &words[3..]);
+    }
     if let Ok(address) = std::env::var(fleet::WORKERS_OF) {
         fleet::be_workers(&address).await;
-        return;
+        return ExitCode::SUCCESS;
     }
     let request = codec::encode(&Request::Stats, MAX_BODY).expect("it fits");
     let answer = codec::encode(&Response::Stats(Box::new(stats())), MAX_BODY).expect("it fits");
@@ -112,7 +175,7 @@ async fn main() {
         Box::pin(async move { stock.ask().await })
     }))
     .await;
-    let pair = Arc::new(fleet::pair().await);
+    let pair = Arc::new(fleet::pair(None).await);
     let ours = measure(Arc::new(move || {
         let pair = Arc::clone(&pair);
         Box::pin(async move { pair.ask().await })
@@ -137,6 +200,8 @@ async fn main() {
         ours.cpu_pipelined / s.cpu_pipelined
     );
 
+    spawns().await;
+
     println!();
     println!("| connections | controller RSS per connection KB |");
     println!("|---|---|");
@@ -147,4 +212,5 @@ async fn main() {
         println!("| {count} | {per:.1} |");
         drop(connected);
     }
+    ExitCode::SUCCESS
 }

@@ -8,9 +8,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use miner_ctrl::mesh::{
-    Answer, Event, Household, Knocked, Later, MeshConfig, MeshHandle, RequestRate, Stranger, dial_address,
+    Address, Answer, Event, Household, Knocked, Later, MeshConfig, MeshHandle, RequestRate, Stranger, dial_address,
     listen_addresses, start,
 };
+use miner_ctrl::miners::MinersHandle;
+use miner_ctrl_protocol::message::ProfileChoice;
 use miner_ctrl_protocol::pair::PairRefusal;
 use miner_ctrl_protocol::smsg::{NodeSecret, PairingCode};
 use miner_ctrl_protocol::{PeerKey, Refusal, Request, Response, Role};
@@ -25,15 +27,29 @@ pub const WORKERS_OF: &str = "MINER_CTRL_BENCH_WORKERS";
 /// The controller's seed; rigs' seeds count from 1.
 const CONTROLLER: u32 = 0;
 
-/// Answers `Stats` as a rig does, and pairs with nobody.
-struct Rig;
+/// Answers `Stats` as a rig does, starts and stops miners where it has some, and pairs with nobody.
+#[derive(Default)]
+struct Rig {
+    miners: Option<MinersHandle>,
+}
 
 impl Answer for Rig {
     fn answer(&self, _: PeerKey, request: Request) -> Pin<Box<dyn Future<Output = Response> + Send>> {
+        let miners = self.miners.clone();
         Box::pin(async move {
-            match request {
-                Request::Stats => Response::Stats(Box::new(stats())),
-                Request::Ping { sent_at } => Response::Pong { sent_at },
+            match (request, miners) {
+                (Request::Stats, _) => Response::Stats(Box::new(stats())),
+                (Request::StartMiner { profile: ProfileChoice::Inline(draft), miner }, Some(miners)) => {
+                    let started = miners.start(draft.check().expect("a good profile"), miner).await;
+                    started.map_or_else(Response::Refused, |(status, changed)| Response::Miner {
+                        status: Box::new(status),
+                        changed,
+                    })
+                }
+                (Request::StopMiner { miner }, Some(miners)) => {
+                    let stopped = miners.stop(miner).await;
+                    stopped.map_or_else(Response::Refused, |(statuses, changed)| Response::Miners { statuses, changed })
+                }
                 _ => Response::Refused(Refusal::Unsupported),
             }
         })
@@ -79,7 +95,7 @@ impl Drop for Member {
     }
 }
 
-async fn member(number: u32, listen: &str, peers: Vec<(PeerKey, Vec<miner_ctrl::mesh::Address>)>) -> Member {
+async fn member(number: u32, listen: &str, peers: Vec<(PeerKey, Vec<Address>)>, rig: Rig) -> Member {
     let stop = CancellationToken::new();
     let config = MeshConfig {
         secret: secret(number),
@@ -90,7 +106,7 @@ async fn member(number: u32, listen: &str, peers: Vec<(PeerKey, Vec<miner_ctrl::
         // The wire is measured here, not the limit that a flooding peer meets.
         rate: RequestRate { per_second: f64::INFINITY, burst: f64::MAX },
     };
-    let (mesh, _) = start(config, Arc::new(Rig), stop.clone()).await.expect("the mesh starts");
+    let (mesh, _) = start(config, Arc::new(rig), stop.clone()).await.expect("the mesh starts");
     Member { mesh, stop }
 }
 
@@ -102,21 +118,31 @@ pub struct Pair {
     rig: PeerKey,
 }
 
-/// Connects a controller and one rig.
+/// Connects a controller and one rig, which has miners or none.
 ///
 /// # Panics
 /// When loopback cannot be used.
-pub async fn pair() -> Pair {
+pub async fn pair(miners: Option<MinersHandle>) -> Pair {
     let rig = secret(1).public();
-    let controller = member(CONTROLLER, "127.0.0.1:0", vec![(rig, vec![])]).await;
+    let controller = member(CONTROLLER, "127.0.0.1:0", vec![(rig, vec![])], Rig::default()).await;
     let address = controller.mesh.listening()[0].clone();
-    let member = member(1, "", vec![(secret(CONTROLLER).public(), vec![address])]).await;
+    let peers = vec![(secret(CONTROLLER).public(), vec![address])];
+    let member = member(1, "", peers, Rig { miners }).await;
     let deadline = Instant::now() + Duration::from_secs(20);
     controller.mesh.wait_for_link(&rig, deadline).await.expect("they connect");
     Pair { controller, _rig: member, rig }
 }
 
 impl Pair {
+    /// Asks the rig anything.
+    ///
+    /// # Panics
+    /// When there is no answer.
+    pub async fn command(&self, request: Request) -> Response {
+        let answer = self.controller.mesh.ask(&self.rig, &request, Duration::from_secs(30)).await;
+        answer.expect("the rig answers")
+    }
+
     /// One round trip.
     ///
     /// # Panics
@@ -149,7 +175,7 @@ impl Drop for Connected {
 /// When they do not connect within two minutes.
 pub async fn controller_with_workers(count: u32) -> Connected {
     let peers = (1..=count).map(|number| (secret(number).public(), vec![])).collect();
-    let controller = member(CONTROLLER, "127.0.0.1:0", peers).await;
+    let controller = member(CONTROLLER, "127.0.0.1:0", peers, Rig::default()).await;
     let address = controller.mesh.listening()[0].to_string();
     let workers = Command::new(std::env::current_exe().expect("this program has a file"))
         .env(WORKERS_OF, format!("{address},1,{count}"))
@@ -176,7 +202,8 @@ pub async fn be_workers(of: &str) {
     let (first, count): (u32, u32) = (parts[1].parse().expect("a number"), parts[2].parse().expect("a number"));
     let mut members = Vec::new();
     for number in first..first + count {
-        members.push(member(number, "", vec![(secret(CONTROLLER).public(), vec![address.clone()])]).await);
+        let peers = vec![(secret(CONTROLLER).public(), vec![address.clone()])];
+        members.push(member(number, "", peers, Rig::default()).await);
     }
     // The parent holds the other end; when it is gone we go.
     let _ = tokio::task::spawn_blocking(|| std::io::copy(&mut std::io::stdin(), &mut std::io::sink())).await;

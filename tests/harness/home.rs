@@ -122,6 +122,13 @@ impl Home {
         home
     }
 
+    /// In place of another node, where that one listened.
+    #[must_use]
+    pub const fn in_place_of(mut self, other: &Self) -> Self {
+        self.port = other.port;
+        self
+    }
+
     /// Words for the stand-ins, see `miner-ctrl simulate`; without this they need a second to get going.
     #[must_use]
     pub fn with_faults(mut self, faults: &str) -> Self {

@@ -7,10 +7,12 @@
 //!   wait       until a state is there                       stock    S: libp2p's own request-response
 //!   processes  what /proc says, and signals
 //!   stratum    a mining pool of a hundred lines
+//!   caller     a peer of the wire that says whatever a test wants said
 //! ```
 
 pub mod bare;
 pub mod bench;
+pub mod caller;
 pub mod farm;
 pub mod fleet;
 pub mod home;
@@ -20,6 +22,7 @@ pub mod stock;
 pub mod stratum;
 pub mod wait;
 
+pub use caller::Caller;
 pub use farm::Farm;
 pub use home::{Home, Ran};
 pub use serving::Serving;

@@ -13,10 +13,11 @@ use serde_json::Value;
 const ROUNDS: usize = 12;
 
 /// Latest moment of a kill, counted from the command that it meets: every command is over by then.
-const LATEST: u64 = 250;
+const LATEST: Duration = Duration::from_millis(250);
 
+/// Early ones are likelier: most commands take far less than the longest.
 fn moment(rng: &mut StdRng) -> Duration {
-    Duration::from_millis(rng.random_range(0..LATEST))
+    LATEST.mul_f64(rng.random::<f64>().powi(2))
 }
 
 /// Names in a list of peers or profiles, sorted; whatever a kill left behind must parse.

@@ -5,7 +5,7 @@ use std::time::Duration;
 use clap::builder::NonEmptyStringValueParser;
 use clap::{Args, Subcommand};
 use miner_ctrl_dashboard::node::{AddPeer, Added, PeerChange, PeerView, PendingView, Pinged};
-use miner_ctrl_protocol::{NodeName, Permission};
+use miner_ctrl_protocol::{NodeName, Permission, Role};
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
 
@@ -190,6 +190,12 @@ async fn add(add: Add, client: &Client, output: &mut Output) -> Result<Exit, Fai
     match &added {
         Added::Paired { peer } => {
             output.data(&added, || format!("paired with {}\n{}", peer.name, view::peer(peer)))?;
+            if peer.role == Role::Controller && peer.permission == Permission::None {
+                let name = &peer.name;
+                output.note(&format!(
+                    "{name} may ask nothing of this node; to let it command: `miner-ctrl peer permit {name} control`"
+                ));
+            }
             Ok(Exit::Done)
         }
         Added::Pending { id, words } if wait.is_zero() => {

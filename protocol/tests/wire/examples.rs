@@ -3,6 +3,7 @@
 use std::fmt::Debug;
 
 use miner_ctrl_protocol::message::{Hello, LogLine, LogPage, MinerChoice, ProfileChoice, ProfileSummary};
+use miner_ctrl_protocol::pair::{Confirm, Door, Knock, PairRefusal, Reply};
 use miner_ctrl_protocol::policy::Verb;
 use miner_ctrl_protocol::profile::{Invalid, Pool};
 use miner_ctrl_protocol::stats::{DeviceStats, HostStats};
@@ -32,6 +33,9 @@ pub(crate) trait Variants: Debug {
 }
 
 variants! {
+    Door { Approval, Code }
+    PairRefusal { Busy, Denied, Internal, NoCode, Off, Version, WrongCode }
+    Reply { Code, Paired, Pending, Refused }
     Request {
         DeployProfile, Logs, Ping, Policy, Profiles, RemoveProfile, RestartMiner, StartMiner, Stats, StopMiner, Watch,
     }
@@ -254,6 +258,39 @@ pub(crate) fn refusals() -> Vec<Refusal> {
     ]
 }
 
+pub(crate) fn knocks() -> Vec<Knock> {
+    let doors = [Door::Approval, Door::Code { message: vec![0x41; 33].into() }];
+    doors
+        .map(|door| Knock {
+            versions: vec![1],
+            name: "control-center".parse().expect("a name"),
+            role: Role::Controller,
+            door,
+        })
+        .into()
+}
+
+pub(crate) fn replies() -> Vec<Reply> {
+    let paired = |mac| Reply::Paired { name: "rig-alpha".parse().expect("a name"), role: Role::Worker, mac };
+    let mut replies = vec![
+        Reply::Code { message: vec![0x42; 33].into() },
+        paired(None),
+        paired(Some(vec![7; 32].into())),
+        Reply::Pending,
+    ];
+    replies.extend(pair_refusals().map(Reply::Refused));
+    replies
+}
+
+pub(crate) fn pair_refusals() -> [PairRefusal; 7] {
+    use PairRefusal::{Busy, Denied, Internal, NoCode, Off, Version, WrongCode};
+    [Busy, Denied, Internal, NoCode, Off, Version, WrongCode]
+}
+
+pub(crate) fn confirm() -> Confirm {
+    Confirm { mac: vec![9; 32].into() }
+}
+
 fn assert_complete<'a, T: Variants + 'a>(examples: impl IntoIterator<Item = &'a T>) {
     let examples: Vec<_> = examples.into_iter().map(Variants::variant).collect();
     for variant in T::ALL {
@@ -264,6 +301,9 @@ fn assert_complete<'a, T: Variants + 'a>(examples: impl IntoIterator<Item = &'a 
 #[test]
 fn every_variant_has_an_example() {
     let (requests, responses, refusals) = (requests(), responses(), refusals());
+    assert_complete(&replies());
+    assert_complete(&pair_refusals());
+    assert_complete(knocks().iter().map(|knock| &knock.door).collect::<Vec<_>>());
     assert_complete(&requests);
     assert_complete(&responses);
     assert_complete(&refusals);

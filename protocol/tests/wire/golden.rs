@@ -72,6 +72,11 @@ fn every_message_has_the_bytes_it_always_had() {
     for policy in examples::policies() {
         page.example("Policy", &policy);
     }
+    for knock in examples::knocks() {
+        page.example(&format!("Knock/{}", knock.door.variant()), &knock);
+    }
+    page.example("Confirm", &examples::confirm());
+    page.examples("Reply", &examples::replies());
     page.compare("messages.hex");
 }
 

@@ -2,6 +2,7 @@
 
 use miner_ctrl_protocol::codec::{MAX_BODY, MAX_MESSAGE, decode, decode_request, encode};
 use miner_ctrl_protocol::message::Hello;
+use miner_ctrl_protocol::pair::{Confirm, Knock, MAX_PAIR_MESSAGE, Reply};
 use miner_ctrl_protocol::{Policy, ProfileDraft, Refusal, Request, Response};
 use proptest::prelude::*;
 use serde::Serialize;
@@ -17,6 +18,9 @@ fn decode_as_everything(bytes: &[u8]) {
     let _ = decode::<Refusal>(bytes, MAX_BODY);
     let _ = decode::<Hello>(bytes, MAX_BODY);
     let _ = decode::<Policy>(bytes, MAX_BODY);
+    let _ = decode::<Knock>(bytes, MAX_PAIR_MESSAGE);
+    let _ = decode::<Confirm>(bytes, MAX_PAIR_MESSAGE);
+    let _ = decode::<Reply>(bytes, MAX_PAIR_MESSAGE);
     if let Ok(draft) = decode::<ProfileDraft>(bytes, MAX_BODY) {
         let _ = draft.check();
     }
@@ -30,6 +34,8 @@ fn valid() -> Vec<Vec<u8>> {
     all.extend(examples::requests().iter().map(bytes));
     all.extend(examples::responses().iter().map(bytes));
     all.extend(examples::refusals().iter().map(bytes));
+    all.extend(examples::knocks().iter().map(bytes));
+    all.extend(examples::replies().iter().map(bytes));
     all
 }
 

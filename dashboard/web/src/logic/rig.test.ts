@@ -1,0 +1,33 @@
+import { expect, test } from 'vitest';
+
+import { row } from './fixture';
+import { count, rig, sums, type Live } from './rig';
+
+test('the state is the worst that is known', () => {
+  const shown = (change: Partial<Live>) => {
+    const { shown: state, word } = rig(row(change));
+    return `${state} ${word}`;
+  };
+  expect(shown({})).toBe('ok Mining');
+  expect(shown({ temp: 90 })).toBe('warn Degraded');
+  expect(shown({ rej: 100 })).toBe('warn Degraded');
+  expect(shown({ state: 'fault' })).toBe('crit Fault');
+  expect(shown({ state: 'idle', miners: 1, run: 0 })).toBe('idle Stopped');
+  expect(shown({ state: 'idle', miners: 0, run: 0 })).toBe('idle No miner yet');
+  expect(shown({ state: 'offline', on: 0, temp: 90 })).toBe('off Offline');
+  expect(shown({ state: 'unheard-of' as Live['state'] })).toBe('ok Online');
+});
+
+test('a single reject among few shares is chance', () => {
+  expect(rig(row({ acc: 3, rej: 1 })).shown).toBe('ok');
+});
+
+test('sums leave out what is offline or not known', () => {
+  const rigs = [row({ hash: 100 }), row({ hash: 50 }), row({ hash: null }), row({ on: 0, state: 'offline', hash: 70 }), row({ algo: 'kawpow', hash: 9 })].map(rig);
+  expect(sums(rigs)).toEqual([{ algorithm: 'rx/0', rate: 150, rigs: 2 }, { algorithm: 'kawpow', rate: 9, rigs: 1 }]);
+});
+
+test('counts add up', () => {
+  const counts = count([row(), row({ state: 'fault' }), row({ on: 0, state: 'offline' })].map(rig));
+  expect(counts).toMatchObject({ all: 3, online: 2, ok: 1, crit: 1, off: 1, attention: 1 });
+});

@@ -1,0 +1,146 @@
+// A rig as the table knows it, and what state it is in. One row per peer, and one for this node when it mines.
+
+import type { MinerState, Role } from '../api/types';
+
+/** Shape and colour. The words that go with them are the same everywhere. */
+export type State = 'ok' | 'warn' | 'crit' | 'off' | 'idle' | 'wait';
+
+/** What the node says of a rig. */
+export type RigWord = 'offline' | 'unknown' | 'idle' | 'fault' | 'degraded' | 'wait' | 'mining';
+
+/** What does not change but with the peer itself. */
+export interface Fixed {
+  id: string;
+  name: string;
+  role: Role;
+  address: string | null;
+  /** This node itself. */
+  here: number;
+}
+
+/** What changes while it mines. Null is not known, which is not zero. */
+export interface Live {
+  on: number;
+  /** Milliseconds. */
+  ping: number | null;
+  score: number;
+  /** Unix seconds. */
+  seen: number | null;
+  /** Hashes per second over all its miners. */
+  hash: number | null;
+  /** The algorithm with the highest rate. */
+  algo: string | null;
+  miners: number | null;
+  /** Of these, with a process. */
+  run: number | null;
+  state: RigWord;
+  /** Hottest device, °C. */
+  temp: number | null;
+  watt: number | null;
+  acc: number | null;
+  rej: number | null;
+  problem: string | null;
+}
+
+export interface Rig extends Fixed, Live {
+  shown: State;
+  word: string;
+  /** Why it is so, in words, when something is wrong. */
+  why: string | null;
+}
+
+/** Hotter than this throttles most cards. */
+const HOT_CELSIUS = 85;
+/** More than this share of work thrown away is lost income that somebody should know of. */
+const REJECTED = 0.03;
+/** Below this many shares one reject is chance, not a fault. */
+const ENOUGH_SHARES = 50;
+
+const SHOWN: Record<RigWord, { shown: State; word: string }> = {
+  offline: { shown: 'off', word: 'Offline' },
+  unknown: { shown: 'ok', word: 'Online' },
+  idle: { shown: 'idle', word: 'Stopped' },
+  fault: { shown: 'crit', word: 'Fault' },
+  degraded: { shown: 'warn', word: 'Degraded' },
+  wait: { shown: 'wait', word: 'Starting…' },
+  mining: { shown: 'ok', word: 'Mining' },
+};
+
+/** Gives a row its verdict, in place: thousands of rows may change each second, and each copy is one too many. */
+export function rig(row: Fixed & Live): Rig {
+  const judged = row as Rig;
+  const { shown, word } = SHOWN[row.state] ?? SHOWN.unknown;
+  judged.shown = shown;
+  judged.word = word;
+  judged.why = row.problem;
+  if (row.state === 'idle' && row.miners === 0) judged.word = 'No miner yet';
+  if (row.state !== 'mining') return judged;
+  // What the node calls mining may still be hot, or work for nothing.
+  judged.why = complaint(row);
+  if (judged.why !== null) {
+    judged.shown = 'warn';
+    judged.word = 'Degraded';
+  }
+  return judged;
+}
+
+function complaint({ temp, acc, rej, problem }: Live): string | null {
+  if (temp !== null && temp >= HOT_CELSIUS) return `A device is at ${temp} °C`;
+  const sent = (acc ?? 0) + (rej ?? 0);
+  if (rej !== null && sent >= ENOUGH_SHARES && rej / sent > REJECTED) return `${((100 * rej) / sent).toFixed(1)} % of shares rejected`;
+  return problem;
+}
+
+/** What wants a person: a fault or a degradation. Offline is counted by itself. */
+export function needsAttention({ shown }: Pick<Rig, 'shown'>): boolean {
+  return shown === 'warn' || shown === 'crit';
+}
+
+const MINER: Record<MinerState, { shown: State; word: string }> = {
+  connecting: { shown: 'wait', word: 'Connecting…' },
+  failed: { shown: 'crit', word: 'Failed' },
+  mining: { shown: 'ok', word: 'Mining' },
+  'no-pool': { shown: 'warn', word: 'No pool' },
+  paused: { shown: 'idle', word: 'Paused' },
+  starting: { shown: 'wait', word: 'Starting…' },
+  stopped: { shown: 'idle', word: 'Stopped' },
+  stopping: { shown: 'wait', word: 'Stopping…' },
+  warming: { shown: 'wait', word: 'Warming up…' },
+};
+
+export function minerShown(state: MinerState): { shown: State; word: string } {
+  return MINER[state] ?? { shown: 'warn', word: state };
+}
+
+/** Whether a miner has a process. */
+export function runs(state: MinerState): boolean {
+  return state !== 'stopped' && state !== 'failed';
+}
+
+export interface Sum { algorithm: string; rate: number; rigs: number }
+
+/** Sum per algorithm over the whole fleet, the one of most rigs first. A rig counts under its largest algorithm. */
+export function sums(rigs: Iterable<Rig>): Sum[] {
+  const found = new Map<string, Sum>();
+  for (const { on, hash, algo } of rigs) {
+    if (on === 0 || hash === null || algo === null) continue;
+    const sum = found.get(algo) ?? { algorithm: algo, rate: 0, rigs: 0 };
+    sum.rate += hash;
+    sum.rigs += 1;
+    found.set(algo, sum);
+  }
+  return [...found.values()].sort((a, b) => b.rigs - a.rigs || (a.algorithm < b.algorithm ? -1 : 1));
+}
+
+export type Counts = Record<State | 'all' | 'online' | 'attention', number>;
+
+export function count(rigs: Iterable<Rig>): Counts {
+  const counts: Counts = { all: 0, online: 0, attention: 0, ok: 0, warn: 0, crit: 0, off: 0, idle: 0, wait: 0 };
+  for (const one of rigs) {
+    counts.all += 1;
+    counts[one.shown] += 1;
+    if (one.on === 1) counts.online += 1;
+    if (needsAttention(one)) counts.attention += 1;
+  }
+  return counts;
+}

@@ -1,0 +1,155 @@
+// The whole fleet at a glance, and what wants a person.
+
+import { useEffect } from 'preact/hooks';
+
+import { ask } from '../api/client';
+import type { Activity } from '../api/types';
+import { hashrate, lastSeen, plural } from '../logic/format';
+import { sums, type Rig } from '../logic/rig';
+import { byName } from '../logic/sort';
+import { pingOne } from '../store/commands';
+import { open } from '../store/dialogs';
+import { activity, addActivity, counts, known, now, pending, readOnly, rigs, stale } from '../store/live';
+import { href } from '../store/route';
+import { ActivityTable } from '../ui/activity';
+import { Bar } from '../ui/bar';
+import { Head } from '../ui/frame';
+import { Act, Skeleton, Word } from '../ui/parts';
+
+/** A list longer than this is the Rigs page with a filter. */
+const MAX_ATTENTION = 12;
+const LAST_ACTIVITIES = 8;
+
+export function Overview() {
+  useEffect(() => {
+    ask<{ entries: Activity[] }>('GET', `/activity?limit=${LAST_ACTIVITIES}`).then(
+      ({ entries }) => addActivity(entries),
+      // The stream brings what comes; the Activity page says what is wrong.
+      () => undefined,
+    );
+  }, []);
+  return (
+    <>
+      <Head title="Overview">
+        <Act class="primary" why={readOnly.value} onClick={() => open({ kind: 'add' })}>
+          Add peer
+        </Act>
+      </Head>
+      <div class={stale.value ? 'fill page dim' : 'fill page'}>
+        {!known.value ? (
+          <Skeleton />
+        ) : rigs.value.length === 0 ? (
+          <div class="empty card">
+            <h2>No rig yet</h2>
+            <p>Pair this node with a rig to see it here. This page fills by itself.</p>
+            <a class="button" href={href('rigs')}>
+              Add your first rig
+            </a>
+          </div>
+        ) : (
+          <>
+            <Sums />
+            <section class="card" aria-labelledby="rigs-title">
+              <div class="row">
+                <h2 id="rigs-title">Rigs</h2>
+                <a href={href('rigs')}>All {counts.value.all}</a>
+              </div>
+              <Bar counts={counts.value} />
+            </section>
+            <div class="columns">
+              <Attention />
+              <section class="card" aria-labelledby="recent">
+                <div class="row">
+                  <h2 id="recent">Recent activity</h2>
+                  <a href={href('activity')}>All</a>
+                </div>
+                {activity.value.length === 0 ? <p class="t2">Nothing was changed yet.</p> : <ActivityTable entries={activity.value.slice(0, LAST_ACTIVITIES)} brief />}
+              </section>
+            </div>
+          </>
+        )}
+      </div>
+    </>
+  );
+}
+
+function Sums() {
+  const all = sums(rigs.value);
+  if (all.length === 0) {
+    return (
+      <section class="card">
+        <p class="t2">No rig is hashing now.</p>
+      </section>
+    );
+  }
+  return (
+    <section class="sums" aria-label="Hashrate by algorithm">
+      {all.map(({ algorithm, rate, rigs: count }) => (
+        <a class="card" key={algorithm} href={href('rigs', undefined, new URLSearchParams({ f: `algo:${algorithm}`, sort: 'hash', down: '1' }))}>
+          <span class="t2">{algorithm}</span>
+          <b class="figure">{hashrate(rate)}</b>
+          <span class="t2 small">{plural(count, 'rig')}</span>
+        </a>
+      ))}
+    </section>
+  );
+}
+
+const WORST: Partial<Record<Rig['shown'], number>> = { crit: 0, warn: 1, off: 2 };
+
+function Attention() {
+  const list = rigs.value
+    .filter((rig) => WORST[rig.shown] !== undefined)
+    .sort((a, b) => (WORST[a.shown] ?? 9) - (WORST[b.shown] ?? 9) || byName(a.name, b.name));
+  const requests = pending.value.length;
+  return (
+    <section class="card" aria-labelledby="attention">
+      <div class="row">
+        <h2 id="attention">Needs attention</h2>
+        {list.length > MAX_ATTENTION && <a href={href('rigs', undefined, new URLSearchParams({ sort: 'state' }))}>All {list.length}</a>}
+      </div>
+      {list.length === 0 && requests === 0 && <p class="t2">Nothing. All rigs are as they should be.</p>}
+      <ul class="attention">
+        {requests > 0 && (
+          <li>
+            <Word state="wait" word={plural(requests, 'pairing request')} />
+            <span class="t2 sub">Somebody wants to join and waits for you.</span>
+            <a class="button" href={href('pairing')}>
+              Review
+            </a>
+          </li>
+        )}
+        {list.slice(0, MAX_ATTENTION).map((rig) => (
+          <li key={rig.id}>
+            <a href={href('rig', rig.id)}>{rig.name}</a>
+            <Word state={rig.shown} word={rig.word} />
+            <span class="t2 sub">{rig.why ?? (rig.shown === 'off' ? `last seen ${rig.seen === null ? 'never' : lastSeen(rig.seen, false, now.value)}` : '')}</span>
+            <Fix rig={rig} />
+          </li>
+        ))}
+      </ul>
+    </section>
+  );
+}
+
+function Fix({ rig }: { rig: Rig }) {
+  if (rig.shown === 'off') {
+    return (
+      <button type="button" aria-label={`Ping ${rig.name}`} onClick={() => void pingOne(rig)}>
+        Ping
+      </button>
+    );
+  }
+  if (rig.shown === 'crit') {
+    return (
+      <Act why={readOnly.value} aria-label={`Start ${rig.name} again`} onClick={() => open({ kind: 'start', rigs: [rig] })}>
+        Start…
+      </Act>
+    );
+  }
+  return (
+    <a class="button" href={href('rig', rig.id)} aria-label={`Look at ${rig.name}`}>
+      Look
+    </a>
+  );
+}

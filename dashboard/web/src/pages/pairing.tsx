@@ -1,0 +1,131 @@
+// Strangers that wait for a person, and the code that lets one in without.
+
+import { useEffect, useState } from 'preact/hooks';
+
+import { ask, failure, part, type Failure } from '../api/client';
+import type { Pending, PendingView, Permission } from '../api/types';
+import { span } from '../logic/format';
+import { loadNode, node, now, pending, readOnly, stale } from '../store/live';
+import { done, failed } from '../store/toast';
+import { Head } from '../ui/frame';
+import { Act, Choice, Copy, Trouble } from '../ui/parts';
+
+const PERMISSIONS = [
+  ['', 'By the roles'], ['none', 'Nothing but ping'], ['view', 'Look: statistics and logs'], ['control', 'Act: start, stop, deploy'],
+] as const;
+
+export function Pairing() {
+  useEffect(() => {
+    // The stream tells of changes; this is for a page opened while it is away.
+    ask<PendingView[]>('GET', '/peers/pending').then(
+      (list) => {
+        const at = Math.floor(Date.now() / 1000);
+        pending.value = list.map(({ age_seconds, ...request }) => ({ ...request, since: at - age_seconds }));
+      },
+      () => undefined,
+    );
+    void loadNode();
+  }, []);
+  const way = node.value?.pairing;
+  return (
+    <>
+      <Head title="Pairing" />
+      <div class={stale.value ? 'fill page dim' : 'fill page'}>
+        <section class="card" aria-labelledby="requests">
+          <h2 id="requests">Requests</h2>
+          {pending.value.length === 0 && (
+            <p class="t2">
+              Nobody waits. {way === 'off' ? 'Pairing is off on this node.' : 'A node that wants to join appears here, with words to compare with those it shows.'}
+            </p>
+          )}
+          <ul class="requests">
+            {pending.value.map((request) => (
+              <Request key={request.id} request={request} />
+            ))}
+          </ul>
+        </section>
+        <Code />
+        {node.value && (
+          <section class="card" aria-labelledby="ours">
+            <h2 id="ours">This node’s words</h2>
+            <p class="t2 prose">When another node asks its operator to admit this one, these words must be the same on both sides.</p>
+            <p class="words">{node.value.fingerprint}</p>
+          </section>
+        )}
+      </div>
+    </>
+  );
+}
+
+function Request({ request }: { request: Pending }) {
+  const [permission, setPermission] = useState<'' | Permission>('');
+  const [busy, setBusy] = useState(false);
+  const decide = async (verb: 'approve' | 'deny') => {
+    setBusy(true);
+    try {
+      const body = verb === 'approve' && permission !== '' ? { permission } : undefined;
+      await ask('POST', `/peers/pending/${part(request.id)}/${verb}`, body);
+      pending.value = pending.value.filter((one) => one.id !== request.id);
+      done(verb === 'approve' ? `${request.name} is admitted` : `${request.name} is turned away`);
+    } catch (thrown) {
+      failed(`${request.name} was not ${verb === 'approve' ? 'admitted' : 'turned away'}`, failure(thrown));
+      setBusy(false);
+    }
+  };
+  return (
+    <li>
+      <div>
+        <h3>{request.name}</h3>
+        <p class="t2">
+          {request.role} at <span class="mono">{request.address}</span>, waiting for {span(now.value - request.since)}
+        </p>
+      </div>
+      <p class="words">{request.words}</p>
+      <p class="t2">Approve only if the other side shows these words.</p>
+      <Choice label="It may ask of this node" value={permission} options={PERMISSIONS} onValue={setPermission} />
+      <p class="row">
+        <Act class="primary" why={readOnly.value ?? (busy ? 'Under way' : null)} aria-label={`Approve ${request.name}`} onClick={() => void decide('approve')}>
+          Approve
+        </Act>
+        <Act why={readOnly.value ?? (busy ? 'Under way' : null)} aria-label={`Deny ${request.name}`} onClick={() => void decide('deny')}>
+          Deny
+        </Act>
+      </p>
+    </li>
+  );
+}
+
+function Code() {
+  const [code, setCode] = useState<string | null>(null);
+  const [problem, setProblem] = useState<Failure | null>(null);
+  const shown = code ?? node.value?.pairing_code ?? null;
+  const renew = async () => {
+    setProblem(null);
+    try {
+      setCode((await ask<{ code: string }>('POST', '/node/pairing-code')).code);
+    } catch (thrown) {
+      setProblem(failure(thrown));
+    }
+  };
+  // Of no use to another machine.
+  const address = node.value?.addresses.find((one) => !/^\/ip[46]\/(127\.|::1\/)/.test(one));
+  return (
+    <section class="card" aria-labelledby="code">
+      <h2 id="code">Pairing code</h2>
+      <p class="t2 prose">A code lets one node pair with this one without a question. It works once, and three wrong tries burn it.</p>
+      {problem && <Trouble failure={problem} />}
+      {shown !== null && (
+        <>
+          <p class="words big">{shown}</p>
+          <p class="t2">On the other node:</p>
+          <p>
+            <Copy text={`miner-ctrl peer add --address ${address ?? 'THIS-NODE:9091'} --code ${shown}`} label="command" />
+          </p>
+        </>
+      )}
+      <Act why={readOnly.value} onClick={() => void renew()}>
+        {shown === null ? 'Show a code' : 'New code'}
+      </Act>
+    </section>
+  );
+}

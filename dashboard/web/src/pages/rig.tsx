@@ -1,0 +1,299 @@
+// One rig: its miners, its console, its machine, and what we know of it as a peer.
+
+import { useState } from 'preact/hooks';
+
+import { failure } from '../api/client';
+import type { MinerStatus, RigView } from '../api/types';
+import { bytes, celsius, duration, exactTime, hashrate, lastSeen, ping, span, UNKNOWN } from '../logic/format';
+import { minerShown, runs, type Rig } from '../logic/rig';
+import { outcomeText, pingOne, restart } from '../store/commands';
+import { open } from '../store/dialogs';
+import { known, now, readOnly, rigById, stale } from '../store/live';
+import { useRig } from '../store/rig';
+import { href } from '../store/route';
+import { done, failed } from '../store/toast';
+import { stopOne } from '../ui/dialogs';
+import { Head } from '../ui/frame';
+import { Logs } from '../ui/logs';
+import { Act, Copy, Menu, Meter, Skeleton, Trouble, Word } from '../ui/parts';
+import { shownState } from '../ui/row';
+
+export function RigPage({ id }: { id: string }) {
+  const row = rigById(id);
+  const { view, failure: problem, refresh } = useRig(id);
+  const [console, setConsole] = useState<string | null>(null);
+  const name = row?.name ?? view?.peer.name ?? id;
+  const miners = view?.stats?.miners ?? null;
+  const shownConsole = miners?.find((miner) => miner.name === console)?.name ?? miners?.[0]?.name ?? null;
+  const why = readOnly.value ?? (row?.on === 0 ? `${name} is offline` : null);
+  return (
+    <>
+      <Head title={name} back={href('rigs')}>
+        {row && <Actions rig={row} why={why} miners={miners} />}
+      </Head>
+      <div class={stale.value || row?.on === 0 ? 'fill page dim' : 'fill page'}>
+        {known.value && !row && problem && <Trouble failure={problem} />}
+        {row && <Summary rig={row} />}
+        {!view && !problem && <Skeleton />}
+        {!view && problem && row && <Trouble failure={problem} />}
+        {view && (
+          <>
+            <section class="card" aria-labelledby="miners">
+              <h2 id="miners">Miners</h2>
+              {miners === null || miners.length === 0 ? (
+                <p class="t2">{miners === null ? (view.problem ?? view.peer.problem ?? 'It has told no statistics yet.') : 'No miner yet. Start one with a profile.'}</p>
+              ) : (
+                <MinerTable miners={miners} rig={row} why={why} onConsole={setConsole} refresh={refresh} />
+              )}
+            </section>
+            {shownConsole !== null && miners && (
+              <section class="card" aria-labelledby="console">
+                <div class="row">
+                  <h2 id="console">Logs</h2>
+                  {miners.length > 1 && (
+                    <select aria-label="Whose console" value={shownConsole} onChange={(event) => setConsole(event.currentTarget.value)}>
+                      {miners.map((miner) => (
+                        <option key={miner.name} value={miner.name}>
+                          {miner.name}
+                        </option>
+                      ))}
+                    </select>
+                  )}
+                </div>
+                <Logs rig={id} miner={shownConsole} />
+              </section>
+            )}
+            <div class="columns">
+              <Host view={view} />
+              <Peer view={view} />
+            </div>
+          </>
+        )}
+      </div>
+    </>
+  );
+}
+
+function Actions({ rig, why, miners }: { rig: Rig; why: string | null; miners: MinerStatus[] | null }) {
+  const running = (rig.run ?? 0) > 0;
+  const here = rig.here === 1 ? 'This is the node itself' : null;
+  const profile = miners?.find((miner) => runs(miner.state))?.profile ?? null;
+  return (
+    <>
+      <Act class={running ? '' : 'primary'} why={why} onClick={() => open({ kind: 'start', rigs: [rig] })}>
+        Start…
+      </Act>
+      <Act why={why ?? (running ? null : 'Nothing is running')} onClick={() => void stopOne(rig, null, miners?.length === 1 ? profile : null)}>
+        Stop
+      </Act>
+      <Menu
+        label={`More for ${rig.name}`}
+        items={[
+          { label: 'Ping', run: () => void pingOne(rig), disabled: here },
+          { label: 'Deploy profile…', run: () => open({ kind: 'deploy', rigs: [rig] }), disabled: why },
+          { label: 'Remove…', danger: true, run: () => open({ kind: 'remove', rigs: [rig] }), disabled: here ?? readOnly.value },
+        ]}
+      />
+    </>
+  );
+}
+
+function Summary({ rig }: { rig: Rig }) {
+  const state = shownState(rig);
+  const off = rig.on === 0;
+  return (
+    <section class="facts" aria-label="Summary">
+      <div>
+        <span class="t2">State</span>
+        <b>
+          <Word state={state.state} word={state.word} />
+        </b>
+        <span class="t2 small">{off ? (rig.seen === null ? 'never seen' : `since ${exactTime(rig.seen)}`) : (state.why ?? `${rig.run ?? UNKNOWN} of ${rig.miners ?? UNKNOWN} miners running`)}</span>
+      </div>
+      <div>
+        <span class="t2">Hashrate</span>
+        <b class="figure">{hashrate(off ? null : rig.hash)}</b>
+        <span class="t2 small">{rig.algo ?? ''}</span>
+      </div>
+      <div>
+        <span class="t2">Shares</span>
+        <b class="figure">{rig.acc ?? UNKNOWN}</b>
+        <span class="t2 small">{rig.rej === null ? '' : `${rig.rej} rejected`}</span>
+      </div>
+      <div>
+        <span class="t2">Ping</span>
+        <b class="figure">{ping(off ? null : rig.ping)}</b>
+        <span class="t2 small">seen {lastSeen(rig.seen, !off, now.value)}</span>
+      </div>
+      <div>
+        <span class="t2">Temperature</span>
+        <b class="figure">{celsius(off ? null : rig.temp)}</b>
+        <span class="t2 small">{rig.watt === null || off ? 'power not measured' : `${rig.watt} W`}</span>
+      </div>
+    </section>
+  );
+}
+
+interface TableProps { miners: MinerStatus[]; rig: Rig | undefined; why: string | null; onConsole: (miner: string) => void; refresh: () => void }
+
+function MinerTable({ miners, rig, why, onConsole, refresh }: TableProps) {
+  const again = async (miner: string) => {
+    if (!rig) return;
+    try {
+      done(`${rig.name}: ${outcomeText(await restart(rig, miner))}`);
+    } catch (thrown) {
+      failed(`${miner} was not restarted`, failure(thrown));
+    }
+    refresh();
+  };
+  return (
+    <div class="scrollx" tabIndex={0} role="region" aria-label="Miners of this rig">
+      <table class="list">
+        <thead>
+          <tr>
+            <th scope="col">Miner</th>
+            <th scope="col">State</th>
+            <th scope="col">Algorithm, pool</th>
+            <th scope="col" class="right">10 s</th>
+            <th scope="col" class="right">60 s</th>
+            <th scope="col" class="right">15 min</th>
+            <th scope="col" class="right">Shares</th>
+            <th scope="col" class="right">Uptime</th>
+            <th scope="col" class="right">Devices</th>
+            <th scope="col" class="right">
+              <span class="hidden">Actions</span>
+            </th>
+          </tr>
+        </thead>
+        <tbody>
+          {miners.map((miner) => {
+            const { shown, word } = minerShown(miner.state);
+            const running = runs(miner.state);
+            return (
+              <tr key={miner.name}>
+                <th scope="row">
+                  {miner.name}
+                  <div class="small t2 plainly">{[miner.profile, `${miner.program} ${miner.version ?? ''}`].filter(Boolean).join(' · ')}</div>
+                </th>
+                <td>
+                  <Word state={shown} word={word} />
+                  <div class="small t2 wrap">
+                    {miner.problem ?? `for ${span(miner.state_seconds)}`}
+                    {miner.restarts > 0 && `, restarted ${miner.restarts} times`}
+                  </div>
+                </td>
+                <td>
+                  {miner.algorithm ?? UNKNOWN}
+                  <div class="small t2 mono">{miner.pool ?? 'no pool'}</div>
+                </td>
+                {miner.hashrates.map((rate, window) => (
+                  <td key={window} class="right">
+                    {hashrate(rate)}
+                  </td>
+                ))}
+                <td class="right">
+                  {miner.shares.accepted}
+                  <div class="small t2">{miner.shares.rejected} rejected</div>
+                </td>
+                <td class="right">{running ? duration(miner.uptime_seconds) : UNKNOWN}</td>
+                <td class="right">{devices(miner)}</td>
+                <td class="right actions">
+                  {miners.length > 1 && (
+                    <button type="button" class="plain" aria-label={`Logs of ${miner.name}`} onClick={() => onConsole(miner.name)}>
+                      Logs
+                    </button>
+                  )}
+                  <Act
+                    class="plain"
+                    why={why}
+                    aria-label={`Restart ${miner.name}`}
+                    onClick={() => void again(miner.name)}
+                  >
+                    Restart
+                  </Act>
+                  {running ? (
+                    <Act class="plain" why={why} aria-label={`Stop ${miner.name}`} onClick={() => rig && void stopOne(rig, miner.name, miner.profile).then(refresh)}>
+                      Stop
+                    </Act>
+                  ) : (
+                    <Act class="plain" why={why} aria-label={`Start ${miner.name}`} onClick={() => rig && open({ kind: 'start', rigs: [rig], miner: miner.name, profile: miner.profile })}>
+                      Start…
+                    </Act>
+                  )}
+                </td>
+              </tr>
+            );
+          })}
+        </tbody>
+      </table>
+    </div>
+  );
+}
+
+/** Temperature and power of its devices, or that nobody measures them. */
+function devices({ devices: all }: MinerStatus): string {
+  const temps = all.flatMap((device) => device.temperature_celsius ?? []);
+  const watts = all.flatMap((device) => device.power_watt ?? []);
+  const texts = [
+    temps.length > 0 ? celsius(Math.max(...temps)) : null,
+    watts.length > 0 ? `${Math.round(watts.reduce((sum, watt) => sum + watt, 0))} W` : null,
+  ].filter(Boolean);
+  return texts.length > 0 ? texts.join(', ') : 'not measured';
+}
+
+function Host({ view }: { view: RigView }) {
+  const { stats } = view;
+  if (!stats) return null;
+  const { host } = stats;
+  return (
+    <section class="card" aria-labelledby="machine">
+      <h2 id="machine">Machine</h2>
+      <dl>
+        <dt>Processor</dt>
+        <dd>{host.cpu || UNKNOWN}{host.threads > 0 && `, ${host.threads} threads`}</dd>
+        <dt>System</dt>
+        <dd>{host.os || UNKNOWN}</dd>
+        <dt>Load</dt>
+        <dd>{host.load === null ? UNKNOWN : host.load.toFixed(2)}</dd>
+        <dt>Memory</dt>
+        <dd>{host.memory_total > 0 ? `${bytes(host.memory_available)} of ${bytes(host.memory_total)} free` : UNKNOWN}</dd>
+        <dt>Up for</dt>
+        <dd>{host.uptime_seconds > 0 ? duration(host.uptime_seconds) : UNKNOWN}</dd>
+        <dt>miner-ctrl</dt>
+        <dd>{stats.version}</dd>
+      </dl>
+    </section>
+  );
+}
+
+function Peer({ view: { peer } }: { view: RigView }) {
+  return (
+    <section class="card" aria-labelledby="peer">
+      <h2 id="peer">Peer</h2>
+      <dl>
+        <dt>Node id</dt>
+        <dd>
+          <Copy text={peer.id} label="node id" />
+        </dd>
+        <dt>Peer id</dt>
+        <dd>
+          <Copy text={peer.peer_id} label="peer id" />
+        </dd>
+        <dt>Role</dt>
+        <dd>{peer.role}</dd>
+        <dt>Addresses</dt>
+        <dd class="mono wrap">{peer.addresses.length > 0 ? peer.addresses.join('\n') : 'none: it dials us'}</dd>
+        <dt>It may ask of us</dt>
+        <dd>{{ none: 'nothing but ping', view: 'to look', control: 'to act' }[peer.permission] ?? peer.permission}</dd>
+        <dt>Score</dt>
+        <dd>
+          <Meter value={peer.score} />
+        </dd>
+        <dt>Paired</dt>
+        <dd>{exactTime(peer.paired_at)}</dd>
+        <dt>Program</dt>
+        <dd>{peer.agent ?? UNKNOWN}</dd>
+      </dl>
+    </section>
+  );
+}

@@ -1,0 +1,146 @@
+// What rigs are told from this page, and how it went.
+
+import { signal } from '@preact/signals';
+
+import { ask, failure, part, type Failure } from '../api/client';
+import type { DeployOutcome, MinerOutcome, PeerView, Pinged } from '../api/types';
+import type { Rig } from '../logic/rig';
+import { plural } from '../logic/format';
+import { done, failed } from './toast';
+import { ping as pingText } from '../logic/format';
+
+type Named = Pick<Rig, 'id' | 'name'>;
+
+export interface Start { profile: string; from: 'here' | 'rig'; miner?: string }
+
+/** Own commands under way, by rig; the table shows them in place of the state. */
+export const under = signal<ReadonlyMap<string, { word: string; late: boolean }>>(new Map());
+
+/** After this a person is told that the answer is missing. The node itself waits longer. */
+const LATE_MS = 15_000;
+
+async function shown<T>(rig: Named, word: string, run: () => Promise<T>): Promise<T> {
+  const set = (late: boolean) => (under.value = new Map(under.value).set(rig.id, { word, late }));
+  set(false);
+  const timer = setTimeout(() => set(true), LATE_MS);
+  try {
+    return await run();
+  } finally {
+    clearTimeout(timer);
+    const rest = new Map(under.value);
+    rest.delete(rig.id);
+    under.value = rest;
+  }
+}
+
+export function start(rig: Named, body: Start): Promise<MinerOutcome> {
+  return shown(rig, 'Starting…', () => ask('POST', `/remote/${part(rig.id)}/start`, body));
+}
+
+export function stop(rig: Named, miner: string | null): Promise<MinerOutcome> {
+  return shown(rig, 'Stopping…', () => ask('POST', `/remote/${part(rig.id)}/stop`, miner === null ? { all: true } : { miner }));
+}
+
+export function restart(rig: Named, miner: string): Promise<MinerOutcome> {
+  return shown(rig, 'Restarting…', () => ask('POST', `/remote/${part(rig.id)}/restart`, { miner }));
+}
+
+export function deploy(rig: Named, profile: string): Promise<DeployOutcome> {
+  return shown(rig, 'Deploying…', () => ask('POST', `/remote/${part(rig.id)}/deploy`, { profile }));
+}
+
+export function ping(rig: Named): Promise<Pinged> {
+  return ask('POST', `/peers/${part(rig.id)}/ping`);
+}
+
+export function remove(rig: Named): Promise<PeerView> {
+  return ask('DELETE', `/peers/${part(rig.id)}`);
+}
+
+/** Pings one rig and says what came of it. */
+export async function pingOne(rig: Named): Promise<void> {
+  try {
+    const { round_trip_ms } = await ping(rig);
+    done(`${rig.name} answered in ${pingText(round_trip_ms)}`);
+  } catch (thrown) {
+    failed(`${rig.name} did not answer`, failure(thrown));
+  }
+}
+
+/** What an outcome means, in words. */
+export function outcomeText(outcome: MinerOutcome | DeployOutcome | Pinged | PeerView): string {
+  if ('round_trip_ms' in outcome) return pingText(outcome.round_trip_ms);
+  if ('miners' in outcome) {
+    const states = outcome.miners.map((miner) => `${miner.name} ${miner.state}`).join(', ');
+    return `${states || 'no miner'}${outcome.changed ? '' : ' already'}`;
+  }
+  if ('profile' in outcome) return outcome.changed ? 'Deployed' : 'Had it already';
+  return 'Removed';
+}
+
+export interface Result { rig: Named; state: 'queued' | 'busy' | 'ok' | 'failed'; text: string; failure: Failure | null }
+
+export interface Job {
+  title: string;
+  results: Result[];
+  done: boolean;
+  run: (rig: Named) => Promise<MinerOutcome | DeployOutcome | Pinged | PeerView>;
+}
+
+/** The last job, shown in its dialog while `jobOpen`. */
+export const job = signal<Job | null>(null);
+export const jobOpen = signal(false);
+
+/** A browser has six connections to a host over plain HTTP; the stream and a log tail need two. */
+const AT_ONCE = 4;
+/** Tries for one rig when the gateway says "too many requests" or the rig says "busy". */
+const TRIES = 4;
+
+export async function runJob(title: string, rigs: Named[], run: Job['run']): Promise<void> {
+  const results: Result[] = rigs.map((rig) => ({ rig, state: 'queued', text: 'Waiting', failure: null }));
+  const mine: Job = { title, results, done: false, run };
+  job.value = mine;
+  jobOpen.value = true;
+  let next = 0;
+  const set = (index: number, change: Partial<Result>) => {
+    const before = results[index];
+    if (before) results[index] = { ...before, ...change };
+    if (job.value?.results === results) job.value = { ...job.value };
+  };
+  const worker = async () => {
+    while (next < results.length) {
+      const index = next;
+      next += 1;
+      const rig = results[index]?.rig;
+      if (!rig) return;
+      set(index, { state: 'busy', text: 'Under way…' });
+      try {
+        set(index, { state: 'ok', text: outcomeText(await patiently(() => run(rig))) });
+      } catch (thrown) {
+        const why = failure(thrown);
+        set(index, { state: 'failed', text: why.detail, failure: why });
+      }
+    }
+  };
+  await Promise.all(Array.from({ length: Math.min(AT_ONCE, results.length) }, worker));
+  if (job.value?.results === results) job.value = { ...job.value, done: true };
+  if (!jobOpen.value || job.value?.results !== results) {
+    const bad = results.filter((result) => result.state === 'failed').length;
+    const reopen = { label: 'Show results', run: () => { job.value = { ...mine, done: true }; jobOpen.value = true; } };
+    done(`${title}: ${plural(results.length - bad, 'rig')} done${bad > 0 ? `, ${bad} failed` : ''}`, reopen);
+  }
+}
+
+async function patiently<T>(run: () => Promise<T>): Promise<T> {
+  for (let tries = 1; ; tries += 1) {
+    try {
+      return await run();
+    } catch (thrown) {
+      const why = failure(thrown);
+      // Only what certainly did nothing is tried again.
+      const nothingDone = why.status === 429 || why.code === 'busy';
+      if (!nothingDone || tries === TRIES) throw thrown;
+      await new Promise((wake) => setTimeout(wake, 1000 * (why.retryAfter ?? tries)));
+    }
+  }
+}

@@ -1,0 +1,24 @@
+// Which dialog is open. One at a time, asked for from anywhere.
+
+import { signal } from '@preact/signals';
+
+import type { Rig } from '../logic/rig';
+
+export type Open =
+  | { kind: 'add' }
+  | { kind: 'start'; rigs: Rig[]; miner?: string; profile?: string | null }
+  | { kind: 'deploy'; rigs: Rig[]; profile?: string }
+  | { kind: 'stop'; rigs: Rig[] }
+  | { kind: 'remove'; rigs: Rig[] }
+  | { kind: 'keys' }
+  | { kind: 'palette' };
+
+export const dialog = signal<Open | null>(null);
+
+export function open(which: Open): void {
+  dialog.value = which;
+}
+
+export function closeDialog(): void {
+  dialog.value = null;
+}

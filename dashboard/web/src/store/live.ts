@@ -1,0 +1,179 @@
+// What the node tells while the page is open.
+
+import { computed, signal } from '@preact/signals';
+
+import { API, ask, Failure, failureOf } from '../api/client';
+import { Stream, type Link, type Message, type World } from '../api/stream';
+import type { Activity, NodeInfo, Pending } from '../api/types';
+import { Fleet, type Frame } from '../logic/fleet';
+import { count, type Rig } from '../logic/rig';
+import { ranked } from '../logic/sort';
+import { session, signedOut } from './session';
+
+/** A hidden tab lets go of its stream after this: a browser has six connections to a host over plain HTTP. */
+const HIDDEN_MS = 30_000;
+/** Entries of activity kept in the page; the Activity page asks for more. */
+const MAX_ACTIVITY = 200;
+
+const fleet = new Fleet();
+let ranks = new Map<string, number>();
+
+/** Grows when rigs changed; read it to be drawn again. */
+const changed = signal(0);
+/** Whether a snapshot was ever seen: an empty fleet is not an unknown one. */
+export const known = signal(false);
+export const link = signal<Link>({ kind: 'connecting' });
+export const pending = signal<Pending[]>([]);
+export const activity = signal<Activity[]>([]);
+export const node = signal<NodeInfo | null>(null);
+/** Unix seconds, one clock for all ages. */
+export const now = signal(Math.floor(Date.now() / 1000));
+/** When the data shown was current, Unix seconds by our own clock. */
+export const heard = signal<number | null>(null);
+
+export const rigs = computed<Rig[]>(() => {
+  void changed.value;
+  return [...fleet.byId.values()];
+});
+export const counts = computed(() => count(rigs.value));
+/** Why nothing may be changed now; null when it may. */
+export const readOnly = computed<string | null>(() => {
+  if (link.value.kind === 'lost') return 'The node cannot be reached';
+  const scope = session.value?.scope;
+  return scope === 'read' ? 'You are signed in to read only' : null;
+});
+/** Data is old: shown dimmed. */
+export const stale = computed(() => link.value.kind === 'lost');
+
+export function rigById(id: string): Rig | undefined {
+  void changed.value;
+  return fleet.byId.get(id);
+}
+
+export function nameRanks(): Map<string, number> {
+  return ranks;
+}
+
+let frame = 0;
+/** However many frames come in, the page is drawn once. */
+function draw(): void {
+  if (frame !== 0) return;
+  const run = () => {
+    frame = 0;
+    changed.value += 1;
+  };
+  // A hidden page gets no animation frames; it must not fall behind for ever.
+  frame = document.hidden ? window.setTimeout(run, 0) : requestAnimationFrame(run);
+}
+
+function onMessage({ event, data }: Message): void {
+  heard.value = Math.floor(Date.now() / 1000);
+  try {
+    const value: unknown = JSON.parse(data);
+    switch (event) {
+      case 'snapshot':
+        fleet.snapshot(value as Frame);
+        ranks = ranked(fleet.byId.values());
+        known.value = true;
+        draw();
+        break;
+      case 'delta':
+        if (fleet.delta(value as Frame)) draw();
+        break;
+      case 'peers':
+        if (fleet.peers(value as Frame)) {
+          ranks = ranked(fleet.byId.values());
+          draw();
+          void loadNode();
+        }
+        break;
+      case 'pairing':
+        pending.value = (value as { pending: Pending[] }).pending;
+        break;
+      case 'activity':
+        addActivity([value as Activity]);
+        break;
+      case 'hello':
+        void loadNode();
+        break;
+    }
+  } catch {
+    // Cut off, altered or out of step: only a snapshot helps.
+    stream.resync();
+  }
+}
+
+export function addActivity(entries: Activity[]): void {
+  const all = new Map([...entries, ...activity.value].map((entry) => [entry.id, entry]));
+  activity.value = [...all.values()].sort((a, b) => b.id - a.id).slice(0, MAX_ACTIVITY);
+}
+
+export async function loadNode(): Promise<void> {
+  try {
+    node.value = await ask<NodeInfo>('GET', '/node/info');
+  } catch {
+    // The stream tells of a node that is gone; what was known stays.
+  }
+}
+
+const world: World = {
+  async connect(signal, onText) {
+    let response: Response;
+    try {
+      response = await fetch(`${API}/events`, { signal, headers: { Accept: 'text/event-stream' }, cache: 'no-store', credentials: 'same-origin' });
+    } catch {
+      throw new Failure('no-server', 'The node does not answer.', '', null, [], 0, null);
+    }
+    if (!response.ok) throw await failureOf(response);
+    if (!response.body) return;
+    const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
+    for (;;) {
+      const { done, value } = await reader.read();
+      if (done) return;
+      onText(value);
+    }
+  },
+  now: () => Date.now(),
+  after(ms, run) {
+    const timer = setTimeout(run, ms);
+    return () => clearTimeout(timer);
+  },
+  random: () => Math.random(),
+};
+
+const stream = new Stream(world, {
+  onMessage,
+  onLink: (next) => (link.value = next),
+  onSignedOut: signedOut,
+});
+
+let started = false;
+export function startLive(): void {
+  if (started) return stream.open();
+  started = true;
+  setInterval(() => (now.value = Math.floor(Date.now() / 1000)), 1000);
+  let hiding = 0;
+  document.addEventListener('visibilitychange', () => {
+    clearTimeout(hiding);
+    if (session.value?.signed_in !== true) return;
+    if (document.hidden) hiding = window.setTimeout(() => stream.pause(), HIDDEN_MS);
+    else if (link.value.kind === 'paused') stream.open();
+  });
+  addEventListener('online', () => link.value.kind === 'lost' && stream.open());
+  stream.open();
+}
+
+export function retryNow(): void {
+  stream.open();
+}
+
+/** Nobody is signed in: nothing of the fleet stays in the page. */
+export function stopLive(): void {
+  stream.close();
+  fleet.clear();
+  known.value = false;
+  pending.value = [];
+  activity.value = [];
+  node.value = null;
+  changed.value += 1;
+}

@@ -1,0 +1,66 @@
+// How this browser shows the page. Kept in the browser alone.
+
+import { effect, signal } from '@preact/signals';
+
+export type Theme = 'system' | 'dark' | 'light';
+export type Density = 'compact' | 'normal' | 'comfortable';
+interface Prefs { theme: Theme; density: Density; pages: boolean; keys: boolean }
+
+const KEY = 'miner-ctrl';
+const DEFAULTS: Prefs = { theme: 'system', density: 'normal', pages: false, keys: true };
+
+function read(): Prefs {
+  try {
+    const kept = JSON.parse(localStorage.getItem(KEY) ?? '{}') as Partial<Prefs>;
+    return {
+      theme: kept.theme === 'dark' || kept.theme === 'light' ? kept.theme : DEFAULTS.theme,
+      density: kept.density === 'compact' || kept.density === 'comfortable' ? kept.density : DEFAULTS.density,
+      pages: kept.pages === true,
+      keys: kept.keys !== false,
+    };
+  } catch {
+    // No storage (private window) or not ours: the defaults are fine.
+    return DEFAULTS;
+  }
+}
+
+export const prefs = signal<Prefs>(read());
+
+export function prefer(change: Partial<Prefs>): void {
+  prefs.value = { ...prefs.value, ...change };
+}
+
+/** Writes preferences to the document and keeps them. */
+export function applyPrefs(): void {
+  effect(() => {
+    const { theme } = prefs.value;
+    const root = document.documentElement;
+    if (theme === 'system') root.removeAttribute('data-theme');
+    else root.dataset.theme = theme;
+    try {
+      localStorage.setItem(KEY, JSON.stringify(prefs.value));
+    } catch {
+      // It holds for this visit.
+    }
+  });
+}
+
+/** Row heights of the table, and that of a phone's two-line rows, px. */
+const HEIGHTS: Record<Density, number> = { compact: 30, normal: 36, comfortable: 44 };
+const PHONE_ROW = 56;
+const COARSE_ROW = 44;
+
+const narrow = matchMedia('(max-width: 720px)');
+const slim = matchMedia('(max-width: 1179px)');
+const coarse = matchMedia('(pointer: coarse)');
+export const phone = signal(narrow.matches);
+/** Too narrow for text buttons in each row. */
+export const folded = signal(slim.matches);
+narrow.addEventListener('change', () => (phone.value = narrow.matches));
+slim.addEventListener('change', () => (folded.value = slim.matches));
+
+export function rowHeight(): number {
+  if (phone.value) return PHONE_ROW;
+  const height = HEIGHTS[prefs.value.density];
+  return coarse.matches ? Math.max(height, COARSE_ROW) : height;
+}

@@ -1,0 +1,44 @@
+// Where we are: all of it stands in the address bar's fragment, so that a link leads back.
+
+import { signal } from '@preact/signals';
+
+export interface Route { page: string; arg: string | null; query: URLSearchParams }
+
+export function parseRoute(hash: string): Route {
+  const [path = '', query = ''] = hash.replace(/^#\/?/, '').split('?', 2);
+  const [page = '', arg] = path.split('/', 2);
+  let decoded: string | null = null;
+  try {
+    decoded = arg === undefined ? null : decodeURIComponent(arg);
+  } catch {
+    // A broken escape names nothing.
+  }
+  return { page: page || 'overview', arg: decoded, query: new URLSearchParams(query) };
+}
+
+export const route = signal<Route>(parseRoute(location.hash));
+
+export function followAddressBar(): void {
+  addEventListener('hashchange', () => (route.value = parseRoute(location.hash)));
+}
+
+export function href(page: string, arg?: string, query?: URLSearchParams): string {
+  const text = query?.toString() ?? '';
+  return `#/${page}${arg === undefined ? '' : `/${encodeURIComponent(arg)}`}${text === '' ? '' : `?${text}`}`;
+}
+
+export function go(to: string): void {
+  location.hash = to;
+}
+
+/** Changes parts of the query in place: typing a filter is not a history of thirty pages. */
+export function setQuery(change: Record<string, string | null>): void {
+  const { page, arg } = route.value;
+  const query = new URLSearchParams(route.value.query);
+  for (const [key, value] of Object.entries(change)) {
+    if (value === null || value === '') query.delete(key);
+    else query.set(key, value);
+  }
+  history.replaceState(null, '', href(page, arg ?? undefined, query));
+  route.value = { page, arg, query };
+}

@@ -1,0 +1,41 @@
+// Short words at the edge of the page.
+
+import { signal } from '@preact/signals';
+
+import type { Failure } from '../api/client';
+
+export interface Toast {
+  id: number;
+  kind: 'ok' | 'crit';
+  text: string;
+  hint: string | null;
+  /** Code and request id, for a report. */
+  small: string | null;
+  action: { label: string; run: () => void } | null;
+}
+
+/** More than this nobody reads; the oldest leaves first. */
+const MAX_TOASTS = 3;
+
+export const toasts = signal<Toast[]>([]);
+/** What a screen reader is told, apart from toasts. */
+export const announced = signal('');
+let last = 0;
+
+function show(toast: Omit<Toast, 'id'>): void {
+  last += 1;
+  toasts.value = [...toasts.value, { ...toast, id: last }].slice(-MAX_TOASTS);
+}
+
+export function done(text: string, action: Toast['action'] = null): void {
+  show({ kind: 'ok', text, hint: null, small: null, action });
+}
+
+export function failed(what: string, why: Failure): void {
+  const small = [why.code, why.requestId].filter(Boolean).join(' · ');
+  show({ kind: 'crit', text: `${what}: ${why.detail}`, hint: why.hint || null, small, action: null });
+}
+
+export function dismiss(id: number): void {
+  toasts.value = toasts.value.filter((toast) => toast.id !== id);
+}

@@ -1,0 +1,222 @@
+// The dialogs that pages share: what to do with one rig or many.
+
+import { useEffect, useState } from 'preact/hooks';
+
+import { plural } from '../logic/format';
+import type { Rig } from '../logic/rig';
+import { failure } from '../api/client';
+import { deploy, outcomeText, remove, runJob, start, stop, type Start } from '../store/commands';
+import { closeDialog, dialog } from '../store/dialogs';
+import { loadProfiles, NEW, profiles } from '../store/profiles';
+import { href } from '../store/route';
+import { clearSelection } from '../store/table';
+import { done, failed } from '../store/toast';
+import { AddPeerDialog } from './addpeer';
+import { Confirm, Dialog } from './dialog';
+import { JobDialog } from './job';
+import { Keys, Palette } from './palette';
+import { Choice, Field } from './parts';
+
+export function Dialogs() {
+  const open = dialog.value;
+  return (
+    <>
+      {open?.kind === 'add' && <AddPeerDialog onClose={closeDialog} />}
+      {open?.kind === 'start' && <StartDialog rigs={open.rigs} miner={open.miner ?? null} profile={open.profile ?? null} />}
+      {open?.kind === 'deploy' && <DeployDialog rigs={open.rigs} profile={open.profile ?? null} />}
+      {open?.kind === 'stop' && <StopDialog rigs={open.rigs} />}
+      {open?.kind === 'remove' && <RemoveDialog rigs={open.rigs} />}
+      {open?.kind === 'keys' && <Keys />}
+      {open?.kind === 'palette' && <Palette />}
+      <JobDialog />
+    </>
+  );
+}
+
+/** More rigs than this are not stopped or removed by a slip of the hand. */
+const MANY = 10;
+
+function names(rigs: Rig[]): string {
+  const shown = rigs.slice(0, 5).map((rig) => rig.name).join(', ');
+  return rigs.length > 5 ? `${shown} and ${rigs.length - 5} more` : shown;
+}
+
+function StartDialog({ rigs, miner, profile }: { rigs: Rig[]; miner: string | null; profile: string | null }) {
+  const [from, setFrom] = useState<'here' | 'rig'>(profile === null ? 'here' : 'rig');
+  const [name, setName] = useState(profile ?? '');
+  const [error, setError] = useState<string>();
+  useProfiles();
+  const known = profiles.value ?? [];
+  const chosen = from === 'here' ? name || (known[0]?.name ?? '') : name;
+  const send = () => {
+    if (chosen === '') {
+      setError(from === 'here' ? 'There is no profile here yet' : 'Give the name of a profile on the rig');
+      return;
+    }
+    closeDialog();
+    void begin(rigs, { profile: chosen, from, ...(miner === null ? {} : { miner }) });
+  };
+  return (
+    <Dialog
+      title={rigs.length === 1 ? `Start ${miner ?? 'mining'} on ${rigs[0]?.name}` : `Start mining on ${rigs.length} rigs`}
+      onClose={closeDialog}
+      onSubmit={send}
+      foot={
+        <>
+          <button type="button" onClick={closeDialog}>
+            Cancel
+          </button>
+          <button type="submit" class="primary">
+            {rigs.length === 1 ? 'Start' : `Start ${rigs.length}`}
+          </button>
+        </>
+      }
+    >
+      {rigs.length > 1 && <p class="t2">{names(rigs)}</p>}
+      <Choice
+        label="Whose profile"
+        value={from}
+        options={[['here', 'A profile of this node, sent along'], ['rig', 'A profile that the rig holds']] as const}
+        onValue={(value) => {
+          setFrom(value);
+          setName('');
+          setError(undefined);
+        }}
+      />
+      {from === 'rig' ? (
+        <Field label="Name on the rig" value={name} onValue={setName} error={error} mono focus />
+      ) : known.length > 0 ? (
+        <Choice label="Profile" value={chosen} options={known.map((one) => [one.name, `${one.name} · ${one.algorithm ?? one.coin ?? 'by the pool'} · ${one.program}`] as const)} onValue={setName} error={error} />
+      ) : (
+        <NoProfile />
+      )}
+    </Dialog>
+  );
+}
+
+function NoProfile() {
+  return (
+    <p class="t2">
+      There is no profile on this node yet.{' '}
+      <a href={href('profiles', NEW)} onClick={closeDialog}>
+        Write one
+      </a>
+      : it says what to mine, where and with which program.
+    </p>
+  );
+}
+
+function useProfiles(): void {
+  useEffect(() => {
+    if (profiles.value === null) void loadProfiles();
+  }, []);
+}
+
+async function begin(rigs: Rig[], body: Start): Promise<void> {
+  const [only] = rigs;
+  if (rigs.length > 1 || !only) return runJob(`Start ${body.profile} on ${rigs.length} rigs`, rigs, (rig) => start(rig, body));
+  try {
+    done(`${only.name}: ${outcomeText(await start(only, body))}`);
+  } catch (thrown) {
+    failed(`${only.name} did not start`, failure(thrown));
+  }
+}
+
+/** One is stopped at once: starting it again is the way back. */
+export async function stopOne(rig: Rig, miner: string | null, profile: string | null): Promise<void> {
+  try {
+    const text = outcomeText(await stop(rig, miner));
+    const body: Start | null = profile === null ? null : { profile, from: 'rig', ...(miner === null ? {} : { miner }) };
+    done(`${rig.name}: ${text}`, body && { label: 'Start again', run: () => void begin([rig], body) });
+  } catch (thrown) {
+    failed(`${rig.name} did not stop`, failure(thrown));
+  }
+}
+
+function StopDialog({ rigs }: { rigs: Rig[] }) {
+  const many = rigs.length > MANY;
+  const run = () => void runJob(`Stop ${plural(rigs.length, 'rig')}`, rigs, (rig) => stop(rig, null));
+  return (
+    <Confirm title={`Stop ${plural(rigs.length, 'rig')}?`} verb={`Stop ${rigs.length}`} typed={many ? String(rigs.length) : undefined} onYes={run} onClose={closeDialog}>
+      <p>All miners on {names(rigs)} stop until they are started again.</p>
+    </Confirm>
+  );
+}
+
+function DeployDialog({ rigs, profile }: { rigs: Rig[]; profile: string | null }) {
+  const [name, setName] = useState(profile ?? '');
+  useProfiles();
+  const known = profiles.value ?? [];
+  const chosen = known.find((one) => one.name === name) ?? known[0];
+  const send = () => {
+    if (!chosen) return;
+    closeDialog();
+    void runJob(`Deploy ${chosen.name} to ${plural(rigs.length, 'rig')}`, rigs, (rig) => deploy(rig, chosen.name));
+  };
+  return (
+    <Dialog
+      title={`Deploy a profile to ${plural(rigs.length, 'rig')}`}
+      onClose={closeDialog}
+      onSubmit={send}
+      foot={
+        <>
+          <button type="button" onClick={closeDialog}>
+            Cancel
+          </button>
+          <button type="submit" class="primary" disabled={!chosen}>
+            Deploy to {rigs.length}
+          </button>
+        </>
+      }
+    >
+      <p class="t2">{names(rigs)}</p>
+      {chosen ? (
+        <>
+          <Choice label="Profile" value={chosen.name} options={known.map((one) => [one.name, one.name] as const)} onValue={setName} />
+          <dl>
+            <dt>Program</dt>
+            <dd>{chosen.program}</dd>
+            <dt>Algorithm</dt>
+            <dd>{chosen.algorithm ?? chosen.coin ?? 'left to the pool'}</dd>
+            <dt>Pools</dt>
+            <dd class="mono wrap">{chosen.pools.map((pool) => pool.url).join('\n')}</dd>
+            <dt>Wallet</dt>
+            <dd class="mono wrap">{chosen.wallet}</dd>
+          </dl>
+          <p class="t2">Each rig stores it, in place of one of the same name. What is running goes on until it is started anew.</p>
+        </>
+      ) : (
+        <NoProfile />
+      )}
+    </Dialog>
+  );
+}
+
+function RemoveDialog({ rigs }: { rigs: Rig[] }) {
+  const [only] = rigs;
+  const one = rigs.length === 1 && only;
+  const run = () => {
+    if (!one) {
+      void runJob(`Remove ${rigs.length} rigs`, rigs, remove).then(clearSelection);
+      return;
+    }
+    remove(one).then(
+      () => done(`${one.name} is removed`),
+      (thrown: unknown) => failed(`${one.name} is not removed`, failure(thrown)),
+    );
+  };
+  return (
+    <Confirm
+      title={one ? `Remove ${one.name}?` : `Remove ${rigs.length} rigs?`}
+      verb={one ? 'Remove' : `Remove ${rigs.length}`}
+      typed={rigs.length > MANY ? String(rigs.length) : undefined}
+      onYes={run}
+      onClose={closeDialog}
+    >
+      <p>
+        {one ? <b>{one.name}</b> : names(rigs)} will be forgotten: this node can no longer see or command {one ? 'it' : 'them'} until paired again. What {one ? 'it mines' : 'they mine'}{' '}
+        goes on.
+      </p>
+    </Confirm>
+  );
+}

@@ -1,0 +1,135 @@
+import { expect } from '@playwright/test';
+
+import { test } from './mock.mjs';
+
+const LIVE = (page) => expect(page.getByText('Live', { exact: true })).toBeVisible();
+const ALPHA = '1a2b3c4d5e6f1eef';
+
+test.describe('signed in', () => {
+  test.beforeEach(({ faults }) => void faults);
+
+  test('a rig is stopped and started, and its console follows', async ({ page, node }) => {
+    await page.goto(`${node.url}#/rig/${ALPHA}`);
+    await LIVE(page);
+    const console = page.getByRole('region', { name: 'Console of xmrig-1' });
+    // Markup in a line is text: nothing of it becomes an element.
+    await expect(console.getByText('low difficulty <b>share</b>').first()).toBeAttached();
+    expect(await console.locator('b').count()).toBe(0);
+    const text = await console.textContent();
+    await expect.poll(() => console.textContent()).not.toBe(text);
+    await page.getByRole('button', { name: 'Stop', exact: true }).click();
+    await expect(page.locator('.facts').getByText('Stopped')).toBeVisible();
+    await page.getByRole('button', { name: 'Start again' }).click();
+    await expect(page.locator('.facts').getByText('Mining')).toBeVisible();
+  });
+
+  test('a console that is scrolled up stays, and one click leads to the newest', async ({ page, node }) => {
+    await page.goto(`${node.url}#/rig/${ALPHA}`);
+    const console = page.getByRole('region', { name: 'Console of xmrig-1' });
+    await expect(console.getByText('speed').first()).toBeAttached();
+    await console.evaluate((element) => element.scrollTo(0, 0));
+    const jump = page.getByRole('button', { name: /^Jump to newest/ });
+    await expect(jump).toBeVisible();
+    await expect(jump).toHaveText(/· \d+/);
+    expect(await console.evaluate((element) => element.scrollTop)).toBe(0);
+    await jump.click();
+    await expect(jump).toBeHidden();
+  });
+
+  test('a refused profile tells at its field, and a good one is saved', async ({ page, node }) => {
+    await page.goto(`${node.url}#/profiles/+`);
+    await LIVE(page);
+    await page.getByLabel('Name', { exact: true }).fill('kas');
+    await page.getByLabel('Pool 1 address').fill('pool.example');
+    await page.getByRole('button', { name: 'Save' }).click();
+    await expect(page.getByLabel('Pool 1 address')).toBeFocused();
+    await expect(page.getByText(/^Is not host:port/)).toBeVisible();
+    await page.getByLabel('Pool 1 address').fill('pool.example:3333');
+    await page.getByLabel('Wallet or pool login').fill('kaspa:abc');
+    await page.getByRole('button', { name: 'Save' }).click();
+    await expect(page.getByRole('link', { name: 'kas', exact: true })).toBeVisible();
+  });
+
+  test('a request is approved by its words', async ({ page, node }) => {
+    await page.goto(`${node.url}#/pairing`);
+    await LIVE(page);
+    await expect(page.locator('.requests').getByText('amber birch cedar delta ember fjord')).toBeVisible();
+    await page.getByRole('button', { name: 'Approve rig-new' }).click();
+    await expect(page.getByText('rig-new is admitted')).toBeVisible();
+    await expect(page.getByText('Nobody waits.')).toBeVisible();
+  });
+
+  test('a token is shown once', async ({ page, node }) => {
+    await page.goto(`${node.url}#/settings`);
+    await LIVE(page);
+    await page.getByLabel('Token name').fill('script');
+    await page.getByRole('button', { name: 'Make token' }).click();
+    await expect(page.getByText(/^mc_k2_/)).toBeVisible();
+    await page.reload();
+    await LIVE(page);
+    await expect(page.getByRole('rowheader', { name: 'script' })).toBeVisible();
+    await expect(page.getByText(/^mc_k2_/)).toBeHidden();
+  });
+
+  test('on a phone a long press selects and the actions come up from below', async ({ page, node }) => {
+    await page.setViewportSize({ width: 390, height: 844 });
+    await page.goto(`${node.url}#/rigs`);
+    await LIVE(page);
+    const row = page.locator('tbody tr[data-id]').first();
+    await row.hover();
+    await page.mouse.down();
+    await expect(page.getByText('1 selected')).toBeVisible();
+    await page.mouse.up();
+    await page.locator('tbody tr[data-id]').nth(2).click();
+    await expect(page.getByText('2 selected')).toBeVisible();
+    const sheet = await page.getByRole('group', { name: 'Selected rigs' }).boundingBox();
+    expect(sheet.y + sheet.height).toBeLessThanOrEqual(844 - 60 + 1);
+    expect(await page.evaluate(() => document.documentElement.scrollWidth)).toBe(390);
+  });
+
+  test('nothing is wider than a window of 320', async ({ page, node }) => {
+    await page.setViewportSize({ width: 320, height: 600 });
+    for (const route of ['overview', 'rigs', `rig/${ALPHA}`, 'profiles', 'profiles/+', 'activity', 'pairing', 'settings', 'more']) {
+      await page.goto(`${node.url}#/${route}`);
+      await LIVE(page);
+      expect(await page.evaluate(() => Math.max(document.documentElement.scrollWidth, document.getElementById('main').scrollWidth)), route).toBe(320);
+    }
+  });
+});
+
+test.describe('signed out', () => {
+  test.use({ options: ['--rigs', '5', '--port', '0', '--login'] });
+
+  test('a password lets in, a wrong one does not', async ({ page, node, faults }) => {
+    void faults;
+    await page.goto(node.url);
+    await page.getByLabel('Password').fill('wrong wrong');
+    await page.getByRole('button', { name: 'Sign in' }).click();
+    await expect(page.getByText('Not the password of this node')).toBeVisible();
+    await page.getByLabel('Password').fill('correct horse');
+    await page.getByRole('button', { name: 'Sign in' }).click();
+    await LIVE(page);
+    await page.goto(`${node.url}#/settings`);
+    await page.getByRole('button', { name: 'Sign out' }).click();
+    await expect(page.getByRole('heading', { name: 'Sign in to miner-ctrl' })).toBeVisible();
+  });
+
+  test('a link lets in and leaves the address bar; a spent one says so', async ({ page, node, faults }) => {
+    void faults;
+    await page.goto(`${node.url}#/link/${'B'.repeat(43)}`);
+    await expect(page.getByText('This link was used already')).toBeVisible();
+    expect(page.url()).not.toContain('link');
+    await page.goto(`${node.url}#/link/${'A'.repeat(43)}`);
+    await LIVE(page);
+    expect(page.url()).not.toContain('link');
+  });
+
+  test('a node that is not there is not a sign-in page', async ({ page, node }) => {
+    await page.route('**/session', (route) => route.abort());
+    await page.goto(node.url);
+    await expect(page.getByRole('heading', { name: 'The node cannot be reached' })).toBeVisible();
+    await page.unroute('**/session');
+    await page.getByRole('button', { name: 'Retry' }).click();
+    await expect(page.getByRole('heading', { name: 'Sign in to miner-ctrl' })).toBeVisible();
+  });
+});

@@ -1,0 +1,150 @@
+import { expect } from '@playwright/test';
+
+import { mockNode, test } from './mock.mjs';
+
+const rows = (page) => page.locator('tbody tr[data-id]');
+const names = (page) => page.locator('tbody .name a').allTextContents();
+
+test.beforeEach(async ({ page, node, faults }) => {
+  void faults;
+  await page.goto(`${node.url}#/rigs`);
+  await expect(page.getByText('Live', { exact: true })).toBeVisible();
+});
+
+test('the table is a real one and says how it is sorted', async ({ page }) => {
+  const table = page.getByRole('table', { name: 'Rigs' });
+  await expect(table).toHaveAttribute('aria-rowcount', '61');
+  await expect(table.getByRole('columnheader', { name: 'Peer' })).toHaveAttribute('aria-sort', 'ascending');
+  await page.getByRole('button', { name: 'Score' }).click();
+  await expect(table.getByRole('columnheader', { name: 'Score' })).toHaveAttribute('aria-sort', 'ascending');
+  await page.getByRole('button', { name: 'Score' }).click();
+  await expect(table.getByRole('columnheader', { name: 'Score' })).toHaveAttribute('aria-sort', 'descending');
+  expect(page.url()).toContain('sort=score&down=1');
+});
+
+test('a filter is kept in the address bar, and a link to it leads back', async ({ page }) => {
+  await page.keyboard.press('/');
+  await page.keyboard.type('state:offline');
+  await expect(rows(page)).toHaveCount(2);
+  expect(page.url()).toContain('f=state%3Aoffline');
+  await page.reload();
+  await expect(page.getByLabel('Filter rigs')).toHaveValue('state:offline');
+  await expect(rows(page)).toHaveCount(2);
+  await page.getByLabel('Filter rigs').fill('temp>800');
+  await expect(page.getByText('No rig matches')).toBeVisible();
+  await page.getByRole('button', { name: 'Clear filter' }).click();
+  await expect(page.getByRole('table', { name: 'Rigs' })).toHaveAttribute('aria-rowcount', '61');
+});
+
+test('the keyboard alone moves, ticks, opens and comes back', async ({ page }) => {
+  await rows(page).first().focus();
+  const [, second, third, fourth] = await names(page);
+  await page.keyboard.press('ArrowDown');
+  await page.keyboard.press('Space');
+  await expect(page.getByText('1 selected')).toBeVisible();
+  await page.keyboard.press('Shift+ArrowDown');
+  await page.keyboard.press('Shift+ArrowDown');
+  await expect(page.getByText('3 selected')).toBeVisible();
+  for (const name of [second, third, fourth]) await expect(page.getByLabel(`Select ${name}`, { exact: true })).toBeChecked();
+  await page.keyboard.press('Escape');
+  await expect(page.getByText('3 selected')).toBeHidden();
+  await page.keyboard.press('End');
+  await expect(rows(page).last()).toBeFocused();
+  await page.keyboard.press('Home');
+  await expect(rows(page).first()).toBeFocused();
+  await page.keyboard.press('ArrowRight');
+  await page.keyboard.press('ArrowRight');
+  await page.keyboard.press('Enter');
+  await expect(page).toHaveURL(/#\/rig\//);
+  await expect(page.getByRole('heading', { level: 1 })).toBeFocused();
+});
+
+test('a shift-click ticks a range, and a selection outlives a filter', async ({ page }) => {
+  await page.locator('tbody input').nth(1).click();
+  await page.locator('tbody input').nth(4).click({ modifiers: ['Shift'] });
+  await expect(page.getByText('4 selected')).toBeVisible();
+  await page.goto(`${page.url().split('#')[0]}#/rigs?show=offline`);
+  await expect(page.getByText('4 selected')).toBeVisible();
+});
+
+test('rows do not jump under the pointer', async ({ page }) => {
+  await page.getByRole('button', { name: 'Hashrate' }).click();
+  const body = page.locator('tbody');
+  await body.hover({ position: { x: 300, y: 100 } });
+  await expect(page.getByText('order updated · apply')).toBeVisible({ timeout: 20_000 });
+  const before = await names(page);
+  await page.waitForResponse(() => true, { timeout: 1500 }).catch(() => undefined);
+  expect(await names(page)).toEqual(before);
+  await page.getByText('order updated · apply').click();
+  await expect(page.getByText('order updated · apply')).toBeHidden();
+});
+
+test('a deploy to many tells the true result of each, and only the failed are tried again', async ({ page }) => {
+  await page.getByLabel('Filter rigs').fill('-state:offline role:worker');
+  await page.getByLabel(/^Select all/).click();
+  await page.getByRole('button', { name: 'Deploy profile…' }).click();
+  await page.getByRole('button', { name: /^Deploy to/ }).click();
+  const dialog = page.getByRole('dialog');
+  await expect(dialog.getByRole('button', { name: /^Retry \d+ failed/ })).toBeVisible({ timeout: 40_000 });
+  const failed = dialog.getByText("the rig's policy forbids it: wallet");
+  const count = await failed.count();
+  expect(count).toBeGreaterThan(0);
+  await expect(dialog.getByText('Deployed', { exact: true }).first()).toBeVisible();
+  await dialog.getByRole('button', { name: /^Retry/ }).click();
+  await expect(dialog.getByText(`0 of ${count} done, ${count} failed`)).toBeVisible({ timeout: 20_000 });
+});
+
+test('stopping more than ten asks for the number', async ({ page }) => {
+  await page.getByLabel('Filter rigs').fill('state:mining');
+  await page.getByLabel(/^Select all/).click();
+  await page.getByRole('button', { name: /^Stop \d+/ }).click();
+  const dialog = page.getByRole('dialog');
+  const stop = dialog.getByRole('button', { name: /^Stop \d+/ });
+  const number = /\d+/.exec(await stop.textContent())[0];
+  await stop.click();
+  await expect(dialog.getByRole('textbox')).toBeFocused();
+  await dialog.getByRole('textbox').fill(number);
+  await stop.click();
+  await expect(page.getByRole('dialog').getByText(/of \d+ done/)).toBeVisible();
+});
+
+test('removing one names it, and Cancel has the focus', async ({ page }) => {
+  const [first] = await names(page);
+  await page.getByRole('button', { name: `Remove ${first}`, exact: true }).click();
+  await expect(page.getByRole('dialog', { name: `Remove ${first}?` })).toBeVisible();
+  await expect(page.getByRole('button', { name: 'Cancel' })).toBeFocused();
+  await page.getByRole('dialog').getByRole('button', { name: 'Remove', exact: true }).click();
+  await expect(page.getByText(`${first} is removed`)).toBeVisible();
+  await expect(page.getByRole('link', { name: first, exact: true })).toBeHidden();
+});
+
+test('adding with a code pairs; without one it waits and shows words; a refusal stands at its field', async ({ page }) => {
+  const add = async (address, code) => {
+    await page.getByRole('button', { name: 'Add peer' }).click();
+    await page.getByLabel('Address').fill(address);
+    if (code) await page.getByLabel('Pairing code').fill(code);
+    await page.getByRole('button', { name: 'Add', exact: true }).click();
+  };
+  await add('nonsense');
+  await expect(page.getByLabel('Address')).toHaveAttribute('aria-invalid', 'true');
+  await page.keyboard.press('Escape');
+  await add('192.168.1.20', '7KQ2-M9XD');
+  await expect(page.getByText('rig-new is paired')).toBeVisible();
+  await add('192.168.1.21');
+  await expect(page.getByText('gravel harbor indigo jacket kettle lemon')).toBeVisible();
+});
+
+test('a server that goes away is told, dims what is shown, and is found again', async ({ page, node }) => {
+  await node.stop();
+  await expect(page.getByText(/Reconnecting/)).toBeVisible();
+  await expect(page.getByRole('button', { name: 'Add peer' })).toBeDisabled();
+  await expect(page.getByText('The node does not answer.')).toBeVisible();
+  await expect(rows(page).first()).toBeVisible();
+  const again = await mockNode('--rigs', '60', '--port', node.port);
+  try {
+    await expect(page.getByText('Live', { exact: true })).toBeVisible({ timeout: 30_000 });
+    await expect(page.getByRole('button', { name: 'Add peer' })).toBeEnabled();
+  } finally {
+    await again.stop();
+  }
+});
