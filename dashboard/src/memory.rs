@@ -11,8 +11,8 @@ use miner_ctrl_protocol::{
 };
 
 use crate::node::{
-    AddPeer, Added, DeployOutcome, LogQuery, MinerCommand, MinerOutcome, Node, NodeError, NodeInfo, PeerChange,
-    PeerView, PendingView, Pinged, RigView,
+    AddPeer, Added, DeployOutcome, History, HistoryQuery, HistorySeries, LogQuery, MinerCommand, MinerOutcome, Node,
+    NodeError, NodeInfo, PeerChange, PeerView, PendingView, Pinged, RigView,
 };
 use crate::records::{AccessRecord, Activity, ActivityQuery, Records};
 
@@ -297,6 +297,13 @@ impl Node for Memory {
     async fn rig(&self, peer: &str) -> Result<RigView, NodeError> {
         let state = self.checked()?;
         Ok(rig(state.find(peer)?, state.running))
+    }
+
+    /// One number, of the one miner.
+    async fn history(&self, peer: &str, query: HistoryQuery) -> Result<History, NodeError> {
+        self.checked()?.find(peer)?;
+        let series = HistorySeries { id: miner_name().to_string(), v: vec![Some(2500.5), None] };
+        Ok(History { t0: query.since.unwrap_or(1_700_000_000), step: query.step.unwrap_or(60), series: vec![series] })
     }
 
     async fn command(&self, peer: &str, command: MinerCommand) -> Result<MinerOutcome, NodeError> {

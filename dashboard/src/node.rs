@@ -226,6 +226,42 @@ pub struct LogQuery {
     pub wait: u32,
 }
 
+/// Which numbers of a rig.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct HistoryQuery {
+    /// Of this miner; left out, of all.
+    pub miner: Option<MinerName>,
+    /// From this Unix time on, seconds; left out, of the last day.
+    pub since: Option<u64>,
+    /// Seconds from one number to the next, one of [`History::STEPS`]; left out, as a chart needs it.
+    pub step: Option<u64>,
+}
+
+/// Hashrates over time, evenly spaced, in columns.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct History {
+    /// Unix time of the first number, seconds.
+    pub t0: u64,
+    /// Seconds from one number to the next.
+    pub step: u64,
+    /// One for each miner.
+    pub series: Vec<HistorySeries>,
+}
+
+impl History {
+    /// What is kept: 10 s for a day, 1 min for 30 days, 15 min for 400 days.
+    pub const STEPS: [u64; 3] = [10, 60, 900];
+}
+
+/// Hashrates of one miner.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct HistorySeries {
+    /// The miner.
+    pub id: String,
+    /// Hashes per second; null where nothing is known.
+    pub v: Vec<Option<f32>>,
+}
+
 /// Why a node did not do what it was asked.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum NodeError {
@@ -344,6 +380,8 @@ pub trait Node: Records + Clone {
     fn fleet(&self) -> impl Future<Output = Vec<RigView>> + Send;
     /// One rig.
     fn rig(&self, peer: &str) -> impl Future<Output = Result<RigView, NodeError>> + Send;
+    /// Hashrates of a rig over time.
+    fn history(&self, peer: &str, query: HistoryQuery) -> impl Future<Output = Result<History, NodeError>> + Send;
     /// Starts, stops or restarts miners of a rig.
     fn command(
         &self,

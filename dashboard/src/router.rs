@@ -12,7 +12,9 @@ use crate::access::guard::{self, Guard, Rules};
 use crate::activity::recorded;
 use crate::gateway::Gateway;
 use crate::node::Node;
-use crate::routes::{access, activity, events, health, metrics, node as this_node, peers, profiles, remote, session};
+use crate::routes::{
+    access, activity, events, health, history, metrics, node as this_node, peers, profiles, remote, session,
+};
 use crate::surround;
 
 /// What every path of the API begins with.
@@ -65,6 +67,7 @@ fn api<N: Node>(gateway: &Gateway<N>) -> Router {
         .route("/ready", get(health::ready::<N>))
         .route("/node/info", get(this_node::info::<N>))
         .route("/node/pairing-code", post(this_node::pairing_code::<N>))
+        .route("/history/{peer}", get(history::show::<N>))
         .route("/metrics", get(metrics::all::<N>))
         .route("/peers", get(peers::list::<N>).post(peers::add::<N>))
         .route("/peers/pending", get(peers::pending::<N>).delete(peers::remove_called_pending::<N>))

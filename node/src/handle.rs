@@ -7,8 +7,8 @@ use std::time::Duration;
 use futures::StreamExt;
 use futures::stream;
 use miner_ctrl_dashboard::node::{
-    AddPeer, Added, DeployOutcome, LogQuery, MinerCommand, MinerOutcome, NodeInfo, PeerChange, PeerView, PendingView,
-    Pinged, RigView,
+    AddPeer, Added, DeployOutcome, History, HistoryQuery, LogQuery, MinerCommand, MinerOutcome, NodeInfo, PeerChange,
+    PeerView, PendingView, Pinged, RigView,
 };
 use miner_ctrl_dashboard::{Node, NodeError};
 use miner_ctrl_protocol::message::{LogPage, MAX_WAIT_SECONDS};
@@ -424,6 +424,14 @@ impl Node for NodeHandle {
                 view.ok_or_else(|| NodeError::UnknownPeer(key.node_id().to_string()))
             }
         }
+    }
+
+    async fn history(&self, peer: &str, query: HistoryQuery) -> Result<History, NodeError> {
+        let id = match self.resolve(peer)? {
+            Target::Here => self.inner.record.id,
+            Target::Peer(peer) => peer.peer.id,
+        };
+        self.history_of(id, query).await
     }
 
     async fn command(&self, peer: &str, command: MinerCommand) -> Result<MinerOutcome, NodeError> {

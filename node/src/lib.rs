@@ -18,6 +18,7 @@ pub mod identity;
 pub mod mesh;
 pub mod miners;
 pub mod node;
+mod recorder;
 mod records;
 pub mod simulate;
 pub mod store;

@@ -16,6 +16,7 @@ use crate::identity::{self, Identity, IdentityError, NodeRecord};
 use crate::mesh::{self, AddressError, Household, MeshConfig, RequestRate, listen_addresses};
 use crate::miners::profiles::ProfileStore;
 use crate::miners::{MinersConfig, MinersError, MinersHandle, ProgramPath, supervisor};
+use crate::recorder;
 use crate::store::clock::unix_now;
 use crate::store::{Database, DatabaseError, Lock, LockError, Places, PlacesError};
 use crate::watchers;
@@ -82,6 +83,7 @@ pub struct Node {
     mesh: JoinHandle<()>,
     fleet: JoinHandle<()>,
     watchers: Option<JoinHandle<()>>,
+    recorder: Option<JoinHandle<()>>,
     /// Released last.
     _lock: Lock,
 }
@@ -184,14 +186,17 @@ pub async fn start(places: Places, config: NodeConfig, mode: Mode) -> Result<Nod
         database,
         serving: mode == Mode::Serve,
     };
+    let handle = NodeHandle { inner: Arc::new(inner) };
+    let recorder = (mode == Mode::Serve).then(|| tokio::spawn(recorder::run(handle.clone(), stop_mesh.clone())));
     Ok(Node {
-        handle: NodeHandle { inner: Arc::new(inner) },
+        handle,
         miners,
         stop_mesh,
         stop_fleet,
         mesh: mesh_task,
         fleet: fleet_task,
         watchers,
+        recorder,
         _lock: lock,
     })
 }
@@ -204,6 +209,9 @@ impl Node {
         let _ = self.mesh.await;
         if let Some(watchers) = self.watchers {
             let _ = watchers.await;
+        }
+        if let Some(recorder) = self.recorder {
+            let _ = recorder.await;
         }
         if let Some(miners) = self.miners {
             miners.shutdown().await;

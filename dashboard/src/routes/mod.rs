@@ -6,6 +6,7 @@ pub(crate) mod access;
 pub(crate) mod activity;
 pub(crate) mod events;
 pub(crate) mod health;
+pub(crate) mod history;
 pub(crate) mod metrics;
 pub(crate) mod node;
 pub(crate) mod peers;

@@ -83,6 +83,16 @@ async fn rigs_are_read_one_by_one_or_all_at_once() {
 }
 
 #[tokio::test]
+async fn history_comes_in_columns() {
+    let node = Memory::default();
+    let history = ask(&node, "GET", "/history/rig-alpha?miner=xmrig-1&since=1700000000&step=10", None).await;
+    let series = json!([{"id": "xmrig-1", "v": [2500.5, null]}]);
+    assert_eq!(history.body, json!({"t0": 1_700_000_000, "step": 10, "series": series}));
+    assert_eq!(ask(&node, "GET", "/history/rig-alpha?step=7", None).await.body["code"], "invalid");
+    assert_eq!(ask(&node, "GET", "/history/nobody", None).await.body["code"], "unknown-peer");
+}
+
+#[tokio::test]
 async fn the_name_of_a_profile_means_the_rigs_own() {
     let node = Memory::default();
     let outcome = ask(&node, "POST", "/remote/rig-alpha/start", Some(json!({"profile": "monero"}))).await;

@@ -10,6 +10,7 @@ pub mod clock;
 pub mod data_dir;
 pub mod database;
 pub mod file;
+pub mod history;
 pub mod peers;
 mod schema;
 

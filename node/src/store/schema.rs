@@ -54,4 +54,18 @@ pub(super) const MIGRATIONS: &[&str] = &[
         detail TEXT,
         result TEXT NOT NULL
     ) STRICT",
+    // 3: hashrates over time, many numbers in a row: see history.rs.
+    "CREATE TABLE history_series (
+        id INTEGER PRIMARY KEY NOT NULL,
+        rig TEXT NOT NULL,
+        miner TEXT NOT NULL,
+        UNIQUE (rig, miner)
+    ) STRICT;
+    CREATE TABLE history_blocks (
+        series INTEGER NOT NULL REFERENCES history_series (id),
+        step INTEGER NOT NULL,
+        block INTEGER NOT NULL,
+        numbers BLOB NOT NULL,
+        PRIMARY KEY (series, step, block)
+    ) STRICT, WITHOUT ROWID",
 ];

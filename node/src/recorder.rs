@@ -1,0 +1,111 @@
+//! Keeps hashrates over time: this node's own miners, and on a controller those of all rigs.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use miner_ctrl_dashboard::Node as _;
+use miner_ctrl_dashboard::node::RigView;
+use tokio::time::{MissedTickBehavior, interval};
+use tokio_util::sync::CancellationToken;
+
+use crate::handle::{NodeHandle, chain};
+use crate::store::clock::unix_now;
+use crate::store::history::{self, IN_A_MINUTE, Minute};
+
+/// How often it looks: the finest step that is kept.
+const LOOK: Duration = Duration::from_secs(10);
+
+/// Miners of one rig that are kept. A rig runs a handful; its own word must not fill the disk.
+const MINERS_OF_A_RIG: usize = 32;
+
+/// Seconds between two times that old numbers are let go of.
+const PRUNE: u64 = 3600;
+
+/// The minute that is being gathered.
+#[derive(Debug, Default)]
+struct Gathering {
+    /// Where it begins, Unix seconds.
+    at: u64,
+    miners: HashMap<(String, String), [Option<f32>; IN_A_MINUTE]>,
+}
+
+/// Records until `stop`, then writes what it has.
+pub(crate) async fn run(node: NodeHandle, stop: CancellationToken) {
+    let mut looks = interval(LOOK);
+    looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut gathering = Gathering::default();
+    let mut pruned = 0;
+    loop {
+        tokio::select! {
+            biased;
+            () = stop.cancelled() => break,
+            _ = looks.tick() => {}
+        }
+        let now = unix_now();
+        if let Some(full) = gathering.take(&node.fleet().await, now) {
+            write(&node, full).await;
+        }
+        if now.abs_diff(pruned) >= PRUNE {
+            pruned = now;
+            if let Err(error) = history::prune(node.database(), now).await {
+                tracing::warn!(error = chain(&error), "old history could not be let go of");
+            }
+        }
+    }
+    write(&node, gathering).await;
+}
+
+impl Gathering {
+    /// Takes a look in; gives back the minute before when this one begins another.
+    fn take(&mut self, fleet: &[RigView], now: u64) -> Option<Self> {
+        let minute = now - now % 60;
+        let full = (self.at != minute).then(|| std::mem::replace(self, Self { at: minute, miners: HashMap::new() }));
+        let place = usize::try_from(now % 60 / LOOK.as_secs()).unwrap_or(0);
+        // Of a rig that is away nothing is known: a gap, not its last word again and again.
+        for rig in fleet.iter().filter(|rig| rig.peer.online) {
+            for miner in rig.stats.iter().flat_map(|stats| &stats.miners).take(MINERS_OF_A_RIG) {
+                if let Some(rate) = miner.hashrate {
+                    let key = (rig.peer.id.to_string(), miner.name.to_string());
+                    self.miners.entry(key).or_default()[place] = Some(rate.hashes_per_second() as f32);
+                }
+            }
+        }
+        full.filter(|full| !full.miners.is_empty())
+    }
+}
+
+async fn write(node: &NodeHandle, full: Gathering) {
+    let minutes = full.miners.into_iter().map(|((rig, miner), numbers)| Minute { rig, miner, numbers }).collect();
+    if let Err(error) = history::write(node.database(), full.at, minutes).await {
+        tracing::warn!(error = chain(&error), "a minute of history is lost");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use miner_ctrl_dashboard::memory::{peer, rig};
+
+    #[test]
+    fn a_minute_is_full_when_the_next_begins() {
+        let fleet = [rig(peer(1, "rig-alpha"), true)];
+        let mut gathering = Gathering::default();
+        for second in [0, 10, 30, 59] {
+            assert!(gathering.take(&fleet, 6000 + second).is_none());
+        }
+        let full = gathering.take(&fleet, 6061).expect("a minute is over");
+        let numbers = full.miners.values().next().expect("one miner");
+        assert_eq!((full.at, *numbers), (6000, [Some(2500.0), Some(2500.0), None, Some(2500.0), None, Some(2500.0)]));
+    }
+
+    #[test]
+    fn of_who_is_away_or_does_not_mine_nothing_is_kept() {
+        let mut away = peer(1, "rig-alpha");
+        away.online = false;
+        let fleet = [rig(away, true), rig(peer(2, "rig-beta"), false)];
+        let mut gathering = Gathering::default();
+        assert!(gathering.take(&fleet, 6000).is_none());
+        assert!(gathering.take(&fleet, 6060).is_none());
+        assert!(gathering.miners.is_empty());
+    }
+}

@@ -1,0 +1,359 @@
+//! Numbers over time, in blocks: fine ones for a day, coarser ones for longer. Bounded, whatever is written.
+//!
+//! A block is one row: its numbers side by side, 4 bytes each, so that a year of a miner takes some 360 KB. A coarser
+//! number is the mean of the finer ones that are known, computed from what is stored: a restart changes nothing.
+
+use std::ops::Range;
+
+use rusqlite::{Connection, OptionalExtension, params};
+
+use super::database::{Database, DatabaseError};
+use super::peers::integer;
+
+/// Fine numbers in a minute, which is what is written at once: what a kill can lose.
+pub const IN_A_MINUTE: usize = 6;
+
+/// Series that are kept: five thousand rigs with a miner or two each, and room for renamed ones. Together some 6 GB.
+const MAX_SERIES: i64 = 16 * 1024;
+
+/// Series written in one go. The database answers others in between.
+const AT_ONCE: usize = 256;
+
+/// How long numbers of one step are kept, and how they are stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Tier {
+    /// Seconds from one number to the next.
+    pub step: u64,
+    /// Seconds that they are kept.
+    pub kept: u64,
+    /// Numbers in a block.
+    block: u64,
+}
+
+/// Finest first. Each block lies inside one of the next tier's, and a minute inside one of the first.
+pub const TIERS: [Tier; 3] = [
+    Tier { step: 10, kept: DAY, block: 360 },
+    Tier { step: 60, kept: 30 * DAY, block: 60 },
+    Tier { step: 900, kept: 400 * DAY, block: 96 },
+];
+
+const DAY: u64 = 24 * 3600;
+
+/// A minute of one miner.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Minute {
+    /// Node id of the rig.
+    pub rig: String,
+    /// The miner.
+    pub miner: String,
+    /// One number for each ten seconds; none where it is not known.
+    pub numbers: [Option<f32>; IN_A_MINUTE],
+}
+
+/// Numbers of one miner, evenly spaced.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Series {
+    /// The miner.
+    pub miner: String,
+    /// None where nothing is known.
+    pub numbers: Vec<Option<f32>>,
+}
+
+impl Tier {
+    const fn block_seconds(self) -> u64 {
+        self.step * self.block
+    }
+}
+
+/// Stores a minute that begins at `at` (Unix seconds, a multiple of 60). On the disk when it returns.
+///
+/// # Errors
+/// [`DatabaseError`]; some of the miners may have been stored.
+pub async fn write(database: &Database, at: u64, mut minutes: Vec<Minute>) -> Result<(), DatabaseError> {
+    while !minutes.is_empty() {
+        let some = minutes.split_off(minutes.len().saturating_sub(AT_ONCE));
+        database
+            .run(move |connection| {
+                let change = connection.transaction()?;
+                for minute in &some {
+                    if let Some(series) = series_of(&change, minute)? {
+                        write_minute(&change, series, at, &minute.numbers)?;
+                    }
+                }
+                change.commit()
+            })
+            .await?;
+    }
+    Ok(())
+}
+
+/// Numbers of a rig's miners from `span.start` on (a multiple of the tier's step) to before `span.end`.
+///
+/// # Errors
+/// [`DatabaseError`].
+pub async fn read(
+    database: &Database,
+    rig: String,
+    miner: Option<String>,
+    tier: Tier,
+    span: Range<u64>,
+) -> Result<Vec<Series>, DatabaseError> {
+    database
+        .run(move |connection| {
+            let mut statement = connection.prepare_cached(
+                "SELECT id, miner FROM history_series WHERE rig = ?1 AND (?2 IS NULL OR miner = ?2) ORDER BY miner",
+            )?;
+            let found = statement.query_map(params![rig, miner], |row| Ok((row.get(0)?, row.get(1)?)))?;
+            let found = found.collect::<rusqlite::Result<Vec<(i64, String)>>>()?;
+            let all = found
+                .into_iter()
+                .map(|(series, miner)| Ok(Series { miner, numbers: read_series(connection, series, tier, &span)? }));
+            let all: rusqlite::Result<Vec<Series>> = all.collect();
+            // A miner that has not run for so long is no line of this chart.
+            Ok(all?.into_iter().filter(|series| series.numbers.iter().any(Option::is_some)).collect())
+        })
+        .await
+}
+
+/// Lets go of what is older than it is kept.
+///
+/// # Errors
+/// [`DatabaseError`].
+pub async fn prune(database: &Database, now: u64) -> Result<(), DatabaseError> {
+    let all: Vec<i64> = database
+        .run(|connection| {
+            let mut statement = connection.prepare_cached("SELECT id FROM history_series")?;
+            statement.query_map([], |row| row.get(0))?.collect()
+        })
+        .await?;
+    for some in all.chunks(AT_ONCE) {
+        let some = some.to_vec();
+        database
+            .run(move |connection| {
+                let change = connection.transaction()?;
+                for series in some {
+                    for tier in TIERS {
+                        // The block that the last second lies in is kept whole.
+                        let oldest = now.saturating_sub(tier.kept) / tier.block_seconds();
+                        change
+                            .prepare_cached(
+                                "DELETE FROM history_blocks WHERE series = ?1 AND step = ?2 AND block < ?3",
+                            )?
+                            .execute(params![series, integer(tier.step), integer(oldest)])?;
+                    }
+                    change
+                        .prepare_cached(
+                            "DELETE FROM history_series
+                             WHERE id = ?1 AND NOT EXISTS (SELECT 1 FROM history_blocks WHERE series = ?1)",
+                        )?
+                        .execute([series])?;
+                }
+                change.commit()
+            })
+            .await?;
+    }
+    Ok(())
+}
+
+/// The series of a miner; none when it is new and there are too many.
+fn series_of(connection: &Connection, minute: &Minute) -> rusqlite::Result<Option<i64>> {
+    let known = connection
+        .prepare_cached("SELECT id FROM history_series WHERE rig = ?1 AND miner = ?2")?
+        .query_row(params![minute.rig, minute.miner], |row| row.get(0))
+        .optional()?;
+    if known.is_some() {
+        return Ok(known);
+    }
+    let added = connection
+        .prepare_cached(
+            "INSERT INTO history_series (rig, miner)
+             SELECT ?1, ?2 WHERE (SELECT count(*) FROM history_series) < ?3",
+        )?
+        .execute(params![minute.rig, minute.miner, MAX_SERIES])?;
+    Ok((added > 0).then(|| connection.last_insert_rowid()))
+}
+
+fn write_minute(
+    connection: &Connection,
+    series: i64,
+    at: u64,
+    numbers: &[Option<f32>; IN_A_MINUTE],
+) -> rusqlite::Result<()> {
+    let [fine, minutes, quarters] = TIERS;
+    put(connection, series, fine, at, numbers)?;
+    let hour = put(connection, series, minutes, at, &[mean(numbers)])?;
+    let quarter = at - at % quarters.step;
+    let first = place(minutes, quarter);
+    let span = first..first + usize::try_from(quarters.step / minutes.step).unwrap_or(0);
+    put(connection, series, quarters, quarter, &[mean(hour.get(span).unwrap_or_default())])?;
+    Ok(())
+}
+
+/// Puts numbers into the block that they belong to; gives the block as it is then.
+fn put(
+    connection: &Connection,
+    series: i64,
+    tier: Tier,
+    at: u64,
+    numbers: &[Option<f32>],
+) -> rusqlite::Result<Vec<Option<f32>>> {
+    let block = at / tier.block_seconds();
+    let mut whole = load(connection, series, tier, block)?;
+    for (place, number) in whole.iter_mut().skip(place(tier, at)).zip(numbers) {
+        // What is known is not forgotten, e.g. when the clock was set back.
+        if number.is_some() {
+            *place = *number;
+        }
+    }
+    if whole.iter().any(Option::is_some) {
+        let bytes: Vec<u8> = whole.iter().flat_map(|number| number.unwrap_or(f32::NAN).to_le_bytes()).collect();
+        connection
+            .prepare_cached(
+                "INSERT OR REPLACE INTO history_blocks (series, step, block, numbers) VALUES (?1, ?2, ?3, ?4)",
+            )?
+            .execute(params![series, integer(tier.step), integer(block), bytes])?;
+    }
+    Ok(whole)
+}
+
+fn load(connection: &Connection, series: i64, tier: Tier, block: u64) -> rusqlite::Result<Vec<Option<f32>>> {
+    let bytes: Option<Vec<u8>> = connection
+        .prepare_cached("SELECT numbers FROM history_blocks WHERE series = ?1 AND step = ?2 AND block = ?3")?
+        .query_row(params![series, integer(tier.step), integer(block)], |row| row.get(0))
+        .optional()?;
+    Ok(decoded(&bytes.unwrap_or_default(), tier))
+}
+
+/// The numbers of a block; what is missing at its end is not known.
+fn decoded(bytes: &[u8], tier: Tier) -> Vec<Option<f32>> {
+    let (words, _) = bytes.as_chunks::<4>();
+    let mut numbers: Vec<_> =
+        words.iter().map(|word| Some(f32::from_le_bytes(*word)).filter(|number| !number.is_nan())).collect();
+    numbers.resize(usize::try_from(tier.block).unwrap_or(0), None);
+    numbers
+}
+
+fn read_series(
+    connection: &Connection,
+    series: i64,
+    tier: Tier,
+    span: &Range<u64>,
+) -> rusqlite::Result<Vec<Option<f32>>> {
+    let count = span.end.saturating_sub(span.start).div_ceil(tier.step);
+    let mut numbers = vec![None; usize::try_from(count).unwrap_or(0)];
+    let mut statement = connection.prepare_cached(
+        "SELECT block, numbers FROM history_blocks WHERE series = ?1 AND step = ?2 AND block BETWEEN ?3 AND ?4",
+    )?;
+    let (first, last) = (span.start / tier.block_seconds(), span.end / tier.block_seconds());
+    let mut rows = statement.query(params![series, integer(tier.step), integer(first), integer(last)])?;
+    while let Some(row) = rows.next()? {
+        let block = u64::try_from(row.get::<_, i64>(0)?).unwrap_or(0);
+        let whole = decoded(&row.get::<_, Vec<u8>>(1)?, tier);
+        for (at, number) in (0..).map(|place| block * tier.block_seconds() + place * tier.step).zip(whole) {
+            let place = at.checked_sub(span.start).and_then(|since| usize::try_from(since / tier.step).ok());
+            if let Some(place) = place.and_then(|place| numbers.get_mut(place)) {
+                *place = number;
+            }
+        }
+    }
+    Ok(numbers)
+}
+
+/// Where in its block a moment stands.
+fn place(tier: Tier, at: u64) -> usize {
+    usize::try_from(at % tier.block_seconds() / tier.step).unwrap_or(0)
+}
+
+/// The mean of what is known.
+fn mean(numbers: &[Option<f32>]) -> Option<f32> {
+    let known = numbers.iter().flatten().map(|number| f64::from(*number));
+    let (sum, count) = known.fold((0.0, 0.0), |(sum, count), number| (sum + number, count + 1.0));
+    // Hashrates are far below what an f32 can hold.
+    (count > 0.0).then_some((sum / count) as f32)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// An hour, a quarter and a day begin here.
+    const START: u64 = 1_700_006_400;
+
+    fn minute(miner: &str, number: f32) -> Minute {
+        Minute { rig: "a".into(), miner: miner.into(), numbers: [Some(number); IN_A_MINUTE] }
+    }
+
+    async fn read_all(database: &Database, tier: Tier, span: Range<u64>) -> Vec<Series> {
+        read(database, "a".into(), None, tier, span).await.unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_minute_shows_in_every_step() {
+        let database = Database::in_memory().unwrap();
+        for (index, number) in [10.0, 20.0].into_iter().enumerate() {
+            write(&database, START + 60 * index as u64, vec![minute("x", number)]).await.unwrap();
+        }
+        let [fine, minutes, quarters] = TIERS;
+        let series = read_all(&database, fine, START..START + 180).await;
+        assert_eq!(series[0].numbers[..12], [[Some(10.0); 6], [Some(20.0); 6]].concat());
+        assert_eq!(series[0].numbers[12..], [None; 6]);
+        assert_eq!(read_all(&database, minutes, START..START + 180).await[0].numbers, [Some(10.0), Some(20.0), None]);
+        assert_eq!(read_all(&database, quarters, START..START + 1800).await[0].numbers, [Some(15.0), None]);
+    }
+
+    #[tokio::test]
+    async fn a_gap_stays_a_gap_and_what_is_known_is_kept() {
+        let database = Database::in_memory().unwrap();
+        let mut gap = minute("x", 10.0);
+        gap.numbers[2] = None;
+        write(&database, START, vec![gap.clone()]).await.unwrap();
+        gap.numbers = [None; IN_A_MINUTE];
+        write(&database, START, vec![gap]).await.unwrap();
+        let series = read_all(&database, TIERS[0], START..START + 60).await;
+        assert_eq!(series[0].numbers, [Some(10.0), Some(10.0), None, Some(10.0), Some(10.0), Some(10.0)]);
+        assert_eq!(read_all(&database, TIERS[1], START..START + 60).await[0].numbers, [Some(10.0)]);
+    }
+
+    #[tokio::test]
+    async fn a_span_over_many_blocks_is_one_row_of_numbers() {
+        let database = Database::in_memory().unwrap();
+        for hour in 0..5 {
+            write(&database, START + hour * 3600 + 600, vec![minute("x", 1.0 + hour as f32)]).await.unwrap();
+        }
+        let numbers = read_all(&database, TIERS[1], START + 300..START + 5 * 3600).await.remove(0).numbers;
+        assert_eq!(numbers.len(), 295);
+        let known: Vec<_> = numbers.iter().enumerate().filter_map(|(at, number)| Some((at, (*number)?))).collect();
+        assert_eq!(known, [(5, 1.0), (65, 2.0), (125, 3.0), (185, 4.0), (245, 5.0)]);
+    }
+
+    #[tokio::test]
+    async fn miners_are_read_one_or_all_and_many_are_written() {
+        let database = Database::in_memory().unwrap();
+        let many = (0..600).map(|number| minute(&format!("x-{number}"), 1.0)).collect();
+        write(&database, START, many).await.unwrap();
+        assert_eq!(read_all(&database, TIERS[0], START..START + 60).await.len(), 600);
+        let one = read(&database, "a".into(), Some("x-7".into()), TIERS[0], START..START + 60).await.unwrap();
+        assert_eq!((one.len(), one[0].miner.as_str()), (1, "x-7"));
+        assert!(read(&database, "b".into(), None, TIERS[0], START..START + 60).await.unwrap().is_empty());
+    }
+
+    #[tokio::test]
+    async fn what_is_old_goes_step_by_step() {
+        let database = Database::in_memory().unwrap();
+        write(&database, START, vec![minute("x", 1.0)]).await.unwrap();
+        let steps = || {
+            database.run_blocking(|c| {
+                c.prepare("SELECT step FROM history_blocks ORDER BY step")?.query_map([], |row| row.get(0))?.collect()
+            })
+        };
+        for (days, left) in [(0, vec![10, 60, 900]), (2, vec![60, 900]), (32, vec![900]), (402, vec![])] {
+            prune(&database, START + days * DAY).await.unwrap();
+            let steps: Vec<i64> = steps().unwrap();
+            assert_eq!(steps, left, "after {days} days");
+        }
+        let series: i64 = database
+            .run_blocking(|c| c.query_row("SELECT count(*) FROM history_series", [], |row| row.get(0)))
+            .unwrap();
+        assert_eq!(series, 0);
+    }
+}
