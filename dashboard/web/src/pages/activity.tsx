@@ -12,7 +12,7 @@ import { Field, Skeleton, Trouble } from '../ui/parts';
 
 const PAGE = 100;
 const FILTERS = ['target', 'who', 'action', 'result'] as const;
-const LABELS: Record<(typeof FILTERS)[number], string> = { target: 'Rig', who: 'Who', action: 'What', result: 'Result' };
+const LABELS: Record<(typeof FILTERS)[number], string> = { target: 'Target', who: 'Who', action: 'What', result: 'Result' };
 /** Typing asks once, not for each letter. */
 const TYPING_MS = 300;
 

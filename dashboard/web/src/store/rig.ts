@@ -21,6 +21,7 @@ export function useRig(id: string): RigState {
   const load = useRef<() => void>(() => undefined);
   const last = useRef(0);
   const timer = useRef(0);
+  const state = useRef(row?.state);
 
   useEffect(() => {
     const abort = new AbortController();
@@ -53,7 +54,11 @@ export function useRig(id: string): RigState {
   useEffect(() => {
     if (!live) return;
     clearTimeout(timer.current);
-    timer.current = window.setTimeout(() => load.current(), Math.max(0, last.current + AT_MOST_EACH_MS - Date.now()));
+    // Another state is what everybody waits for; numbers may take their time.
+    const turned = row?.state !== state.current;
+    state.current = row?.state;
+    const due = turned ? 0 : Math.max(0, last.current + AT_MOST_EACH_MS - Date.now());
+    timer.current = window.setTimeout(() => load.current(), due);
   }, [row, live]);
 
   return { view, failure: failed, refresh: () => load.current() };

@@ -14,7 +14,7 @@ export function ActivityTable({ entries, brief }: { entries: Activity[]; brief?:
             <th scope="col">When</th>
             {!brief && <th scope="col">Who</th>}
             <th scope="col">What</th>
-            <th scope="col">Rig</th>
+            <th scope="col">Target</th>
             <th scope="col">Result</th>
           </tr>
         </thead>

@@ -60,7 +60,8 @@ export function Row({ rig, index, height, tabStop, ticked, compact, narrow, onTi
         {hashrate(off ? null : rig.hash)}
       </td>
       <td class="right" title={exactTime(rig.seen)}>
-        {lastSeen(rig.seen, !off, now.value)}
+        {/* Only a row that is offline has an age, and needs the clock. */}
+        {off ? lastSeen(rig.seen, false, now.value) : 'now'}
       </td>
       <td class="right actions">
         {compact ? (
