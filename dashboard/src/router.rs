@@ -70,7 +70,7 @@ fn api<N: Node>(gateway: &Gateway<N>) -> Router {
         .route("/history/{peer}", get(history::show::<N>))
         .route("/metrics", get(metrics::all::<N>))
         .route("/peers", get(peers::list::<N>).post(peers::add::<N>))
-        .route("/peers/pending", get(peers::pending::<N>).delete(peers::remove_called_pending::<N>))
+        .route("/peers/pending", get(peers::pending::<N>))
         .route("/peers/pending/{request}/approve", post(peers::approve::<N>))
         .route("/peers/pending/{request}/deny", post(peers::deny::<N>))
         .route("/peers/{peer}", get(peers::show::<N>).merge(delete(peers::remove::<N>)).patch(peers::change::<N>))

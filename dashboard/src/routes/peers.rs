@@ -55,11 +55,6 @@ pub(crate) async fn remove<N: Node>(
     Ok(named(node.remove_peer(&peer).await?))
 }
 
-/// A peer gives itself its name; this one must not be what makes it hard to remove.
-pub(crate) async fn remove_called_pending<N: Node>(State(node): State<N>) -> Result<(About, Json<PeerView>), ApiError> {
-    Ok(named(node.remove_peer("pending").await?))
-}
-
 pub(crate) async fn ping<N: Node>(State(node): State<N>, Path(peer): Path<String>) -> Result<Json<Pinged>, ApiError> {
     Ok(Json(node.ping_peer(&peer).await?))
 }

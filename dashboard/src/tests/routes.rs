@@ -44,13 +44,6 @@ async fn peers_are_listed_shown_pinged_and_removed() {
 }
 
 #[tokio::test]
-async fn a_peer_that_calls_itself_pending_is_removed_like_any_other() {
-    let node = Memory::default();
-    node.register(crate::memory::peer(4, "pending"));
-    assert_eq!(ask(&node, "DELETE", "/peers/pending", None).await.body["name"], "pending");
-}
-
-#[tokio::test]
 async fn adding_a_peer_says_whether_it_is_paired_or_waits() {
     let node = Memory::default();
     let added = ask(&node, "POST", "/peers", Some(json!({"address": "192.0.2.3", "name": "cellar"}))).await;

@@ -390,8 +390,9 @@ impl Keeper {
         let mut unwritten = None;
         for name in &names {
             // A full disk must not keep a miner running; that it may come back with the node is told.
-            let forgotten = self.wanted.remove(name);
-            unwritten = unwritten.or(forgotten.err());
+            if let Err(error) = self.wanted.remove(name) {
+                unwritten = Some(error);
+            }
             changed |= self.miners.get(name).is_some_and(Instance::is_active);
             self.on(name, Event::Stop, now);
         }
