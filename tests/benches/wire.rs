@@ -145,12 +145,17 @@ async fn spawns() {
     println!("| to the answer: its API verified | {:.1} |", median(&mut verified));
 }
 
-#[tokio::main(flavor = "multi_thread", worker_threads = 2)]
-async fn main() -> ExitCode {
+fn main() -> ExitCode {
     let words: Vec<OsString> = std::env::args_os().collect();
     if words.get(1).is_some_and(|word| word == SIMULATE) {
+        // The stand-in makes a runtime of its own.
         return miner_ctrl::simulate::run(Program::Xmrig, &words[3..]);
     }
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
+    runtime.expect("a runtime").block_on(run())
+}
+
+async fn run() -> ExitCode {
     if let Ok(address) = std::env::var(fleet::WORKERS_OF) {
         fleet::be_workers(&address).await;
         return ExitCode::SUCCESS;
