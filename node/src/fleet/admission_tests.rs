@@ -37,6 +37,18 @@ fn a_code_is_good_for_one_key_and_for_an_hour() {
 }
 
 #[test]
+fn who_was_removed_does_not_come_back_by_the_code_it_used() {
+    let now = Instant::now();
+    let mut admission = showing(now);
+    admission.code_for_try(&key(1), now).unwrap();
+    admission.code_tried(&key(1), true, now).unwrap();
+    admission.end_code_of(&key(2));
+    admission.code_for_try(&key(1), now).expect("another's removal does not matter");
+    admission.end_code_of(&key(1));
+    assert_eq!(admission.code_for_try(&key(1), now), Err(AdmissionRefusal::NoCode));
+}
+
+#[test]
 fn three_wrong_tries_burn_a_code() {
     let now = Instant::now();
     let mut admission = showing(now);

@@ -334,3 +334,30 @@ impl NetworkBehaviour for Door {
         self.events.pop_front().map_or(Poll::Pending, Poll::Ready)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn silent_strangers_leave_room_for_addresses_that_are_known() {
+        let mut door = Door::new(Box::new(|| true), Arc::default());
+        door.trusted.insert(IpAddr::from([127, 0, 0, 1]));
+        let mut knocks = 0..;
+        let mut knock = |ip: &str| {
+            let id = ConnectionId::new_unchecked(knocks.next().unwrap());
+            let remote = format!("/ip4/{ip}/tcp/1/ws").parse().unwrap();
+            door.handle_pending_inbound_connection(id, &"/ip4/127.0.0.1/tcp/9091/ws".parse().unwrap(), &remote).is_ok()
+        };
+        let taken = (0..2 * MAX_HANDSHAKES).filter(|n| knock(&format!("10.0.0.{}", n % 4))).count();
+        assert_eq!(taken, MAX_UNKNOWN_HANDSHAKES);
+        assert!(knock("127.0.0.1"));
+    }
+
+    #[test]
+    fn the_addresses_of_one_ipv6_host_are_counted_together() {
+        let ip = |text: &str| ip_of(&format!("/ip6/{text}/tcp/1/ws").parse().unwrap());
+        assert_eq!(ip("2001:db8::1"), ip("2001:db8::ffff:1"));
+        assert_ne!(ip("2001:db8::1"), ip("2001:db8:0:1::1"));
+    }
+}
