@@ -19,7 +19,7 @@ use crate::store::atomic::{self, WriteError};
 /// Why a process was not started.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum LaunchError {
-    #[error("the rig's policy forbids it: {0}")]
+    #[error("the rig's policy forbids it")]
     Forbidden(#[from] Forbidden),
     #[error(transparent)]
     Invalid(#[from] Invalid),
