@@ -1,5 +1,7 @@
 //! How nodes come together and part: by code, by approval, from either side; and what each may ask of the other.
 
+use std::fs::File;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use miner_ctrl_tests::farm::Station;
@@ -202,20 +204,27 @@ async fn a_removed_peer_is_cut_off_within_a_second() {
     farm.add_profile("p").await;
     let _ = controller.run("remote start rig-alpha --profile p --from here").await.done();
     Farm::online(rig, "control-center").await;
-    let follower = async { controller.run("remote logs rig-alpha --follow").await };
-    let remove = async {
-        let _ = controller.run("peer ping rig-alpha").await.done();
-        let _ = rig.run("peer remove control-center").await.done();
-        let removed = Instant::now();
-        wait_for("it is cut off", DEADLINE, async || {
-            (controller.json("peer list").await[0]["online"] == false).then_some(())
-        })
-        .await;
-        removed.elapsed()
-    };
-    let (followed, took) = tokio::join!(follower, remove);
+    let (shown, complained) = (controller.write("follower.out", ""), controller.write("follower.err", ""));
+    let mut follower = tokio::process::Command::from(controller.command(&["remote", "logs", "rig-alpha", "--follow"]))
+        .stdout(File::create(&shown).unwrap())
+        .stderr(File::create(&complained).unwrap())
+        .kill_on_drop(true)
+        .spawn()
+        .unwrap();
+    let reads = |file: &Path| std::fs::read_to_string(file).unwrap();
+    wait_for("it follows", DEADLINE, async || (!reads(&shown).is_empty()).then_some(())).await;
+    let _ = rig.run("peer remove control-center").await.done();
+    let removed = Instant::now();
+    wait_for("it is cut off", DEADLINE, async || {
+        (controller.json("peer list").await[0]["online"] == false).then_some(())
+    })
+    .await;
+    let took = removed.elapsed();
     assert!(took < Duration::from_secs(1), "it took {took:?}");
-    followed.fails(6, &["rig-alpha", "hint: "]);
+    wait_for("the follower says that it waits", DEADLINE, async || {
+        reads(&complained).contains("trying again until it answers").then_some(())
+    })
+    .await;
     controller.run("remote stop rig-alpha").await.fails(6, &["may not be registered there any more", "hint: "]);
     assert_eq!(rig.miners().len(), 1, "it commands nothing any more");
 
@@ -224,6 +233,10 @@ async fn a_removed_peer_is_cut_off_within_a_second() {
     let _ = controller.run(&format!("peer add --address {} --code {code}", rig.address())).await.done();
     let _ = controller.run("remote stop rig-alpha").await.done();
     assert_eq!(rig.miners(), [0_i32; 0]);
+    let before = reads(&shown).len();
+    let _ = controller.run("remote start rig-alpha --profile p --from here").await.done();
+    wait_for("the follower shows what came after", DEADLINE, async || (reads(&shown).len() > before).then_some(())).await;
+    assert!(follower.try_wait().unwrap().is_none(), "it follows until it is told to stop");
 }
 
 #[tokio::test]

@@ -1,5 +1,7 @@
 //! `miner-ctrl remote …`.
 
+use std::time::Duration;
+
 use clap::builder::NonEmptyStringValueParser;
 use clap::{Args, Subcommand};
 use futures::StreamExt;
@@ -17,6 +19,9 @@ use crate::control::{Client, segment};
 
 /// Rigs commanded at once; a node seals for that many without holding up its other work.
 const AT_ONCE: usize = 16;
+
+/// How long a follower leaves a rig alone that does not answer: short beside the time in which a rig comes back.
+const FOLLOW_AGAIN: Duration = Duration::from_secs(2);
 
 /// Seconds that a follower waits at the rig for a line; below the gateway's 30, so that it is the rig that ends it.
 const FOLLOW_WAIT: u32 = 25;
@@ -248,7 +253,24 @@ async fn logs(
         // Numbers begin anew with each start of the rig's node: then nothing of the new ones was shown yet.
         after = if page.newest < after { 0 } else { page.newest };
         let next = format!("{path}?lines={MAX_LOG_LINES}&after={after}&wait={FOLLOW_WAIT}");
-        page = asked(what, client.fetch(&next).await)?;
+        page = followed(what, &next, client, output).await?;
+    }
+}
+
+/// The next page of a console, however long its rig, or the node here, stays away.
+async fn followed(what: &str, path: &str, client: &Client, output: &mut Output) -> Result<LogPage, Failure> {
+    let mut away = false;
+    loop {
+        match asked(what, client.fetch(path).await) {
+            Err(failure) if failure.exit == Exit::Unreachable => {
+                if !away {
+                    output.note(&format!("{}; trying again until it answers", failure.causes.join(": ")));
+                }
+                away = true;
+                tokio::time::sleep(FOLLOW_AGAIN).await;
+            }
+            answer => return answer,
+        }
     }
 }
 
