@@ -3,6 +3,7 @@
 use serde_json::Value;
 
 use crate::home::Home;
+use crate::lan::{Host, Lan};
 use crate::serving::Serving;
 use crate::wait::{DEADLINE, wait_for};
 
@@ -22,6 +23,19 @@ impl Station {
     pub async fn start(name: &str, role: &str) -> Self {
         let home = Home::init(name, role).await;
         Self { name: name.to_owned(), node: home.serve().await, home }
+    }
+
+    /// A new node on a host of the test's own network.
+    pub async fn start_on(host: &Host, name: &str, role: &str) -> Self {
+        let home = Home::empty().on(host).initialised(name, role).await;
+        Self { name: name.to_owned(), node: home.serve().await, home }
+    }
+
+    /// Adds a rig by the code that it showed when it started.
+    pub async fn pair_with(&self, rig: &Self) {
+        let (address, name, code) = (rig.home.address(), &rig.name, rig.node.code());
+        let add = format!("peer add --address {address} --name {name} --code {code}");
+        let _ = self.home.run(&add).await.done();
     }
 
     /// The same node, killed at once and started again.
@@ -53,11 +67,25 @@ impl Farm {
     pub async fn paired(rigs: &[&str]) -> Self {
         let farm = Self::strangers(rigs).await;
         for rig in &farm.rigs {
-            let (address, name, code) = (rig.home.address(), &rig.name, rig.node.code());
-            let add = format!("peer add --address {address} --name {name} --code {code}");
-            let _ = farm.controller.home.run(&add).await.done();
+            farm.controller.pair_with(rig).await;
         }
         farm
+    }
+
+    /// The same on a network of the test's own: the controller on its first host, each rig on one of the next.
+    ///
+    /// # Panics
+    /// When the network has too few hosts.
+    pub async fn paired_on(lan: &Lan, rigs: &[&str]) -> Self {
+        let [first, hosts @ ..] = lan.hosts() else { panic!("a network without hosts") };
+        assert!(hosts.len() >= rigs.len(), "too few hosts");
+        let rigs =
+            futures::future::join_all(rigs.iter().zip(hosts).map(|(rig, host)| Station::start_on(host, rig, "worker")));
+        let (controller, rigs) = tokio::join!(Station::start_on(first, "control-center", "controller"), rigs);
+        for rig in &rigs {
+            controller.pair_with(rig).await;
+        }
+        Self { controller, rigs }
     }
 
     /// The first rig, or the only one.

@@ -2,7 +2,7 @@
 
 use std::ffi::OsString;
 use std::io::Write;
-use std::net::TcpListener;
+use std::net::{Ipv4Addr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU16, Ordering};
@@ -12,6 +12,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 use tokio::time::timeout;
 
+use crate::lan::Host;
 use crate::processes::{kill, miners_under};
 use crate::serving::Serving;
 
@@ -95,6 +96,7 @@ impl Ran {
 #[derive(Debug)]
 pub struct Home {
     directory: TempDir,
+    host: Option<Host>,
     port: u16,
     faults: String,
     variables: Vec<(OsString, OsString)>,
@@ -109,7 +111,14 @@ impl Home {
     pub fn empty() -> Self {
         // Short, since the local socket's path may have 103 bytes.
         let directory = tempfile::Builder::new().prefix("mc-").tempdir().expect("a temporary directory");
-        Self { directory, port: free_port(), faults: "warmup:1".into(), variables: Vec::new() }
+        Self { directory, host: None, port: free_port(), faults: "warmup:1".into(), variables: Vec::new() }
+    }
+
+    /// On a host of a network of the test's own: its node serves there, and commands still come from here.
+    #[must_use]
+    pub fn on(mut self, host: &Host) -> Self {
+        self.host = Some(host.clone());
+        self
     }
 
     /// The home of a new node.
@@ -117,9 +126,16 @@ impl Home {
     /// # Panics
     /// When it cannot be made.
     pub async fn init(name: &str, role: &str) -> Self {
-        let home = Self::empty();
-        let _ = home.run(&format!("node init --name {name} --role {role}")).await.done();
-        home
+        Self::empty().initialised(name, role).await
+    }
+
+    /// The same home, now of a new node.
+    ///
+    /// # Panics
+    /// When it cannot be made.
+    pub async fn initialised(self, name: &str, role: &str) -> Self {
+        let _ = self.run(&format!("node init --name {name} --role {role}")).await.done();
+        self
     }
 
     /// In place of another node, where that one listened.
@@ -152,7 +168,8 @@ impl Home {
     /// Where its node listens, as `host:port`; the same after each restart.
     #[must_use]
     pub fn address(&self) -> String {
-        format!("127.0.0.1:{}", self.port)
+        let host = self.host.as_ref().map_or(Ipv4Addr::LOCALHOST, |host| host.address);
+        format!("{host}:{}", self.port)
     }
 
     /// The port that its node listens on.
@@ -177,6 +194,20 @@ impl Home {
     #[must_use]
     pub fn miners(&self) -> Vec<i32> {
         miners_under(self.path()).into_iter().map(|miner| miner.pid).collect()
+    }
+
+    /// The same, on its host.
+    pub(crate) fn command_there(&self, words: &[&str]) -> Command {
+        let command = self.command(words);
+        let Some(host) = &self.host else { return command };
+        let mut there = Command::new("ip");
+        there.args(["netns", "exec", &host.namespace]).arg(command.get_program()).args(command.get_args()).env_clear();
+        for (name, value) in command.get_envs() {
+            if let Some(value) = value {
+                there.env(name, value);
+            }
+        }
+        there
     }
 
     /// `miner-ctrl --home HERE …`, with an environment in which nothing of this machine is left but the path.

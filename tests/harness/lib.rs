@@ -7,6 +7,7 @@
 //!   wait       until a state is there                       stock    S: libp2p's own request-response
 //!   processes  what /proc says, and signals
 //!   stratum    a mining pool of a hundred lines
+//!   lan        hosts in network namespaces, and the wires between them
 //!   caller     a peer of the wire that says whatever a test wants said
 //! ```
 
@@ -16,6 +17,7 @@ pub mod caller;
 pub mod farm;
 pub mod fleet;
 pub mod home;
+pub mod lan;
 pub mod processes;
 pub mod serving;
 pub mod stock;
@@ -25,5 +27,6 @@ pub mod wait;
 pub use caller::Caller;
 pub use farm::Farm;
 pub use home::{Home, Ran};
+pub use lan::{Lan, Wire};
 pub use serving::Serving;
 pub use wait::{DEADLINE, for_a_while, wait_for};

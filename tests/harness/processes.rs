@@ -71,6 +71,34 @@ pub fn kill(pid: i32) {
     send(pid, Signal::KILL);
 }
 
+/// Lets a process stand still, as a machine does whose memory is full.
+pub fn stand_still(pid: i32) {
+    send(pid, Signal::STOP);
+}
+
+/// Lets a process that stands still go on.
+pub fn proceed(pid: i32) {
+    send(pid, Signal::CONT);
+}
+
+/// The children of a process with their states, `Z` for one that is dead and was not waited for.
+///
+/// # Panics
+/// Without `/proc`.
+#[must_use]
+pub fn children_of(parent: i32) -> Vec<(i32, char)> {
+    let entries = fs::read_dir("/proc").expect("/proc is mounted").flatten();
+    let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
+    pids.filter_map(|pid| {
+        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+        let (_, rest) = stat.rsplit_once(") ")?;
+        let mut fields = rest.split(' ');
+        let (state, of) = (fields.next()?.chars().next()?, fields.next()?.parse::<i32>().ok()?);
+        (of == parent).then_some((pid, state))
+    })
+    .collect()
+}
+
 fn send(pid: i32, signal: Signal) {
     if let Some(pid) = Pid::from_raw(pid) {
         // Gone already is what a signal asks for.

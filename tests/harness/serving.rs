@@ -23,7 +23,7 @@ impl Serving {
         // Files and not pipes: nobody has to read them for the node to go on.
         let (said, log) = (home.path().join("serve.out"), home.path().join("serve.log"));
         let child = home
-            .command(&line)
+            .command_there(&line)
             .stdout(File::create(&said).expect("the home can be written to"))
             .stderr(File::options().create(true).append(true).open(&log).expect("the home can be written to"))
             .stdin(Stdio::null())

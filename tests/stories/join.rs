@@ -235,7 +235,8 @@ async fn a_removed_peer_is_cut_off_within_a_second() {
     assert_eq!(rig.miners(), [0_i32; 0]);
     let before = reads(&shown).len();
     let _ = controller.run("remote start rig-alpha --profile p --from here").await.done();
-    wait_for("the follower shows what came after", DEADLINE, async || (reads(&shown).len() > before).then_some(())).await;
+    wait_for("the follower shows what came after", DEADLINE, async || (reads(&shown).len() > before).then_some(()))
+        .await;
     assert!(follower.try_wait().unwrap().is_none(), "it follows until it is told to stop");
 }
 

@@ -1,0 +1,385 @@
+//! Faults of the world around the nodes: wires that are cut, slow or lossy, nodes that stand still, orders that
+//! contradict each other, disks that are full, clocks that are years off. Whatever happens: no command is done twice,
+//! none is reported done that was not, mining goes on, and everything is as it was soon after the fault is over.
+//!
+//! Those that need root and namespaces are run by `.ci/run faults`.
+
+#![expect(clippy::unwrap_used, reason = "a story that cannot go on says where")]
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use miner_ctrl_tests::farm::Station;
+use miner_ctrl_tests::processes::{children_of, descriptors_of, proceed, resident_bytes_of, stand_still};
+use miner_ctrl_tests::{DEADLINE, Farm, Home, Lan, Wire, wait_for};
+use serde_json::Value;
+
+/// Within this a rig that says nothing shows as offline.
+const NOTICED: Duration = Duration::from_secs(15);
+
+/// Within this after a fault everything is as it should be.
+const HEALED: Duration = Duration::from_secs(10);
+
+/// The exit code of a command whose rig did not answer: whether it was done is not known.
+const UNKNOWN: Option<i32> = Some(6);
+
+const CUT: Wire = Wire { cut: true, delay: Duration::ZERO, loss: 0.0, rate: None };
+
+/// What a miner's console says once for each start.
+const BANNER: &str = "ABOUT";
+
+/// How often the rig's miner was started.
+async fn starts(controller: &Home, rig: &str) -> usize {
+    let console = controller.run(&format!("remote logs {rig} --lines 1000")).await.done();
+    console.lines().filter(|line| line.contains(BANNER)).count()
+}
+
+async fn is_online(controller: &Home, rig: &str) -> bool {
+    let peers = controller.json("peer list").await;
+    peers.as_array().expect("a list").iter().any(|peer| peer["name"] == rig && peer["online"] == true)
+}
+
+/// Waits until the controller's word on the rig's miners and the rig's processes agree, and gives their number.
+async fn agreed(controller: &Home, rig: &Station, within: Duration) -> usize {
+    wait_for(&format!("what is known of {} is true", rig.name), within, async || {
+        let ran = controller.run(&format!("remote status {} -o json", rig.name)).await;
+        let status: Value = serde_json::from_str(&ran.stdout).ok()?;
+        let miners = status["stats"]["miners"].as_array()?;
+        let settled = |miner: &Value| !matches!(miner["state"].as_str(), Some("starting" | "stopping"));
+        let runs = |miner: &&Value| !matches!(miner["state"].as_str(), Some("stopped" | "failed"));
+        let (told, running) = (miners.iter().filter(runs).count(), rig.home.miners().len());
+        (status["peer"]["online"] == true && miners.iter().all(settled) && told == running).then_some(running)
+    })
+    .await
+}
+
+/// Waits until the rig is online and its miner hashes.
+async fn hashes(controller: &Home, rig: &str, within: Duration) {
+    wait_for(&format!("{rig} hashes"), within, async || {
+        let ran = controller.run(&format!("remote status {rig} -o json")).await;
+        let status: Value = serde_json::from_str(&ran.stdout).ok()?;
+        let hashrate = status["stats"]["miners"][0]["hashrate"].as_f64();
+        (status["peer"]["online"] == true && hashrate.is_some_and(|rate| rate > 0.0)).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
+#[ignore = "needs root for network namespaces; `.ci/run faults` runs it"]
+async fn over_slow_lossy_and_narrow_wires_every_command_is_done_once() {
+    let names = ["rig-slow", "rig-lossy", "rig-narrow", "rig-awful"];
+    let lan = Lan::new(5);
+    let farm = Farm::paired_on(&lan, &names).await;
+    farm.add_profile("p").await;
+    let slow = Wire { delay: Duration::from_millis(200), ..Wire::default() };
+    let lossy = Wire { loss: 0.05, ..Wire::default() };
+    let narrow = Wire { rate: Some(125_000), ..Wire::default() };
+    let awful = Wire { delay: Duration::from_millis(200), loss: 0.05, rate: Some(125_000), cut: false };
+    for (host, wire) in lan.hosts()[1..].iter().zip([slow, lossy, narrow, awful]) {
+        host.wire(wire);
+    }
+    let (controller, all) = (&farm.controller.home, names.join(","));
+    let _ = controller.run(&format!("remote deploy {all} --profile p")).await.done();
+    let _ = controller.run(&format!("remote start {all} --profile p")).await.done();
+    let miners: Vec<Vec<i32>> = farm.rigs.iter().map(|rig| rig.home.miners()).collect();
+    assert!(miners.iter().all(|miners| miners.len() == 1), "{miners:?}");
+    for rig in names {
+        hashes(controller, rig, DEADLINE).await;
+    }
+    // The same again finds it done.
+    let _ = controller.run(&format!("remote start {all} --profile p")).await.done();
+    assert_eq!(farm.rigs.iter().map(|rig| rig.home.miners()).collect::<Vec<_>>(), miners);
+    for rig in names {
+        assert_eq!(starts(controller, rig).await, 1, "{rig}");
+        assert!(is_online(controller, rig).await, "{rig}: a bad wire is no reason to give it up");
+    }
+    let _ = controller.run(&format!("remote stop {all} --all")).await.done();
+    for rig in &farm.rigs {
+        assert_eq!(rig.home.miners(), [0_i32; 0], "{}", rig.name);
+    }
+}
+
+#[tokio::test]
+#[ignore = "needs root for network namespaces; `.ci/run faults` runs it"]
+async fn half_a_fleet_that_is_cut_off_mines_on_and_is_found_again() {
+    cut_half_the_fleet(Duration::from_secs(3)).await;
+}
+
+#[tokio::test]
+#[ignore = "takes a minute and a half, and root; `.ci/run faults` runs it"]
+async fn half_a_fleet_that_is_cut_off_for_a_minute_is_found_again() {
+    cut_half_the_fleet(Duration::from_secs(60)).await;
+}
+
+/// One rig for `short`, another until it shows as offline and at least as long; the other half never.
+async fn cut_half_the_fleet(short: Duration) {
+    let lan = Lan::new(5);
+    let farm = Farm::paired_on(&lan, &["rig-alpha", "rig-beta", "rig-gamma", "rig-delta"]).await;
+    farm.add_profile("p").await;
+    let (controller, rigs) = (&farm.controller.home, &farm.rigs);
+    let _ = controller.run("remote start rig-alpha,rig-beta,rig-gamma,rig-delta --profile p --from here").await.done();
+    let miners = || rigs.iter().map(|rig| rig.home.miners()).collect::<Vec<_>>();
+    let before = miners();
+    let profiles = controller.json("profile list").await;
+    let descriptors = descriptors_of(farm.controller.node.pid());
+    let memory = resident_bytes_of(farm.controller.node.pid());
+
+    let cut = Instant::now();
+    lan.hosts()[1].wire(CUT);
+    lan.hosts()[2].wire(CUT);
+    let alpha_back = async {
+        wait_for("the short cut is over", short + DEADLINE, async || (cut.elapsed() >= short).then_some(())).await;
+        lan.hosts()[1].wire(Wire::default());
+        let back = Instant::now();
+        Farm::online(controller, "rig-alpha").await;
+        hashes(controller, "rig-alpha", HEALED).await;
+        assert!(back.elapsed() < HEALED, "rig-alpha took {:?}", back.elapsed());
+    };
+    let beta_gone = async {
+        wait_for("the black-holed rig shows as offline", NOTICED, async || {
+            (!is_online(controller, "rig-beta").await).then_some(())
+        })
+        .await;
+        let noticed = cut.elapsed();
+        assert!(noticed < NOTICED, "it took {noticed:?}");
+        noticed
+    };
+    // Given while nobody there can hear it.
+    let unheard = async {
+        let stop = controller.run("remote stop rig-beta --all").await;
+        assert_eq!(stop.code, UNKNOWN, "{stop:#?}");
+        assert_eq!(rigs[1].home.miners(), before[1], "it was not done, and not reported done");
+    };
+    let others = async {
+        for rig in ["rig-gamma", "rig-delta"] {
+            assert!(is_online(controller, rig).await);
+            let _ = controller.run(&format!("remote start {rig} --profile p --from here")).await.done();
+        }
+    };
+    let ((), noticed, (), ()) = tokio::join!(alpha_back, beta_gone, unheard, others);
+    assert_eq!(miners(), before, "everybody mines on");
+    assert!(noticed > Duration::ZERO);
+
+    lan.hosts()[2].wire(Wire::default());
+    let back = Instant::now();
+    let running = agreed(controller, &rigs[1], HEALED).await;
+    assert!(back.elapsed() < HEALED, "rig-beta took {:?}", back.elapsed());
+    // What its connection still held may have arrived; then it is seen to have been done.
+    assert!(running <= 1);
+    let _ = controller.run("remote start rig-beta --profile p --from here").await.done();
+    for rig in rigs {
+        assert_eq!(agreed(controller, rig, HEALED).await, 1, "{}", rig.name);
+    }
+    assert_eq!(starts(controller, "rig-alpha").await, 1);
+    assert_eq!(controller.json("profile list").await, profiles);
+    let names: Vec<Value> =
+        controller.json("peer list").await.as_array().unwrap().iter().map(|peer| peer["name"].clone()).collect();
+    assert_eq!(names.len(), 4, "{names:?}");
+    left_nothing_behind(&farm.controller, descriptors, memory).await;
+}
+
+/// No descriptor, no memory worth speaking of, and no dead child is left of what happened.
+async fn left_nothing_behind(station: &Station, descriptors: usize, memory: u64) {
+    let pid = station.node.pid();
+    wait_for("what the fault opened is closed", DEADLINE, async || {
+        // One rig may be between two connections; a command that just ended may still hold its own.
+        (descriptors_of(pid) <= descriptors + 2).then_some(())
+    })
+    .await;
+    let now = resident_bytes_of(pid);
+    assert!(now < memory + 16 * 1024 * 1024, "{} grew from {memory} to {now} bytes", station.name);
+    assert!(children_of(pid).iter().all(|(_, state)| *state != 'Z'), "{:?}", children_of(pid));
+}
+
+#[tokio::test]
+async fn a_rig_that_stands_still_is_offline_and_does_what_it_was_told_at_most_once() {
+    stand_still_for(Duration::from_secs(1)).await;
+}
+
+#[tokio::test]
+#[ignore = "takes more than a minute; `.ci/run faults` runs it"]
+async fn a_rig_that_stands_still_for_a_minute_comes_back() {
+    stand_still_for(Duration::from_secs(60)).await;
+}
+
+async fn stand_still_for(at_least: Duration) {
+    let farm = Farm::paired(&["rig-alpha"]).await;
+    farm.add_profile("p").await;
+    let (controller, rig) = (&farm.controller.home, farm.rig());
+    let _ = controller.run("remote start rig-alpha --profile p --from here").await.done();
+    let miner = rig.home.miners();
+    stand_still(rig.node.pid());
+    let still = Instant::now();
+    let second = "remote start rig-alpha --profile p --from here --miner xmrig-2";
+    let offline =
+        wait_for("it shows as offline", NOTICED, async || (!is_online(controller, "rig-alpha").await).then_some(()));
+    let (told, ()) = tokio::join!(controller.run(second), offline);
+    assert_eq!(told.code, UNKNOWN, "{told:#?}");
+    wait_for("the time is over", at_least + DEADLINE, async || (still.elapsed() >= at_least).then_some(())).await;
+    assert_eq!(rig.home.miners(), miner, "the miner needs no node to mine");
+    proceed(rig.node.pid());
+    let back = Instant::now();
+    let running = agreed(controller, rig, HEALED).await;
+    assert!(back.elapsed() < HEALED, "it took {:?}", back.elapsed());
+    assert!(running == 1 || running == 2, "{running}");
+    assert!(rig.home.miners().contains(&miner[0]), "the first was not touched");
+    let _ = controller.run(second).await.done();
+    assert_eq!(agreed(controller, rig, HEALED).await, 2, "asked again it is done, once");
+}
+
+#[tokio::test]
+async fn a_controller_that_stands_still_costs_its_rigs_nothing() {
+    let farm = Farm::paired(&["rig-alpha"]).await;
+    farm.add_profile("p").await;
+    let (controller, rig) = (&farm.controller, farm.rig());
+    let _ = controller.home.run("remote start rig-alpha --profile p --from here").await.done();
+    let miner = rig.home.miners();
+    stand_still(controller.node.pid());
+    wait_for("the rig sees it offline", NOTICED, async || {
+        (!is_online(&rig.home, "control-center").await).then_some(())
+    })
+    .await;
+    proceed(controller.node.pid());
+    let back = Instant::now();
+    assert_eq!(agreed(&controller.home, rig, HEALED).await, 1);
+    assert!(back.elapsed() < HEALED, "it took {:?}", back.elapsed());
+    assert_eq!(rig.home.miners(), miner);
+}
+
+#[tokio::test]
+async fn of_two_controllers_with_opposite_orders_each_is_told_the_truth() {
+    let farm = Farm::paired(&["rig-alpha"]).await;
+    let rig = farm.rig();
+    let other = Station::start("other-center", "controller").await;
+    let code = rig.home.json("pair").await["code"].as_str().unwrap().to_owned();
+    let add = format!("peer add --address {} --name rig-alpha --code {code}", rig.home.address());
+    let _ = other.home.run(&add).await.done();
+    let one = &farm.controller.home;
+    farm.add_profile("p").await;
+    let _ = one.run("remote deploy rig-alpha --profile p").await.done();
+    for round in 0..6 {
+        let (start, stop) = tokio::join!(
+            one.run("remote start rig-alpha --profile p --miner xmrig-1"),
+            other.home.run("remote stop rig-alpha --all"),
+        );
+        // A stop may find nothing, or a start that another stop overtook; either is said, with a reason.
+        for ran in [&start, &stop] {
+            assert!(ran.code == Some(0) || ran.stderr.contains("hint: "), "round {round}: {ran:#?}");
+        }
+        let running = agreed(one, rig, HEALED).await;
+        assert_eq!(agreed(&other.home, rig, HEALED).await, running, "round {round}: both are told the same");
+        assert!(running <= 1, "round {round}");
+    }
+    let _ = other.home.run("remote stop rig-alpha --all").await.done();
+    assert_eq!(agreed(one, rig, HEALED).await, 0);
+}
+
+/// A file system of its own, with little room.
+struct SmallDisk(PathBuf);
+
+impl SmallDisk {
+    fn over(directory: &Path, megabytes: u32) -> Self {
+        let size = format!("size={megabytes}m");
+        let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", &size, "tmpfs"]).arg(directory).status();
+        assert!(mounted.unwrap().success(), "root may mount");
+        Self(directory.to_owned())
+    }
+
+    /// Leaves no byte free.
+    fn fill(&self) -> PathBuf {
+        let file = self.0.join("filler");
+        let mut chunk = 1 << 20;
+        let mut filler = fs::File::create(&file).unwrap();
+        while chunk > 0 {
+            if std::io::Write::write_all(&mut filler, &vec![b'x'; chunk]).is_err() {
+                chunk /= 2;
+            }
+        }
+        file
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        // Lazily: what still runs there has it open.
+        let _ = Command::new("umount").arg("--lazy").arg(&self.0).status();
+    }
+}
+
+#[tokio::test]
+#[ignore = "needs root for a disk of its own; `.ci/run faults` runs it"]
+async fn on_a_full_disk_nothing_is_lost_and_nothing_is_claimed() {
+    let (rig_home, home) = (Home::empty(), Home::empty());
+    let (rig_disk, disk) = (SmallDisk::over(rig_home.path(), 24), SmallDisk::over(home.path(), 24));
+    let rig_home = rig_home.initialised("rig-alpha", "worker").await;
+    let home = home.initialised("control-center", "controller").await;
+    let rig = Station { name: "rig-alpha".into(), node: rig_home.serve().await, home: rig_home };
+    let controller = Station { name: "control-center".into(), node: home.serve().await, home };
+    controller.pair_with(&rig).await;
+    let farm = Farm { controller, rigs: vec![rig] };
+    farm.add_profile("p").await;
+    let (controller, rig) = (&farm.controller.home, farm.rig());
+    let _ = controller.run("remote start rig-alpha --profile p --from here").await.done();
+    let miner = rig.home.miners();
+
+    let (filler, rig_filler) = (disk.fill(), rig_disk.fill());
+    let add = "profile add q --program xmrig --algorithm rx/0 --pool pool.example:3333 --wallet W";
+    let refused = controller.run(add).await;
+    assert!(refused.code != Some(0) && refused.stderr.contains("hint: "), "{refused:#?}");
+    let refused = controller.run("remote deploy rig-alpha --profile p").await;
+    assert!(refused.code != Some(0) && refused.stderr.contains("hint: "), "{refused:#?}");
+    // Mining, looking and stopping need no disk.
+    hashes(controller, "rig-alpha", HEALED).await;
+    assert_eq!(rig.home.miners(), miner);
+    let _ = controller.run("peer ping rig-alpha").await.done();
+
+    fs::remove_file(filler).unwrap();
+    fs::remove_file(rig_filler).unwrap();
+    let names = |list: Value| {
+        list.as_array().unwrap().iter().map(|entry| entry["name"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    assert_eq!(names(controller.json("profile list").await), ["p"]);
+    let _ = controller.run(add).await.done();
+    let _ = controller.run("remote deploy rig-alpha --profile q").await.done();
+    assert_eq!(names(controller.json("profile list").await), ["p", "q"]);
+    let Farm { controller, mut rigs } = farm;
+    let (controller, rig) = tokio::join!(controller.killed_and_back(), rigs.remove(0).killed_and_back());
+    assert_eq!(agreed(&controller.home, &rig, DEADLINE).await, 1);
+    assert_eq!(rig.home.miners(), miner);
+    assert_eq!(names(rig.home.json("profile list").await), ["q"]);
+}
+
+#[tokio::test]
+#[ignore = "needs libfaketime; `.ci/run faults` runs it"]
+async fn clocks_that_are_years_off_change_nothing() {
+    let library = fs::read_dir("/usr/lib")
+        .unwrap()
+        .flatten()
+        .map(|entry| entry.path().join("faketime/libfaketime.so.1"))
+        .find(|path| path.is_file())
+        .expect("libfaketime is installed");
+    let wrong = |home: Home, offset: &str| {
+        home.with_variable("LD_PRELOAD", &library)
+            .with_variable("FAKETIME", offset)
+            .with_variable("FAKETIME_DONT_FAKE_MONOTONIC", "1")
+    };
+    for (rig_clock, controller_clock) in [("-12y", "+0"), ("+0", "-12y"), ("+30y", "-12y")] {
+        let rig_home = wrong(Home::empty(), rig_clock).initialised("rig-alpha", "worker").await;
+        let home = wrong(Home::empty(), controller_clock).initialised("control-center", "controller").await;
+        let rig = Station { name: "rig-alpha".into(), node: rig_home.serve().await, home: rig_home };
+        let controller = Station { name: "control-center".into(), node: home.serve().await, home };
+        controller.pair_with(&rig).await;
+        let farm = Farm { controller, rigs: vec![rig] };
+        farm.add_profile("p").await;
+        let _ = farm.controller.home.run("remote start rig-alpha --profile p --from here").await.done();
+        hashes(&farm.controller.home, "rig-alpha", DEADLINE).await;
+        assert!(is_online(&farm.controller.home, "rig-alpha").await);
+        let Farm { controller, mut rigs } = farm;
+        // What was stored under the wrong clock is read again under it.
+        let (controller, rig) = tokio::join!(controller.killed_and_back(), rigs.remove(0).killed_and_back());
+        assert_eq!(agreed(&controller.home, &rig, DEADLINE).await, 1, "{rig_clock} {controller_clock}");
+        let _ = controller.home.run("remote stop rig-alpha --all").await.done();
+    }
+}
