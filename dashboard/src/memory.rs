@@ -306,6 +306,12 @@ impl Node for Memory {
         Ok(History { t0: query.since.unwrap_or(1_700_000_000), step: query.step.unwrap_or(60), series: vec![series] })
     }
 
+    /// One number, of the one algorithm.
+    async fn fleet_history(&self, query: HistoryQuery) -> Result<History, NodeError> {
+        let series = HistorySeries { id: "rx/0".to_owned(), v: vec![Some(2500.5)] };
+        Ok(History { t0: query.since.unwrap_or(1_700_000_000), step: query.step.unwrap_or(60), series: vec![series] })
+    }
+
     async fn command(&self, peer: &str, command: MinerCommand) -> Result<MinerOutcome, NodeError> {
         let mut state = self.checked()?;
         let peer = state.find(peer)?;

@@ -244,7 +244,7 @@ pub struct History {
     pub t0: u64,
     /// Seconds from one number to the next.
     pub step: u64,
-    /// One for each miner.
+    /// One for each miner, or of a fleet for each algorithm.
     pub series: Vec<HistorySeries>,
 }
 
@@ -256,7 +256,7 @@ impl History {
 /// Hashrates of one miner.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct HistorySeries {
-    /// The miner.
+    /// The miner, or the algorithm.
     pub id: String,
     /// Hashes per second; null where nothing is known.
     pub v: Vec<Option<f32>>,
@@ -382,6 +382,8 @@ pub trait Node: Records + Clone {
     fn rig(&self, peer: &str) -> impl Future<Output = Result<RigView, NodeError>> + Send;
     /// Hashrates of a rig over time.
     fn history(&self, peer: &str, query: HistoryQuery) -> impl Future<Output = Result<History, NodeError>> + Send;
+    /// Sums of the whole fleet's hashrates over time: a series for each algorithm. `miner` of the query is not asked for.
+    fn fleet_history(&self, query: HistoryQuery) -> impl Future<Output = Result<History, NodeError>> + Send;
     /// Starts, stops or restarts miners of a rig.
     fn command(
         &self,

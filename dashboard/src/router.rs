@@ -67,6 +67,7 @@ fn api<N: Node>(gateway: &Gateway<N>) -> Router {
         .route("/ready", get(health::ready::<N>))
         .route("/node/info", get(this_node::info::<N>))
         .route("/node/pairing-code", post(this_node::pairing_code::<N>))
+        .route("/history", get(history::fleet::<N>))
         .route("/history/{peer}", get(history::show::<N>))
         .route("/metrics", get(metrics::all::<N>))
         .route("/peers", get(peers::list::<N>).post(peers::add::<N>))

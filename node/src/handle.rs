@@ -434,6 +434,10 @@ impl Node for NodeHandle {
         self.history_of(id, query).await
     }
 
+    async fn fleet_history(&self, query: HistoryQuery) -> Result<History, NodeError> {
+        self.history_of_fleet(query).await
+    }
+
     async fn command(&self, peer: &str, command: MinerCommand) -> Result<MinerOutcome, NodeError> {
         let target = self.resolve(peer)?;
         let request = match command {

@@ -14,7 +14,7 @@ use crate::handle::{NodeHandle, chain};
 use crate::store::access::{self, AccessRows, SessionRow, TokenRow};
 use crate::store::activity::{self, ActivityRow, Which};
 use crate::store::clock::unix_now;
-use crate::store::history::{self, Series, TIERS, Tier};
+use crate::store::history::{self, FLEET, Series, TIERS, Tier};
 use crate::store::{Database, DatabaseError};
 
 impl Records for NodeHandle {
@@ -71,10 +71,19 @@ const FOR_A_CHART: u64 = 1500;
 impl NodeHandle {
     /// Hashrates of a node over time, by its id.
     pub(crate) async fn history_of(&self, rig: NodeId, query: HistoryQuery) -> Result<History, NodeError> {
+        self.history_under(rig.to_string(), query).await
+    }
+
+    /// Sums of the fleet's hashrates over time, by algorithm.
+    pub(crate) async fn history_of_fleet(&self, query: HistoryQuery) -> Result<History, NodeError> {
+        self.history_under(FLEET.to_owned(), query).await
+    }
+
+    async fn history_under(&self, rig: String, query: HistoryQuery) -> Result<History, NodeError> {
         let now = unix_now();
         let (tier, span) = chosen(&query, now)?;
         let miner = query.miner.map(|miner| miner.to_string());
-        let read = history::read(self.database(), rig.to_string(), miner, tier, span.clone()).await;
+        let read = history::read(self.database(), rig, miner, tier, span.clone()).await;
         let series = read.map_err(|error| failed(&error))?;
         let series = series.into_iter().map(|Series { miner, numbers }| HistorySeries { id: miner, v: numbers });
         Ok(History { t0: span.start, step: tier.step, series: series.collect() })

@@ -42,6 +42,7 @@ const ROUTES: &[(&str, &str)] = &[
     ("DELETE", "/access/tokens/x"),
     ("POST", "/access/links"),
     ("GET", "/activity"),
+    ("GET", "/history"),
     ("GET", "/history/rig-alpha"),
     ("GET", "/metrics"),
     ("GET", "/events"),

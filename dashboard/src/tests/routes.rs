@@ -86,6 +86,16 @@ async fn history_comes_in_columns() {
 }
 
 #[tokio::test]
+async fn the_history_of_the_fleet_is_a_sum_for_each_algorithm() {
+    let node = Memory::default();
+    let history = ask(&node, "GET", "/history?since=1700000000&step=900", None).await;
+    let series = json!([{"id": "rx/0", "v": [2500.5]}]);
+    assert_eq!(history.body, json!({"t0": 1_700_000_000, "step": 900, "series": series}));
+    assert_eq!(ask(&node, "GET", "/history?step=7", None).await.body["code"], "invalid");
+    assert_eq!(ask(&node, "GET", "/history?miner=xmrig-1", None).await.body["code"], "invalid");
+}
+
+#[tokio::test]
 async fn the_name_of_a_profile_means_the_rigs_own() {
     let node = Memory::default();
     let outcome = ask(&node, "POST", "/remote/rig-alpha/start", Some(json!({"profile": "monero"}))).await;

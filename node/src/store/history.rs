@@ -16,6 +16,9 @@ pub const IN_A_MINUTE: usize = 6;
 /// Series that are kept: five thousand rigs with a miner or two each, and room for renamed ones. Together some 6 GB.
 const MAX_SERIES: i64 = 16 * 1024;
 
+/// In place of a rig: the whole fleet, whose "miners" are algorithms. No node id is this word.
+pub const FLEET: &str = "fleet";
+
 /// Series written in one go. The database answers others in between.
 const AT_ONCE: usize = 256;
 
@@ -42,7 +45,7 @@ const DAY: u64 = 24 * 3600;
 /// A minute of one miner.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Minute {
-    /// Node id of the rig.
+    /// Node id of the rig, or [`FLEET`].
     pub rig: String,
     /// The miner.
     pub miner: String,
@@ -87,7 +90,7 @@ pub async fn write(database: &Database, at: u64, mut minutes: Vec<Minute>) -> Re
     Ok(())
 }
 
-/// Numbers of a rig's miners from `span.start` on (a multiple of the tier's step) to before `span.end`.
+/// Numbers of a rig's miners, or sums of the [`FLEET`], from `span.start` on (a multiple of the tier's step) to before `span.end`.
 ///
 /// # Errors
 /// [`DatabaseError`].
