@@ -59,7 +59,7 @@ const complain = (text) => {
   console.error(text);
 };
 for (const theme of ['dark', 'light']) {
-  for (const [width, height] of [[1280, 800], [390, 844]]) {
+  for (const [width, height] of [[1280, 800], [820, 1180], [390, 844]]) {
     // Playwright's injected axe would fall to our own content security policy; it is the page we test, not the tool.
     const context = await browser.newContext({ viewport: { width, height }, colorScheme: theme, hasTouch: width < 500, bypassCSP: false });
     for (const [name, route, act] of PAGES) {

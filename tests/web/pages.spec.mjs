@@ -87,13 +87,69 @@ test.describe('signed in', () => {
     expect(await page.evaluate(() => document.documentElement.scrollWidth)).toBe(390);
   });
 
-  test('nothing is wider than a window of 320', async ({ page, node }) => {
-    await page.setViewportSize({ width: 320, height: 600 });
-    for (const route of ['overview', 'rigs', `rig/${ALPHA}`, 'profiles', 'profiles/+', 'activity', 'pairing', 'settings', 'more']) {
-      await page.goto(`${node.url}#/${route}`);
-      await LIVE(page);
-      expect(await page.evaluate(() => Math.max(document.documentElement.scrollWidth, document.getElementById('main').scrollWidth)), route).toBe(320);
-    }
+  for (const width of [320, 721, 820, 1023, 1180]) {
+    test(`nothing is wider than a window of ${width}, and no table needs to be scrolled sideways`, async ({ page, node }) => {
+      await page.setViewportSize({ width, height: 800 });
+      // Each route, and what it shows when all that it asked for is there.
+      const routes = { overview: '.sums .spark', rigs: 'tbody tr[data-id]', [`rig/${ALPHA}`]: '.stacks', profiles: '.stacks', 'profiles/+': 'form', activity: '.list', pairing: '.requests li', settings: '.list', more: '.more' };
+      if (width > 720) routes[`rigs?peek=${ALPHA}`] = '.peek .minerlist';
+      for (const [route, content] of Object.entries(routes)) {
+        await page.goto(`${node.url}#/${route}`);
+        await expect(page.locator(content).first()).toBeAttached();
+        const wide = () => page.evaluate(() => [document.documentElement, ...document.querySelectorAll('#main, .tablebox, .scrollx:has(.stacks)')].filter((box) => box.scrollWidth > box.clientWidth).map((box) => `${box.className || box.id || box.tagName} ${box.scrollWidth}`));
+        await expect.poll(wide, { message: route }).toEqual([]);
+      }
+    });
+  }
+
+  test('a chart says in words what it draws, keeps gaps, and is a table at a click', async ({ page, node }) => {
+    await page.goto(`${node.url}#/rig/${ALPHA}`);
+    const chart = page.getByRole('img', { name: /^Hashrate over the last 24 hours\. xmrig-1: minimum .* mean .* maximum .*H\/s/ });
+    await expect(chart).toBeVisible();
+    await expect(chart.locator('canvas')).toBeVisible();
+    await page.getByRole('button', { name: 'Show as table' }).click();
+    const numbers = page.getByRole('region', { name: 'Hashrate as numbers' });
+    expect(await numbers.getByRole('row').count()).toBeGreaterThan(20);
+    // The mock's fleet was away for three hours.
+    expect(await numbers.getByRole('cell', { name: '–' }).count()).toBeGreaterThan(1);
+    await page.getByRole('button', { name: '7 d', exact: true }).click();
+    expect(page.url()).toContain('range=7d');
+    await page.reload();
+    await expect(page.getByRole('img', { name: /^Hashrate over the last 7 days/ })).toBeVisible();
+  });
+
+  test('lines of very different sizes have axes of their own, and one cursor', async ({ page, node }) => {
+    await page.goto(`${node.url}#/overview`);
+    const charts = page.getByRole('img', { name: /^Hashrate over/ });
+    await expect(charts).toHaveCount(2);
+    await expect(page.locator('.spark .below').first()).toBeAttached();
+    await charts.first().hover();
+    await expect(page.locator('.readout')).toHaveText(/\d/);
+    for (const chart of await charts.all()) await expect(chart.locator('.u-cursor-x')).not.toHaveClass(/u-off/);
+  });
+
+  test('a chart whose code is gone says so', async ({ page, node }) => {
+    await page.route('**/plot-*.js', (route) => route.abort());
+    await page.goto(`${node.url}#/rig/${ALPHA}`);
+    await expect(page.getByText('The chart could not be loaded.')).toBeVisible();
+    await page.getByRole('button', { name: 'Show as table' }).click();
+    await expect(page.getByRole('region', { name: 'Hashrate as numbers' })).toBeVisible();
+  });
+
+  test('a peer gets another name and another permission; a refused name stands at its field', async ({ page, node }) => {
+    await page.goto(`${node.url}#/rig/${ALPHA}`);
+    await page.getByRole('button', { name: 'Change name and permission of rig-alpha' }).click();
+    await page.getByLabel('Name', { exact: true }).fill('no good');
+    await page.getByRole('button', { name: 'Save' }).click();
+    await expect(page.getByLabel('Name', { exact: true })).toHaveAttribute('aria-invalid', 'true');
+    await page.getByLabel('Name', { exact: true }).fill('desk');
+    await page.getByRole('button', { name: 'Save' }).click();
+    await expect(page.getByText('a peer is called `desk` already')).toBeVisible();
+    await page.getByLabel('Name', { exact: true }).fill('barn-door');
+    await page.getByLabel('It may ask of this node').selectOption('view');
+    await page.getByRole('button', { name: 'Save' }).click();
+    await expect(page.getByRole('heading', { level: 1, name: 'barn-door' })).toBeVisible();
+    await expect(page.getByRole('definition').filter({ hasText: 'Look: statistics and logs' })).toBeVisible();
   });
 });
 

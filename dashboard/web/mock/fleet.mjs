@@ -109,7 +109,7 @@ export class MockFleet {
   peer(rig) {
     return {
       id: rig.id, name: rig.name, role: rig.role, peer_id: `12D3KooW${rig.id.repeat(3).slice(0, 44)}`, address: rig.address,
-      addresses: rig.address ? [rig.address] : [], permission: 'none', online: rig.on === 1, ping_ms: rig.ping, score: rig.score, last_seen: rig.seen,
+      addresses: rig.address ? [rig.address] : [], permission: rig.permission ?? 'none', online: rig.on === 1, ping_ms: rig.ping, score: rig.score, last_seen: rig.seen,
       paired_at: 1_790_000_000, agent: 'miner-ctrl/0.1.0', problem: rig.on ? null : rig.problem,
     };
   }

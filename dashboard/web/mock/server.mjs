@@ -122,6 +122,17 @@ async function logs(query) {
   return { miner: 'xmrig-1', lines, newest: logNumber, lost: 0 };
 }
 
+/** Waves with a gap of three hours; `sums` by algorithm, or one miner of a rig. */
+function history(query, ids, base) {
+  const since = Number(query.get('since') ?? now() - 86_400);
+  const back = now() - since;
+  const step = Number(query.get('step') ?? (back <= 15_000 ? 10 : back <= 90_000 ? 60 : 900));
+  const t0 = since - (since % step);
+  const gap = now() - 6 * 3600;
+  const value = (which, at) => (at > gap && at < gap + 3 * 3600 ? null : Math.round(base(which) * (1 + 0.04 * Math.sin(at / 3100 + which) + 0.01 * Math.sin(at / 97))));
+  return { t0, step, series: ids.map((id, which) => ({ id, v: Array.from({ length: Math.ceil((now() - t0) / step) }, (_, at) => value(which, t0 + at * step)) })) };
+}
+
 const info = () => ({
   id: '1a2b3c4d5e6f0000', name: 'desk', role: 'dual', peer_id: '12D3KooWQe5VqM9mockmockmockmockmockmockmockmock', public_key: 'AAAA', fingerprint: 'amber birch cedar delta ember fjord', created_at: 1_780_000_000, version: '0.1.0',
   serving: true, addresses: ['/ip4/192.168.1.10/tcp/9091/ws/p2p/12D3KooWQe5VqM9mock'], peers: fleet.rigs.length - 1, peers_online: fleet.rigs.filter((rig) => rig.on && !rig.here).length, pairing: 'ask',
@@ -155,6 +166,15 @@ const ROUTES = [
     return { state: 'paired', peer: { ...fleet.peer(fleet.rigs[1]), name: body.name ?? 'rig-new' } };
   }],
   ['POST', '/peers/:id/ping', async ({ id }) => { const rig = reachable(id); await wait(100); return { id: rig.id, name: rig.name, round_trip_ms: rig.ping ?? 1 }; }],
+  ['PATCH', '/peers/:id', ({ id, body }) => {
+    const rig = rigNamed(id);
+    if (body.name !== undefined && !/^[\w.-]{1,32}$/.test(body.name)) throw invalid('name', 'has a character that is not allowed: use letters, digits, `.`, `_` and `-`');
+    if (body.name !== undefined && fleet.find(body.name)) throw new Refused(409, 'conflict', `a peer is called \`${body.name}\` already`, 'choose another name');
+    Object.assign(rig, body);
+    fleet.v += 1;
+    send('peers', { v: fleet.v, at: now(), changed: { i: [fleet.rigs.indexOf(rig)], ...fleet.columns([rig], MockFleet.FIXED) } });
+    return fleet.peer(rig);
+  }],
   ['DELETE', '/peers/:id', ({ id }) => { const rig = rigNamed(id); const index = fleet.rigs.indexOf(rig); const gone = { ...rig }; fleet.v += 1; send('peers', { v: fleet.v, at: now(), removed: [index] }); Object.assign(rig, { state: 'gone', removed: true, id: `gone${index}` }); note('remove', gone.name, null, 'ok'); return fleet.peer(gone); }],
   ['GET', '/remote/:id/stats', ({ id }) => fleet.view(rigNamed(id))],
   ['POST', '/remote/:id/start', ({ id, body }) => command('start', id, 'mining', body)],
@@ -162,6 +182,12 @@ const ROUTES = [
   ['POST', '/remote/:id/restart', ({ id, body }) => command('restart', id, 'mining', body)],
   ['POST', '/remote/:id/deploy', ({ id, body }) => command('deploy', id, null, body)],
   ['GET', '/remote/:id/logs/:miner', ({ query }) => logs(query)],
+  ['GET', '/history', ({ query }) => {
+    const sums = new Map();
+    for (const rig of fleet.rigs) if (rig.algo && rig.hash) sums.set(rig.algo, (sums.get(rig.algo) ?? 0) + rig.base);
+    return history(query, [...sums.keys()].sort(), (which) => [...sums].sort()[which][1]);
+  }],
+  ['GET', '/history/:id', ({ id, query }) => { const rig = rigNamed(id); return history(query, rig.fate === 'never' || !rig.miners ? [] : [fleet.view(rig).stats.miners[0].name], () => rig.base); }],
   ['GET', '/profiles', () => [...profiles.values()]],
   ['POST', '/profiles', ({ body }) => { if (profiles.has(body.name)) throw new Refused(409, 'conflict', `profile \`${body.name}\` is there already`, 'look at what is there first'); profiles.set(body.name, checked(body)); return body; }],
   ['PUT', '/profiles/:name', ({ name, body }) => { profiles.set(name, checked(body)); return body; }],

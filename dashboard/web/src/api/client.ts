@@ -25,7 +25,7 @@ export function whenSignedOut(tell: () => void): void {
   onSignedOut = tell;
 }
 
-type Method = 'GET' | 'POST' | 'PUT' | 'DELETE';
+type Method = 'GET' | 'POST' | 'PUT' | 'PATCH' | 'DELETE';
 
 export async function ask<T>(method: Method, path: string, body?: unknown, signal?: AbortSignal): Promise<T> {
   const request: RequestInit = { method, credentials: 'same-origin', cache: 'no-store' };

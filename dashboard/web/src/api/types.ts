@@ -82,6 +82,8 @@ export interface Session {
   scope?: Scope;
   by?: 'session' | 'token' | 'local';
   expires_at?: number | null;
+  /** False when the page came over plain HTTP from another machine than this one. */
+  secure?: boolean;
 }
 
 export interface Access {
@@ -153,6 +155,12 @@ export interface RigView {
 export interface MinerOutcome { rig: string; miners: MinerStatus[]; changed: boolean }
 export interface DeployOutcome { rig: string; profile: string; changed: boolean }
 export interface LogPage { miner: string; lines: { number: number; text: string }[]; newest: number; lost: number }
+
+/** Numbers evenly spaced from `t0` on, `step` seconds apart; null where nothing is known. */
+export interface History { t0: number; step: number; series: HistorySeries[] }
+export interface HistorySeries { id: string; v: (number | null)[] }
+
+export interface PeerChange { name?: string; permission?: Permission }
 
 export interface Pool { url: string; wallet?: string; password?: string; tls: boolean; fingerprint?: string }
 

@@ -2,15 +2,18 @@
 
 export const UNKNOWN = '–';
 
-const UNITS = ['H/s', 'kH/s', 'MH/s', 'GH/s', 'TH/s', 'PH/s', 'EH/s'];
+export const UNITS = ['H/s', 'kH/s', 'MH/s', 'GH/s', 'TH/s', 'PH/s', 'EH/s'];
+
+/** One unit to the next. */
+export const UNIT_STEP = 1000;
 
 /** As the command line prints it: `220.2 H/s`, `4.00 MH/s`. */
 export function hashrate(perSecond: number | null | undefined): string {
   if (perSecond === null || perSecond === undefined || !Number.isFinite(perSecond)) return UNKNOWN;
   let value = perSecond;
   let unit = 0;
-  while (value >= 1000 && unit < UNITS.length - 1) {
-    value /= 1000;
+  while (value >= UNIT_STEP && unit < UNITS.length - 1) {
+    value /= UNIT_STEP;
     unit += 1;
   }
   return `${value.toFixed(value >= 100 ? 1 : 2)} ${UNITS[unit]}`;

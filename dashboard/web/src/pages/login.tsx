@@ -4,6 +4,7 @@ import { useState } from 'preact/hooks';
 
 import { failure, type Failure } from '../api/client';
 import { session, signIn } from '../store/session';
+import { Exposed } from '../ui/frame';
 import { Field, Trouble } from '../ui/parts';
 
 export function Login({ linkFailure }: { linkFailure: Failure | null }) {
@@ -27,6 +28,7 @@ export function Login({ linkFailure }: { linkFailure: Failure | null }) {
     <main class="alone">
       <div class="card">
         <h1>Sign in to miner-ctrl</h1>
+        <Exposed />
         {problem && !wrong && <Trouble failure={problem === linkFailure ? spent(problem) : problem} />}
         {session.value?.password_set && (
           <form

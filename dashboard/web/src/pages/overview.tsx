@@ -5,16 +5,20 @@ import { useEffect } from 'preact/hooks';
 import { ask } from '../api/client';
 import type { Activity } from '../api/types';
 import { hashrate, lastSeen, plural } from '../logic/format';
+import { change, colours, HASHRATE, rangeOf, RANGES } from '../logic/history';
 import { sums, type Rig } from '../logic/rig';
 import { byName } from '../logic/sort';
 import { pingOne } from '../store/commands';
 import { open } from '../store/dialogs';
 import { activity, addActivity, counts, known, now, pending, readOnly, rigs, stale } from '../store/live';
+import { useHistory } from '../store/history';
 import { href } from '../store/route';
 import { ActivityTable } from '../ui/activity';
 import { Bar } from '../ui/bar';
 import { Head } from '../ui/frame';
+import { HistoryCard } from '../ui/history';
 import { Act, Skeleton, Word } from '../ui/parts';
+import { Spark } from '../ui/spark';
 
 /** A list longer than this is the Rigs page with a filter. */
 const MAX_ATTENTION = 12;
@@ -56,6 +60,7 @@ export function Overview() {
               </div>
               <Bar counts={counts.value} />
             </section>
+            <HistoryCard title="Hashrate of all rigs" path="/history" measure={HASHRATE} ranges={RANGES} empty="Collecting. The first points come within two minutes of mining." />
             <div class="columns">
               <Attention />
               <section class="card" aria-labelledby="recent">
@@ -73,8 +78,12 @@ export function Overview() {
   );
 }
 
+const QUARTER_SECONDS = 900;
+
 function Sums() {
   const all = sums(rigs.value);
+  const { history } = useHistory('/history', rangeOf('24h'), HASHRATE, QUARTER_SECONDS);
+  const given = colours(history?.series.map(({ id }) => id) ?? []);
   if (all.length === 0) {
     return (
       <section class="card">
@@ -88,10 +97,24 @@ function Sums() {
         <a class="card" key={algorithm} href={href('rigs', undefined, new URLSearchParams({ f: `algo:${algorithm}`, sort: 'hash', down: '1' }))}>
           <span class="t2">{algorithm}</span>
           <b class="figure">{hashrate(rate)}</b>
-          <span class="t2 small">{plural(count, 'rig')}</span>
+          <Day values={history?.series.find(({ id }) => id === algorithm)?.v ?? []} colour={given.get(algorithm) ?? 0} rigs={count} />
         </a>
       ))}
     </section>
+  );
+}
+
+/** How the last 24 hours went, and where the last quarter stands against them. */
+function Day({ values, colour, rigs: count }: { values: (number | null)[]; colour: number; rigs: number }) {
+  const by = change(values);
+  return (
+    <>
+      <Spark values={values} colour={colour} />
+      <span class="t2 small">
+        {plural(count, 'rig')}
+        {by !== null && `, ${by < 0 ? '−' : '+'}${Math.abs(100 * by).toFixed(1)} % vs 24 h mean`}
+      </span>
+    </>
   );
 }
 

@@ -67,35 +67,35 @@ export function Profiles({ name }: { name: string | null }) {
         )}
         {all && all.length > 0 && (
           <div class="card scrollx" tabIndex={0} role="region" aria-label="All profiles">
-            <table class="list">
-              <thead>
-                <tr>
-                  <th scope="col">Name</th>
-                  <th scope="col">Program</th>
-                  <th scope="col">Algorithm</th>
-                  <th scope="col">Pools</th>
-                  <th scope="col">Wallet</th>
-                  <th scope="col">
+            <table class="list stacks" role="table">
+              <thead role="rowgroup">
+                <tr role="row">
+                  <th scope="col" role="columnheader">Name</th>
+                  <th scope="col" role="columnheader">Program</th>
+                  <th scope="col" role="columnheader">Algorithm</th>
+                  <th scope="col" role="columnheader">Pools</th>
+                  <th scope="col" role="columnheader">Wallet</th>
+                  <th scope="col" role="columnheader">
                     <span class="hidden">Actions</span>
                   </th>
                 </tr>
               </thead>
-              <tbody>
+              <tbody role="rowgroup">
                 {all.map((profile) => (
-                  <tr key={profile.name}>
-                    <th scope="row">
+                  <tr key={profile.name} role="row">
+                    <th scope="row" role="rowheader">
                       <a href={href('profiles', profile.name)}>{profile.name}</a>
                     </th>
-                    <td>{profile.program}</td>
-                    <td>{profile.algorithm ?? profile.coin ?? 'left to the pool'}</td>
-                    <td class="mono">
+                    <td role="cell" data-label="Program">{profile.program}</td>
+                    <td role="cell" data-label="Algorithm">{profile.algorithm ?? profile.coin ?? 'left to the pool'}</td>
+                    <td role="cell" class="mono" data-label="Pools">
                       {profile.pools[0]?.url}
                       {profile.pools.length > 1 && ` +${profile.pools.length - 1}`}
                     </td>
-                    <td class="mono clip" title={profile.wallet}>
+                    <td role="cell" class="mono clip" data-label="Wallet" title={profile.wallet}>
                       {profile.wallet}
                     </td>
-                    <td class="right actions">
+                    <td role="cell" class="right actions">
                       <a class="button plain" href={href('profiles', profile.name)} aria-label={`Edit ${profile.name}`}>
                         Edit
                       </a>

@@ -2,9 +2,10 @@
 
 import { useState } from 'preact/hooks';
 
-import { failure } from '../api/client';
-import type { MinerStatus, RigView } from '../api/types';
+import { failure, part } from '../api/client';
+import type { MinerStatus, PeerView, RigView } from '../api/types';
 import { bytes, celsius, duration, exactTime, hashrate, lastSeen, ping, span, UNKNOWN } from '../logic/format';
+import { HASHRATE, RANGES } from '../logic/history';
 import { minerShown, runs, type Rig } from '../logic/rig';
 import { outcomeText, pingOne, restart } from '../store/commands';
 import { open } from '../store/dialogs';
@@ -14,8 +15,9 @@ import { href } from '../store/route';
 import { done, failed } from '../store/toast';
 import { stopOne } from '../ui/dialogs';
 import { Head } from '../ui/frame';
+import { HistoryCard } from '../ui/history';
 import { Logs } from '../ui/logs';
-import { Act, Copy, Menu, Meter, Skeleton, Trouble, Word } from '../ui/parts';
+import { Act, Copy, Menu, Meter, PERMISSIONS, Skeleton, Trouble, Word } from '../ui/parts';
 import { shownState } from '../ui/row';
 
 export function RigPage({ id }: { id: string }) {
@@ -29,7 +31,7 @@ export function RigPage({ id }: { id: string }) {
   return (
     <>
       <Head title={name} back={href('rigs')}>
-        {row && <Actions rig={row} why={why} miners={miners} />}
+        {row && <Actions rig={row} why={why} miners={miners} peer={view?.peer ?? null} refresh={refresh} />}
       </Head>
       <div class={stale.value || row?.on === 0 ? 'fill page dim' : 'fill page'}>
         {known.value && !row && problem && <Trouble failure={problem} />}
@@ -46,6 +48,7 @@ export function RigPage({ id }: { id: string }) {
                 <MinerTable miners={miners} rig={row} why={why} onConsole={setConsole} refresh={refresh} />
               )}
             </section>
+            <HistoryCard title="Hashrate" path={`/history/${part(id)}`} measure={HASHRATE} ranges={RANGES} empty={collecting(miners)} />
             {shownConsole !== null && miners && (
               <section class="card" aria-labelledby="console">
                 <div class="row">
@@ -65,7 +68,7 @@ export function RigPage({ id }: { id: string }) {
             )}
             <div class="columns">
               <Host view={view} />
-              <Peer view={view} />
+              {row?.here !== 1 && <Peer view={view} refresh={refresh} />}
             </div>
           </>
         )}
@@ -74,7 +77,14 @@ export function RigPage({ id }: { id: string }) {
   );
 }
 
-function Actions({ rig, why, miners }: { rig: Rig; why: string | null; miners: MinerStatus[] | null }) {
+/** Why the chart is empty. */
+function collecting(miners: MinerStatus[] | null): string {
+  return miners?.some((miner) => runs(miner.state)) ? 'Collecting. The first points come within two minutes.' : 'Nothing was measured in this time.';
+}
+
+interface ActionsProps { rig: Rig; why: string | null; miners: MinerStatus[] | null; peer: PeerView | null; refresh: () => void }
+
+function Actions({ rig, why, miners, peer, refresh }: ActionsProps) {
   const running = (rig.run ?? 0) > 0;
   const here = rig.here === 1 ? 'This is the node itself' : null;
   const profile = miners?.find((miner) => runs(miner.state))?.profile ?? null;
@@ -91,6 +101,7 @@ function Actions({ rig, why, miners }: { rig: Rig; why: string | null; miners: M
         items={[
           { label: 'Ping', run: () => void pingOne(rig), disabled: here },
           { label: 'Deploy profile…', run: () => open({ kind: 'deploy', rigs: [rig] }), disabled: why },
+          { label: 'Name, permission…', run: () => peer && open({ kind: 'edit', peer, onChanged: refresh }), disabled: here ?? readOnly.value ?? (peer ? null : 'It is not loaded yet') },
           { label: 'Remove…', danger: true, run: () => open({ kind: 'remove', rigs: [rig] }), disabled: here ?? readOnly.value },
         ]}
       />
@@ -134,6 +145,9 @@ function Summary({ rig }: { rig: Rig }) {
   );
 }
 
+/** What a hashrate is the mean of. */
+const WINDOWS = ['10 s', '60 s', '15 min'] as const;
+
 interface TableProps { miners: MinerStatus[]; rig: Rig | undefined; why: string | null; onConsole: (miner: string) => void; refresh: () => void }
 
 function MinerTable({ miners, rig, why, onConsole, refresh }: TableProps) {
@@ -148,56 +162,59 @@ function MinerTable({ miners, rig, why, onConsole, refresh }: TableProps) {
   };
   return (
     <div class="scrollx" tabIndex={0} role="region" aria-label="Miners of this rig">
-      <table class="list">
-        <thead>
-          <tr>
-            <th scope="col">Miner</th>
-            <th scope="col">State</th>
-            <th scope="col">Algorithm, pool</th>
-            <th scope="col" class="right">10 s</th>
-            <th scope="col" class="right">60 s</th>
-            <th scope="col" class="right">15 min</th>
-            <th scope="col" class="right">Shares</th>
-            <th scope="col" class="right">Uptime</th>
-            <th scope="col" class="right">Devices</th>
-            <th scope="col" class="right">
+      {/* Roles by name: the style stacks the cells of a row where the table has no room. */}
+      <table class="list stacks" role="table">
+        <thead role="rowgroup">
+          <tr role="row">
+            <th scope="col" role="columnheader">Miner</th>
+            <th scope="col" role="columnheader">State</th>
+            <th scope="col" role="columnheader">Algorithm, pool</th>
+            {WINDOWS.map((window) => (
+              <th key={window} scope="col" role="columnheader" class="right">
+                {window}
+              </th>
+            ))}
+            <th scope="col" role="columnheader" class="right">Shares</th>
+            <th scope="col" role="columnheader" class="right">Uptime</th>
+            <th scope="col" role="columnheader" class="right">Devices</th>
+            <th scope="col" role="columnheader" class="right">
               <span class="hidden">Actions</span>
             </th>
           </tr>
         </thead>
-        <tbody>
+        <tbody role="rowgroup">
           {miners.map((miner) => {
             const { shown, word } = minerShown(miner.state);
             const running = runs(miner.state);
             return (
-              <tr key={miner.name}>
-                <th scope="row">
+              <tr key={miner.name} role="row">
+                <th scope="row" role="rowheader">
                   {miner.name}
                   <div class="small t2 plainly">{[miner.profile, `${miner.program} ${miner.version ?? ''}`].filter(Boolean).join(' · ')}</div>
                 </th>
-                <td>
+                <td role="cell" data-label="State">
                   <Word state={shown} word={word} />
                   <div class="small t2 wrap">
                     {miner.problem ?? `for ${span(miner.state_seconds)}`}
                     {miner.restarts > 0 && `, restarted ${miner.restarts} times`}
                   </div>
                 </td>
-                <td>
+                <td role="cell" data-label="Algorithm, pool">
                   {miner.algorithm ?? UNKNOWN}
                   <div class="small t2 mono">{miner.pool ?? 'no pool'}</div>
                 </td>
                 {miner.hashrates.map((rate, window) => (
-                  <td key={window} class="right">
+                  <td key={window} role="cell" class="right" data-label={WINDOWS[window]}>
                     {hashrate(rate)}
                   </td>
                 ))}
-                <td class="right">
+                <td role="cell" class="right" data-label="Shares">
                   {miner.shares.accepted}
                   <div class="small t2">{miner.shares.rejected} rejected</div>
                 </td>
-                <td class="right">{running ? duration(miner.uptime_seconds) : UNKNOWN}</td>
-                <td class="right">{devices(miner)}</td>
-                <td class="right actions">
+                <td role="cell" class="right" data-label="Uptime">{running ? duration(miner.uptime_seconds) : UNKNOWN}</td>
+                <td role="cell" class="right" data-label="Devices">{devices(miner)}</td>
+                <td role="cell" class="right actions">
                   {miners.length > 1 && (
                     <button type="button" class="plain" aria-label={`Logs of ${miner.name}`} onClick={() => onConsole(miner.name)}>
                       Logs
@@ -266,10 +283,15 @@ function Host({ view }: { view: RigView }) {
   );
 }
 
-function Peer({ view: { peer } }: { view: RigView }) {
+function Peer({ view: { peer }, refresh }: { view: RigView; refresh: () => void }) {
   return (
     <section class="card" aria-labelledby="peer">
-      <h2 id="peer">Peer</h2>
+      <div class="row">
+        <h2 id="peer">Peer</h2>
+        <Act class="plain" why={readOnly.value} aria-label={`Change name and permission of ${peer.name}`} onClick={() => open({ kind: 'edit', peer, onChanged: refresh })}>
+          Change…
+        </Act>
+      </div>
       <dl>
         <dt>Node id</dt>
         <dd>
@@ -284,7 +306,7 @@ function Peer({ view: { peer } }: { view: RigView }) {
         <dt>Addresses</dt>
         <dd class="mono wrap">{peer.addresses.length > 0 ? peer.addresses.join('\n') : 'none: it dials us'}</dd>
         <dt>It may ask of us</dt>
-        <dd>{{ none: 'nothing but ping', view: 'to look', control: 'to act' }[peer.permission] ?? peer.permission}</dd>
+        <dd>{PERMISSIONS.find(([key]) => key === peer.permission)?.[1] ?? peer.permission}</dd>
         <dt>Score</dt>
         <dd>
           <Meter value={peer.score} />

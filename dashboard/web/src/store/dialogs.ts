@@ -2,10 +2,12 @@
 
 import { signal } from '@preact/signals';
 
+import type { PeerView } from '../api/types';
 import type { Rig } from '../logic/rig';
 
 export type Open =
   | { kind: 'add' }
+  | { kind: 'edit'; peer: PeerView; onChanged: () => void }
   | { kind: 'start'; rigs: Rig[]; miner?: string; profile?: string | null }
   | { kind: 'deploy'; rigs: Rig[]; profile?: string }
   | { kind: 'stop'; rigs: Rig[] }

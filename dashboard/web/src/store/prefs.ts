@@ -51,13 +51,13 @@ const PHONE_ROW = 56;
 const COARSE_ROW = 44;
 
 const narrow = matchMedia('(max-width: 720px)');
-const slim = matchMedia('(max-width: 1179px)');
+const dark = matchMedia('(prefers-color-scheme: dark)');
 const coarse = matchMedia('(pointer: coarse)');
 export const phone = signal(narrow.matches);
-/** Too narrow for text buttons in each row. */
-export const folded = signal(slim.matches);
+/** What the system wishes; canvases are drawn anew when it turns. */
+export const darkSystem = signal(dark.matches);
+dark.addEventListener('change', () => (darkSystem.value = dark.matches));
 narrow.addEventListener('change', () => (phone.value = narrow.matches));
-slim.addEventListener('change', () => (folded.value = slim.matches));
 
 export function rowHeight(): number {
   if (phone.value) return PHONE_ROW;

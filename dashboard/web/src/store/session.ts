@@ -1,6 +1,6 @@
 // Who is at the page.
 
-import { signal } from '@preact/signals';
+import { computed, signal } from '@preact/signals';
 
 import { ask, failure, whenSignedOut, type Failure } from '../api/client';
 import type { Session } from '../api/types';
@@ -9,6 +9,18 @@ import type { Session } from '../api/types';
 export const session = signal<Session | null>(null);
 /** Why the node has not said. */
 export const sessionFailure = signal<Failure | null>(null);
+
+/** Loopback names and addresses: nothing there is on a wire. */
+const LOOPBACK = /^(localhost|.*\.localhost|127\.\d+\.\d+\.\d+|\[::1\])$/;
+
+/** Whether others on the way can read what is typed and shown. */
+export function isExposed(protocol: string, host: string, secure: boolean | undefined): boolean {
+  if (protocol !== 'http:') return false;
+  return secure === undefined ? !LOOPBACK.test(host) : !secure;
+}
+
+/** As above, for this page. */
+export const exposed = computed(() => isExposed(location.protocol, location.hostname, session.value?.secure));
 
 export async function loadSession(): Promise<void> {
   try {

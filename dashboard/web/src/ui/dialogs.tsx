@@ -13,6 +13,7 @@ import { clearSelection } from '../store/table';
 import { done, failed } from '../store/toast';
 import { AddPeerDialog } from './addpeer';
 import { Confirm, Dialog } from './dialog';
+import { EditPeerDialog } from './editpeer';
 import { JobDialog } from './job';
 import { Keys, Palette } from './palette';
 import { Choice, Field } from './parts';
@@ -22,6 +23,7 @@ export function Dialogs() {
   return (
     <>
       {open?.kind === 'add' && <AddPeerDialog onClose={closeDialog} />}
+      {open?.kind === 'edit' && <EditPeerDialog peer={open.peer} onChanged={open.onChanged} onClose={closeDialog} />}
       {open?.kind === 'start' && <StartDialog rigs={open.rigs} miner={open.miner ?? null} profile={open.profile ?? null} />}
       {open?.kind === 'deploy' && <DeployDialog rigs={open.rigs} profile={open.profile ?? null} />}
       {open?.kind === 'stop' && <StopDialog rigs={open.rigs} />}

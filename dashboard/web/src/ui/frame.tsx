@@ -7,6 +7,7 @@ import { counts, heard, link, node, now, pending, retryNow } from '../store/live
 import { phone, prefer, prefs, type Theme } from '../store/prefs';
 import { profiles } from '../store/profiles';
 import { href, route } from '../store/route';
+import { exposed } from '../store/session';
 import { Icon, Shape } from './shape';
 
 const PAGES: [page: string, label: string][] = [
@@ -145,8 +146,22 @@ export function Head({ title, back, children }: { title: ComponentChildren; back
         <LiveState />
         <span class="actions">{children}</span>
       </header>
+      <Exposed />
       <Gone />
     </>
+  );
+}
+
+/** Said on every page, as long as it is so. */
+export function Exposed() {
+  if (!exposed.value) return null;
+  return (
+    <div class="banner exposed" role="note">
+      <Shape state="crit" />
+      <p>
+        <b>This connection is not encrypted.</b> Whoever is on the way can read and change what you see and type, passwords too.
+      </p>
+    </div>
   );
 }
 

@@ -4,6 +4,7 @@ import type { ButtonHTMLAttributes, ComponentChildren } from 'preact';
 import { useEffect, useId, useRef, useState } from 'preact/hooks';
 
 import type { Failure } from '../api/client';
+import type { Permission } from '../api/types';
 import type { State } from '../logic/rig';
 import { Shape } from './shape';
 
@@ -87,6 +88,11 @@ export function Choice<T extends string>({ label, value, options, onValue, hint,
     </div>
   );
 }
+
+/** What a peer may ask of this node, in words. */
+export const PERMISSIONS = [
+  ['none', 'Nothing but ping'], ['view', 'Look: statistics and logs'], ['control', 'Act: start, stop, deploy'],
+] as const satisfies readonly (readonly [Permission, string])[];
 
 /** A failure in place: the sentence, the next step, and what to quote in a report. */
 export function Trouble({ failure, children }: { failure: Failure; children?: ComponentChildren }) {

@@ -5,6 +5,7 @@ import { useRef } from 'preact/hooks';
 import { celsius, exactTime, hashrate, lastSeen, ping, shortAddress, UNKNOWN } from '../logic/format';
 import type { Rig, State } from '../logic/rig';
 import { toggled } from '../logic/select';
+import type { Column } from '../logic/sort';
 import { pingOne, under } from '../store/commands';
 import { open } from '../store/dialogs';
 import { now, readOnly } from '../store/live';
@@ -22,7 +23,7 @@ export function shownState(rig: Rig): { state: State; word: string; why: string 
   return { state: rig.shown, word: rig.word, why: rig.why };
 }
 
-export function Row({ rig, index, height, tabStop, ticked, compact, narrow, onTick }: Common & { compact: boolean; narrow: boolean; onTick: (range: boolean) => void }) {
+export function Row({ rig, index, height, tabStop, ticked, compact, shown, onTick }: Common & { compact: boolean; shown: ReadonlySet<Column>; onTick: (range: boolean) => void }) {
   const { state, word, why } = shownState(rig);
   const off = rig.on === 0;
   const here = rig.here === 1;
@@ -48,21 +49,23 @@ export function Row({ rig, index, height, tabStop, ticked, compact, narrow, onTi
         {here && <span class="tag">this node</span>}
         {(state === 'warn' || state === 'crit' || state === 'wait') && <span class={`small word ${state}`}>{word}</span>}
       </th>
-      {!narrow && (
+      {shown.has('address') && (
         <td class="mono" title={rig.address ?? 'It dials us; no address is known'}>
           {shortAddress(rig.address)}
         </td>
       )}
-      {!narrow && <td>{rig.role}</td>}
-      <td class={`right ${pingLevel(rig)}`}>{ping(off ? null : rig.ping)}</td>
-      <td class="right">{here ? UNKNOWN : <Meter value={rig.score} />}</td>
+      {shown.has('role') && <td>{rig.role}</td>}
+      {shown.has('ping') && <td class={`right ${pingLevel(rig)}`}>{ping(off ? null : rig.ping)}</td>}
+      {shown.has('score') && <td class="right">{here ? UNKNOWN : <Meter value={rig.score} />}</td>}
       <td class="right" title={rig.algo ?? undefined}>
         {hashrate(off ? null : rig.hash)}
       </td>
-      <td class="right" title={exactTime(rig.seen)}>
-        {/* Only a row that is offline has an age, and needs the clock. */}
-        {off ? lastSeen(rig.seen, false, now.value) : 'now'}
-      </td>
+      {shown.has('seen') && (
+        <td class="right" title={exactTime(rig.seen)}>
+          {/* Only a row that is offline has an age, and needs the clock. */}
+          {off ? lastSeen(rig.seen, false, now.value) : 'now'}
+        </td>
+      )}
       <td class="right actions">
         {compact ? (
           <Menu

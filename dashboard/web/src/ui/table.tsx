@@ -7,7 +7,7 @@ import { allToggled, extended, toggled } from '../logic/select';
 import type { Column } from '../logic/sort';
 import { reveal, visible } from '../logic/window';
 import { pingOne } from '../store/commands';
-import { folded, phone, prefs, rowHeight } from '../store/prefs';
+import { phone, prefs, rowHeight } from '../store/prefs';
 import { go, href } from '../store/route';
 import { active, anchor, clearSelection, focused, pointed, selected, sort, sortBy, view } from '../store/table';
 import { PhoneRow, Row } from './row';
@@ -21,13 +21,25 @@ const COLUMNS: { column: Column; label: string; width: number | null; right?: bo
   { column: 'hash', label: 'Hashrate', width: 104, right: true },
   { column: 'seen', label: 'Last seen', width: 100, right: true },
 ];
-const NAME_WIDTH = 160;
+const NAME_WIDTH = 140;
+/** What goes first where there is no room: what changes least, and what the side panel or the rig's page tells. */
+const DROPPED: readonly Column[] = ['role', 'address', 'seen', 'score', 'ping'];
 const TICK_WIDTH = 40;
 const ACTIONS_WIDTH = 188;
 const MENU_WIDTH = 56;
 const PAGE = 100;
 /** A pointer that slips off the rows for a moment has not left; nor has one on its way to "apply". */
 const LEAVING_MS = 1500;
+
+/** The columns that a table of this width has room for, and whether their actions fold into a menu. */
+export function fitting(width: number, narrow: boolean): { columns: typeof COLUMNS; compact: boolean; least: number } {
+  const room = (columns: typeof COLUMNS, actions: number) => columns.reduce((sum, column) => sum + (column.width ?? NAME_WIDTH), TICK_WIDTH + actions);
+  const compact = narrow || room(COLUMNS, ACTIONS_WIDTH) > width;
+  const actions = compact ? MENU_WIDTH : ACTIONS_WIDTH;
+  let columns = narrow ? COLUMNS.filter(({ column }) => column !== 'address' && column !== 'role') : COLUMNS;
+  for (const dropped of DROPPED) if (room(columns, actions) > width) columns = columns.filter(({ column }) => column !== dropped);
+  return { columns, compact, least: room(columns, actions) };
+}
 
 /** `narrow`: the side panel takes room, so what it shows anyway is left out of the rows. */
 export function Table({ narrow }: { narrow: boolean }) {
@@ -36,7 +48,7 @@ export function Table({ narrow }: { narrow: boolean }) {
   const wantsFocus = useRef(false);
   const leaving = useRef(0);
   const [scroll, setScroll] = useState(0);
-  const [height, setHeight] = useState(600);
+  const [{ width, height }, setSize] = useState({ width: innerWidth, height: 600 });
   const [page, setPage] = useState(0);
   const { rows: all } = view.value;
   const high = rowHeight();
@@ -54,7 +66,7 @@ export function Table({ narrow }: { narrow: boolean }) {
   useLayoutEffect(() => {
     const element = box.current;
     if (!element) return;
-    const measure = () => setHeight(element.clientHeight);
+    const measure = () => setSize({ width: element.clientWidth, height: element.clientHeight });
     measure();
     const observer = new ResizeObserver(measure);
     observer.observe(element);
@@ -126,11 +138,9 @@ export function Table({ narrow }: { narrow: boolean }) {
   const ids = () => all.map((rig) => rig.id);
   const ticked = all.length > 0 && all.every((rig) => selected.value.has(rig.id));
   const some = !ticked && all.some((rig) => selected.value.has(rig.id));
-  const compact = folded.value || narrow;
-  const columns = narrow ? COLUMNS.filter(({ column }) => column !== 'address' && column !== 'role') : COLUMNS;
-  const actions = compact ? MENU_WIDTH : ACTIONS_WIDTH;
+  const { columns, compact, least } = fitting(width, narrow);
+  const shown = new Set(columns.map(({ column }) => column));
   const cells = phone.value ? 1 : columns.length + 2;
-  const least = columns.reduce((sum, { width }) => sum + (width ?? NAME_WIDTH), TICK_WIDTH + actions);
   return (
     <>
       <div
@@ -147,7 +157,7 @@ export function Table({ narrow }: { narrow: boolean }) {
               {columns.map(({ column, width }) => (
                 <col key={column} width={width ?? undefined} />
               ))}
-              <col width={actions} />
+              <col width={compact ? MENU_WIDTH : ACTIONS_WIDTH} />
             </colgroup>
           )}
           <thead>
@@ -211,7 +221,7 @@ export function Table({ narrow }: { narrow: boolean }) {
               return phone.value ? (
                 <PhoneRow key={rig.id} {...common} />
               ) : (
-                <Row key={rig.id} {...common} compact={compact} narrow={narrow} onTick={(range) => tick(rig.id, range)} />
+                <Row key={rig.id} {...common} compact={compact} shown={shown} onTick={(range) => tick(rig.id, range)} />
               );
             })}
             {seen.below > 0 && <Spacer height={seen.below} columns={cells} />}
