@@ -20,6 +20,7 @@ export class MockFleet {
   constructor(count) {
     const now = Math.floor(Date.now() / 1000);
     for (let index = 0; index < count; index += 1) this.rigs.push(this.#rig(index, now));
+    if (count > 8) this.rigs[7].name = 'rig-in-the-second-row-of-the-north-hall-behind-the-transformer';
     if (count > 2) {
       const here = this.rigs[0];
       Object.assign(here, { name: 'desk', role: 'dual', here: 1, address: null, ping: null, score: 100, fate: 'mining' });

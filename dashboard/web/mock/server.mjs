@@ -37,6 +37,11 @@ const profiles = new Map([
   ['raven', { name: 'raven', program: 'tt-miner', coin: 'ravencoin', pools: [{ url: 'rvn.example:6060', tls: false }], wallet: 'RXf8exampleexampleexampleexample12' }],
 ]);
 const activity = [];
+// Nobody was here before.
+if (fleet.rigs.length === 0) {
+  profiles.clear();
+  pending.length = 0;
+}
 let tokens = [{ id: 'k1', name: 'grafana', scope: 'read', created_at: now() - 900_000, last_used: now() - 20 }];
 
 function note(action, target, detail, result) {
@@ -135,7 +140,7 @@ function history(query, ids, base) {
 
 const info = () => ({
   id: '1a2b3c4d5e6f0000', name: 'desk', role: 'dual', peer_id: '12D3KooWQe5VqM9mockmockmockmockmockmockmockmock', public_key: 'AAAA', fingerprint: 'amber birch cedar delta ember fjord', created_at: 1_780_000_000, version: '0.1.0',
-  serving: true, addresses: ['/ip4/192.168.1.10/tcp/9091/ws/p2p/12D3KooWQe5VqM9mock'], peers: fleet.rigs.length - 1, peers_online: fleet.rigs.filter((rig) => rig.on && !rig.here).length, pairing: 'ask',
+  serving: true, addresses: ['/ip4/192.168.1.10/tcp/9091/ws/p2p/12D3KooWQe5VqM9mock'], peers: Math.max(0, fleet.rigs.length - 1), peers_online: fleet.rigs.filter((rig) => rig.on && !rig.here).length, pairing: 'ask',
   ...(code ? { pairing_code: code } : {}), data_dir: '/var/lib/miner-ctrl', config_dir: '/etc/miner-ctrl',
 });
 const session = () => ({ signed_in: signedIn, password_set: true, ...(signedIn ? { scope: 'admin', by: 'session', expires_at: now() + 2_592_000 } : {}) });

@@ -1,6 +1,6 @@
 // Nobody is signed in. Says how to, and takes the password where there is one.
 
-import { useState } from 'preact/hooks';
+import { useEffect, useRef, useState } from 'preact/hooks';
 
 import { failure, type Failure } from '../api/client';
 import { session, signIn } from '../store/session';
@@ -12,6 +12,8 @@ export function Login({ linkFailure }: { linkFailure: Failure | null }) {
   const [problem, setProblem] = useState<Failure | null>(linkFailure);
   const [busy, setBusy] = useState(false);
   const wrong = problem?.code === 'wrong-credentials' && problem !== linkFailure;
+  const form = useRef<HTMLFormElement>(null);
+  useEffect(() => form.current?.querySelector('input')?.focus(), []);
   const send = async () => {
     setBusy(true);
     setProblem(null);
@@ -32,13 +34,14 @@ export function Login({ linkFailure }: { linkFailure: Failure | null }) {
         {problem && !wrong && <Trouble failure={problem === linkFailure ? spent(problem) : problem} />}
         {session.value?.password_set && (
           <form
+            ref={form}
             noValidate
             onSubmit={(event) => {
               event.preventDefault();
               if (!busy) void send();
             }}
           >
-            <Field label="Password" type="password" autocomplete="current-password" value={password} onValue={setPassword} error={wrong ? 'Not the password of this node' : undefined} focus />
+            <Field label="Password" type="password" autocomplete="current-password" value={password} onValue={setPassword} error={wrong ? 'Not the password of this node' : undefined} />
             <button type="submit" class="primary" disabled={busy || password === ''}>
               {busy ? 'Signing in…' : 'Sign in'}
             </button>

@@ -15,6 +15,7 @@ import { plural } from '../logic/format';
 import { Confirm, Dialog } from '../ui/dialog';
 import { Head } from '../ui/frame';
 import { Act, Field, Skeleton, Trouble, Word } from '../ui/parts';
+import { TableBox } from '../ui/tablebox';
 import { Editor } from './editor';
 
 export function Profiles({ name }: { name: string | null }) {
@@ -66,8 +67,8 @@ export function Profiles({ name }: { name: string | null }) {
           </div>
         )}
         {all && all.length > 0 && (
-          <div class="card scrollx" tabIndex={0} role="region" aria-label="All profiles">
-            <table class="list stacks" role="table">
+          <TableBox label="All profiles" class="card">
+            <table class="list" role="table">
               <thead role="rowgroup">
                 <tr role="row">
                   <th scope="col" role="columnheader">Name</th>
@@ -110,7 +111,7 @@ export function Profiles({ name }: { name: string | null }) {
                 ))}
               </tbody>
             </table>
-          </div>
+          </TableBox>
         )}
       </div>
       {removing !== null && (

@@ -2,23 +2,23 @@
 
 import { useState } from 'preact/hooks';
 
-import { failure, part } from '../api/client';
+import { part } from '../api/client';
 import type { MinerStatus, PeerView, RigView } from '../api/types';
 import { bytes, celsius, duration, exactTime, hashrate, lastSeen, ping, span, UNKNOWN } from '../logic/format';
 import { HASHRATE, RANGES } from '../logic/history';
 import { minerShown, runs, type Rig } from '../logic/rig';
-import { outcomeText, pingOne, restart } from '../store/commands';
+import { pingOne } from '../store/commands';
 import { open } from '../store/dialogs';
 import { known, now, readOnly, rigById, stale } from '../store/live';
 import { useRig } from '../store/rig';
 import { href } from '../store/route';
-import { done, failed } from '../store/toast';
-import { stopOne } from '../ui/dialogs';
+import { startAgain, stopOne } from '../ui/dialogs';
 import { Head } from '../ui/frame';
 import { HistoryCard } from '../ui/history';
 import { Logs } from '../ui/logs';
 import { Act, Copy, Menu, Meter, PERMISSIONS, Skeleton, Trouble, Word } from '../ui/parts';
 import { shownState } from '../ui/row';
+import { TableBox } from '../ui/tablebox';
 
 export function RigPage({ id }: { id: string }) {
   const row = rigById(id);
@@ -87,13 +87,13 @@ interface ActionsProps { rig: Rig; why: string | null; miners: MinerStatus[] | n
 function Actions({ rig, why, miners, peer, refresh }: ActionsProps) {
   const running = (rig.run ?? 0) > 0;
   const here = rig.here === 1 ? 'This is the node itself' : null;
-  const profile = miners?.find((miner) => runs(miner.state))?.profile ?? null;
+  const ran = miners?.filter((miner) => runs(miner.state)).map(({ name }) => name) ?? [];
   return (
     <>
       <Act class={running ? '' : 'primary'} why={why} onClick={() => open({ kind: 'start', rigs: [rig] })}>
         Start…
       </Act>
-      <Act why={why ?? (running ? null : 'Nothing is running')} onClick={() => void stopOne(rig, null, miners?.length === 1 ? profile : null)}>
+      <Act why={why ?? (running ? null : 'Nothing is running')} onClick={() => void stopOne(rig, null, ran)}>
         Stop
       </Act>
       <Menu
@@ -134,15 +134,20 @@ function Summary({ rig }: { rig: Rig }) {
       <div>
         <span class="t2">Ping</span>
         <b class="figure">{ping(off ? null : rig.ping)}</b>
-        <span class="t2 small">seen {lastSeen(rig.seen, !off, now.value)}</span>
+        <span class="t2 small">{seenText(rig, now.value)}</span>
       </div>
       <div>
         <span class="t2">Temperature</span>
         <b class="figure">{celsius(off ? null : rig.temp)}</b>
-        <span class="t2 small">{rig.watt === null || off ? 'power not measured' : `${rig.watt} W`}</span>
+        <span class="t2 small">{off ? '' : rig.watt === null ? 'power not measured' : `${rig.watt} W`}</span>
       </div>
     </section>
   );
+}
+
+function seenText({ on, seen }: Rig, at: number): string {
+  const text = lastSeen(seen, on === 1, at);
+  return text === 'now' ? 'seen now' : text === 'Never' ? 'never seen' : `seen ${text} ago`;
 }
 
 /** What a hashrate is the mean of. */
@@ -151,19 +156,10 @@ const WINDOWS = ['10 s', '60 s', '15 min'] as const;
 interface TableProps { miners: MinerStatus[]; rig: Rig | undefined; why: string | null; onConsole: (miner: string) => void; refresh: () => void }
 
 function MinerTable({ miners, rig, why, onConsole, refresh }: TableProps) {
-  const again = async (miner: string) => {
-    if (!rig) return;
-    try {
-      done(`${rig.name}: ${outcomeText(await restart(rig, miner))}`);
-    } catch (thrown) {
-      failed(`${miner} was not restarted`, failure(thrown));
-    }
-    refresh();
-  };
+  const again = (miner: string) => rig && void startAgain(rig, [miner]).then(refresh);
   return (
-    <div class="scrollx" tabIndex={0} role="region" aria-label="Miners of this rig">
-      {/* Roles by name: the style stacks the cells of a row where the table has no room. */}
-      <table class="list stacks" role="table">
+    <TableBox label="Miners of this rig">
+      <table class="list" role="table">
         <thead role="rowgroup">
           <tr role="row">
             <th scope="col" role="columnheader">Miner</th>
@@ -220,21 +216,12 @@ function MinerTable({ miners, rig, why, onConsole, refresh }: TableProps) {
                       Logs
                     </button>
                   )}
-                  <Act
-                    class="plain"
-                    why={why}
-                    aria-label={`Restart ${miner.name}`}
-                    onClick={() => void again(miner.name)}
-                  >
-                    Restart
+                  <Act class="plain" why={why} aria-label={`${running ? 'Restart' : 'Start'} ${miner.name}`} onClick={() => again(miner.name)}>
+                    {running ? 'Restart' : 'Start'}
                   </Act>
-                  {running ? (
-                    <Act class="plain" why={why} aria-label={`Stop ${miner.name}`} onClick={() => rig && void stopOne(rig, miner.name, miner.profile).then(refresh)}>
+                  {running && (
+                    <Act class="plain" why={why} aria-label={`Stop ${miner.name}`} onClick={() => rig && void stopOne(rig, miner.name, [miner.name]).then(refresh)}>
                       Stop
-                    </Act>
-                  ) : (
-                    <Act class="plain" why={why} aria-label={`Start ${miner.name}`} onClick={() => rig && open({ kind: 'start', rigs: [rig], miner: miner.name, profile: miner.profile })}>
-                      Start…
                     </Act>
                   )}
                 </td>
@@ -243,7 +230,7 @@ function MinerTable({ miners, rig, why, onConsole, refresh }: TableProps) {
           })}
         </tbody>
       </table>
-    </div>
+    </TableBox>
   );
 }
 

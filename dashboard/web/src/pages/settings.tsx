@@ -12,6 +12,7 @@ import { session, signOut } from '../store/session';
 import { done, failed } from '../store/toast';
 import { Head, THEMES } from '../ui/frame';
 import { Act, Choice, Copy, Field, Trouble } from '../ui/parts';
+import { TableBox } from '../ui/tablebox';
 
 const DENSITIES: [Density, string][] = [['compact', 'Compact'], ['normal', 'Normal'], ['comfortable', 'Comfortable']];
 
@@ -80,27 +81,27 @@ function AccessCards() {
         {access && (
           <>
             <h3>Sessions</h3>
-            <div class="scrollx" tabIndex={0} role="region" aria-label="Sessions">
-              <table class="list">
-                <thead>
-                  <tr>
-                    <th scope="col">Browser</th>
-                    <th scope="col">Last used</th>
-                    <th scope="col">Since</th>
-                    <th scope="col">
+            <TableBox label="Sessions">
+              <table class="list" role="table">
+                <thead role="rowgroup">
+                  <tr role="row">
+                    <th scope="col" role="columnheader">Browser</th>
+                    <th scope="col" role="columnheader">Last used</th>
+                    <th scope="col" role="columnheader">Since</th>
+                    <th scope="col" role="columnheader">
                       <span class="hidden">Actions</span>
                     </th>
                   </tr>
                 </thead>
-                <tbody>
+                <tbody role="rowgroup">
                   {access.sessions.map((one) => (
-                    <tr key={one.id}>
-                      <th scope="row" class="clip" title={one.agent ?? undefined}>
+                    <tr key={one.id} role="row">
+                      <th scope="row" role="rowheader" class="clip" title={one.agent ?? undefined}>
                         {one.current && <span class="tag">this one</span>} {one.agent ?? UNKNOWN}
                       </th>
-                      <td>{exactTime(one.last_used)}</td>
-                      <td>{exactTime(one.created_at)}</td>
-                      <td class="right">
+                      <td role="cell" data-label="Last used">{exactTime(one.last_used)}</td>
+                      <td role="cell" data-label="Since">{exactTime(one.created_at)}</td>
+                      <td role="cell" class="right actions">
                         {!one.current && (
                           <Act class="plain remove" why={why} aria-label={`Revoke the session of ${one.agent ?? one.id}`} onClick={() => revoke('sessions', one.id, 'The session')}>
                             Revoke
@@ -111,7 +112,7 @@ function AccessCards() {
                   ))}
                 </tbody>
               </table>
-            </div>
+            </TableBox>
             <Tokens tokens={access.tokens} why={why} onChange={load} onRevoke={(token) => revoke('tokens', token.id, `Token ${token.name}`)} />
             <Password set={access.password_set} why={why} onChange={load} />
           </>
@@ -144,25 +145,25 @@ function Tokens({ tokens, why, onChange, onRevoke }: { tokens: Token[]; why: str
       <h3>Tokens for scripts</h3>
       {tokens.length === 0 && <p class="t2">None.</p>}
       {tokens.length > 0 && (
-        <div class="scrollx" tabIndex={0} role="region" aria-label="Tokens">
-          <table class="list">
-            <thead>
-              <tr>
-                <th scope="col">Name</th>
-                <th scope="col">Scope</th>
-                <th scope="col">Last used</th>
-                <th scope="col">
+        <TableBox label="Tokens">
+          <table class="list" role="table">
+            <thead role="rowgroup">
+              <tr role="row">
+                <th scope="col" role="columnheader">Name</th>
+                <th scope="col" role="columnheader">Scope</th>
+                <th scope="col" role="columnheader">Last used</th>
+                <th scope="col" role="columnheader">
                   <span class="hidden">Actions</span>
                 </th>
               </tr>
             </thead>
-            <tbody>
+            <tbody role="rowgroup">
               {tokens.map((token) => (
-                <tr key={token.id}>
-                  <th scope="row">{token.name}</th>
-                  <td>{token.scope}</td>
-                  <td>{exactTime(token.last_used)}</td>
-                  <td class="right">
+                <tr key={token.id} role="row">
+                  <th scope="row" role="rowheader">{token.name}</th>
+                  <td role="cell" data-label="Scope">{token.scope}</td>
+                  <td role="cell" data-label="Last used">{exactTime(token.last_used)}</td>
+                  <td role="cell" class="right actions">
                     <Act class="plain remove" why={why} aria-label={`Revoke token ${token.name}`} onClick={() => onRevoke(token)}>
                       Revoke
                     </Act>
@@ -171,7 +172,7 @@ function Tokens({ tokens, why, onChange, onRevoke }: { tokens: Token[]; why: str
               ))}
             </tbody>
           </table>
-        </div>
+        </TableBox>
       )}
       {made !== null && (
         <p role="status">

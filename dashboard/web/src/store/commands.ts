@@ -11,7 +11,7 @@ import { ping as pingText } from '../logic/format';
 
 type Named = Pick<Rig, 'id' | 'name'>;
 
-export interface Start { profile: string; from: 'here' | 'rig'; miner?: string }
+export interface Start { profile: string; from: 'here' | 'rig' }
 
 /** Own commands under way, by rig; the table shows them in place of the state. */
 export const under = signal<ReadonlyMap<string, { word: string; late: boolean }>>(new Map());

@@ -8,7 +8,7 @@ import type { Rig } from '../logic/rig';
 export type Open =
   | { kind: 'add' }
   | { kind: 'edit'; peer: PeerView; onChanged: () => void }
-  | { kind: 'start'; rigs: Rig[]; miner?: string; profile?: string | null }
+  | { kind: 'start'; rigs: Rig[] }
   | { kind: 'deploy'; rigs: Rig[]; profile?: string }
   | { kind: 'stop'; rigs: Rig[] }
   | { kind: 'remove'; rigs: Rig[] }

@@ -5,7 +5,7 @@ import { useEffect, useState } from 'preact/hooks';
 import { plural } from '../logic/format';
 import type { Rig } from '../logic/rig';
 import { failure } from '../api/client';
-import { deploy, outcomeText, remove, runJob, start, stop, type Start } from '../store/commands';
+import { deploy, outcomeText, remove, restart, runJob, start, stop, type Start } from '../store/commands';
 import { closeDialog, dialog } from '../store/dialogs';
 import { loadProfiles, NEW, profiles } from '../store/profiles';
 import { href } from '../store/route';
@@ -24,7 +24,7 @@ export function Dialogs() {
     <>
       {open?.kind === 'add' && <AddPeerDialog onClose={closeDialog} />}
       {open?.kind === 'edit' && <EditPeerDialog peer={open.peer} onChanged={open.onChanged} onClose={closeDialog} />}
-      {open?.kind === 'start' && <StartDialog rigs={open.rigs} miner={open.miner ?? null} profile={open.profile ?? null} />}
+      {open?.kind === 'start' && <StartDialog rigs={open.rigs} />}
       {open?.kind === 'deploy' && <DeployDialog rigs={open.rigs} profile={open.profile ?? null} />}
       {open?.kind === 'stop' && <StopDialog rigs={open.rigs} />}
       {open?.kind === 'remove' && <RemoveDialog rigs={open.rigs} />}
@@ -43,9 +43,9 @@ function names(rigs: Rig[]): string {
   return rigs.length > 5 ? `${shown} and ${rigs.length - 5} more` : shown;
 }
 
-function StartDialog({ rigs, miner, profile }: { rigs: Rig[]; miner: string | null; profile: string | null }) {
-  const [from, setFrom] = useState<'here' | 'rig'>(profile === null ? 'here' : 'rig');
-  const [name, setName] = useState(profile ?? '');
+function StartDialog({ rigs }: { rigs: Rig[] }) {
+  const [from, setFrom] = useState<'here' | 'rig'>('here');
+  const [name, setName] = useState('');
   const [error, setError] = useState<string>();
   useProfiles();
   const known = profiles.value ?? [];
@@ -56,11 +56,11 @@ function StartDialog({ rigs, miner, profile }: { rigs: Rig[]; miner: string | nu
       return;
     }
     closeDialog();
-    void begin(rigs, { profile: chosen, from, ...(miner === null ? {} : { miner }) });
+    void begin(rigs, { profile: chosen, from });
   };
   return (
     <Dialog
-      title={rigs.length === 1 ? `Start ${miner ?? 'mining'} on ${rigs[0]?.name}` : `Start mining on ${rigs.length} rigs`}
+      title={rigs.length === 1 ? `Start mining on ${rigs[0]?.name}` : `Start mining on ${rigs.length} rigs`}
       onClose={closeDialog}
       onSubmit={send}
       foot={
@@ -124,14 +124,24 @@ async function begin(rigs: Rig[], body: Start): Promise<void> {
   }
 }
 
-/** One is stopped at once: starting it again is the way back. */
-export async function stopOne(rig: Rig, miner: string | null, profile: string | null): Promise<void> {
+/** One is stopped at once: starting again what ran is the way back. `ran` are the miners that it stops. */
+export async function stopOne(rig: Rig, miner: string | null, ran: string[]): Promise<void> {
   try {
     const text = outcomeText(await stop(rig, miner));
-    const body: Start | null = profile === null ? null : { profile, from: 'rig', ...(miner === null ? {} : { miner }) };
-    done(`${rig.name}: ${text}`, body && { label: 'Start again', run: () => void begin([rig], body) });
+    done(`${rig.name}: ${text}`, ran.length > 0 ? { label: 'Start again', run: () => void startAgain(rig, ran) } : null);
   } catch (thrown) {
     failed(`${rig.name} did not stop`, failure(thrown));
+  }
+}
+
+/** Starts miners as they were: the rig knows what they ran, whoever's profile it was. */
+export async function startAgain(rig: Rig, miners: string[]): Promise<void> {
+  for (const miner of miners) {
+    try {
+      done(`${rig.name}: ${outcomeText(await restart(rig, miner))}`);
+    } catch (thrown) {
+      failed(`${miner} on ${rig.name} did not start`, failure(thrown));
+    }
   }
 }
 

@@ -127,11 +127,17 @@ function Line({ series: { id, v }, colour, measure, column }: { series: HistoryS
   );
 }
 
+function eachText(seconds: number): string {
+  if (seconds < 3600) return `${seconds / 60} minutes`;
+  if (seconds === 3600) return 'hour';
+  return seconds < 86_400 ? `${seconds / 3600} hours` : 'day';
+}
+
 function Numbers({ history: { t0, step, series }, range, measure }: { history: History; range: Range; measure: Measure }) {
   const each = RANGES.find(({ key }) => key === range.key)?.row ?? range.row;
   return (
     <>
-      <p class="small t2">Means of each {each < 3600 ? `${each / 60} minutes` : each < 86_400 ? `${each / 3600} ${each === 3600 ? 'hour' : 'hours'}` : 'day'}, newest first.</p>
+      <p class="small t2">Means of each {eachText(each)}, newest first.</p>
       <div class="scrollx numbers" tabIndex={0} role="region" aria-label={`${measure.title} as numbers`}>
         <table class="list">
           <thead>
