@@ -1,7 +1,7 @@
 // Every page, dialog and bad day, in both themes, at the width of a desk, a tablet and a phone: screenshots to look at,
 // and axe-core's opinion.
 //
-//     npm run look -- [--shots] [--width 390] [view…]
+//     npm run look -- [--shots] [--width 390]… [view…]
 //
 // With --shots, pictures go to shots/. Fails on a violation, an error in the console, a request to another host, or a
 // page that is wider than its window.
@@ -11,13 +11,15 @@ import { parseArgs } from 'node:util';
 
 import { chromium } from '@playwright/test';
 
+import { launch } from './browser.mjs';
 import { mockNode } from './mock.mjs';
 
-const { values: options, positionals: only } = parseArgs({ options: { shots: { type: 'boolean', default: false }, width: { type: 'string' } }, allowPositionals: true });
+const { values: options, positionals: only } = parseArgs({ options: { shots: { type: 'boolean', default: false }, width: { type: 'string', multiple: true } }, allowPositionals: true });
 const AXE = readFileSync(new URL('node_modules/axe-core/axe.min.js', import.meta.url), 'utf8');
 const TAGS = ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa', 'best-practice'];
 const ALPHA = '1a2b3c4d5e6f1eef';
-const WIDTHS = [[1280, 800], [820, 1180], [390, 844]].filter(([width]) => !options.width || String(width) === options.width);
+const SIZES = [[1280, 800], [820, 1180], [390, 844]];
+const WIDTHS = SIZES.filter(([width]) => !options.width || options.width.includes(String(width)));
 const THEMES = ['dark', 'light'];
 
 const dialog = (page) => page.getByRole('dialog');
@@ -217,7 +219,7 @@ async function lookAtAll(browser, waiting) {
 }
 
 mkdirSync(new URL('shots/', import.meta.url), { recursive: true });
-const browser = await chromium.launch({ executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium', args: ['--no-sandbox'] });
+const browser = await chromium.launch(launch);
 const waiting = WIDTHS.flatMap((size) => VIEWS.map((view) => ({ view, size })));
 await Promise.all(Array.from({ length: AT_ONCE }, () => lookAtAll(browser, waiting)));
 await browser.close();

@@ -3,7 +3,7 @@
 
 import { execFile, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
@@ -19,6 +19,9 @@ const AT_ONCE = 4;
 const STOP_MS = 30_000;
 /** A debug build on a busy machine takes its time. */
 const START_MS = 60_000;
+
+/** What Linux counts processor time in. */
+const TICKS_A_SECOND = 100;
 
 class ServingNode {
   #child;
@@ -49,6 +52,13 @@ class ServingNode {
     const found = line.exec(this.#text)?.[1];
     if (!found) throw new Error(`${this.name} ended: ${this.#text}`);
     return found;
+  }
+
+  /** Processor time since its start, seconds, and resident memory, MB. */
+  async usage() {
+    const [stat, status] = await Promise.all(['stat', 'status'].map((name) => readFile(`/proc/${this.#child.pid}/${name}`, 'utf8')));
+    const [user, system] = stat.slice(stat.lastIndexOf(')')).split(' ').slice(12, 14).map(Number);
+    return { seconds: (user + system) / TICKS_A_SECOND, megabytes: Number(/VmRSS:\s+(\d+)/.exec(status)?.[1]) / 1000 };
   }
 
   async stop() {

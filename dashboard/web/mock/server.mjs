@@ -2,7 +2,7 @@
 //
 //     npm run build && node mock/server.mjs --rigs 60 --port 9099
 //
-// Options: --rigs N, --port N, --share 0.1 (rows that change each second), --login (sign-in is needed; the password
+// Options: --rigs N, --port N, --share 0.1 (rows that change each second), --hz 1 (such seconds in a second), --login (sign-in is needed; the password
 // is `correct horse`, the link any 43 characters that begin with `A`).
 
 import { createReadStream, existsSync } from 'node:fs';
@@ -15,7 +15,7 @@ import { MockFleet } from './fleet.mjs';
 
 const { values: options } = parseArgs({
   options: {
-    rigs: { type: 'string', default: '60' }, port: { type: 'string', default: '9099' }, share: { type: 'string', default: '0.1' }, login: { type: 'boolean', default: false },
+    rigs: { type: 'string', default: '60' }, port: { type: 'string', default: '9099' }, share: { type: 'string', default: '0.1' }, hz: { type: 'string', default: '1' }, login: { type: 'boolean', default: false },
   },
 });
 const DIST = fileURLToPath(new URL('../dist/', import.meta.url));
@@ -58,7 +58,7 @@ function send(event, data, only) {
 setInterval(() => {
   const delta = fleet.tick(Number(options.share));
   if (delta.i.length > 0) send('delta', delta);
-}, 1000);
+}, 1000 / Number(options.hz));
 setInterval(() => send('hb', { at: now() }), 15_000);
 
 class Refused extends Error {
