@@ -2,6 +2,7 @@
 
 use std::error::Error;
 use std::ffi::OsString;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -162,6 +163,10 @@ impl Engine for ThisMachine {
 
     fn simulate(program: Program, arguments: &[OsString]) -> ExitCode {
         simulate::run(program, arguments)
+    }
+
+    fn simulate_pool(listen: &str, algorithm: &str, difficulty: u32) -> io::Result<()> {
+        simulate::pool(listen, algorithm, difficulty)
     }
 }
 

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use clap::{CommandFactory, Parser, Subcommand};
+use clap::{Args, CommandFactory, Parser, Subcommand};
 use futures::future::BoxFuture;
 use miner_ctrl_protocol::Program;
 use tracing_subscriber::EnvFilter;
@@ -61,7 +61,7 @@ enum Command {
     Token(ui::TokenCommand),
     /// Make a link that signs a browser in to the dashboard, once.
     Ui(ui::Ui),
-    /// Run a stand-in for a mining program.
+    /// Run a stand-in for a mining program or a pool.
     #[command(hide = true, subcommand)]
     Simulate(Simulated),
 }
@@ -69,8 +69,23 @@ enum Command {
 /// An external subcommand takes every argument behind it as it is; ours (`-o`) would swallow the program's.
 #[derive(Debug, Subcommand)]
 enum Simulated {
+    /// A mining pool for XMRig that verifies nothing, takes every share and pays nothing.
+    Pool(SimulatedPool),
     #[command(external_subcommand)]
     Program(Vec<OsString>),
+}
+
+#[derive(Debug, Args)]
+struct SimulatedPool {
+    /// Where it listens.
+    #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:3333")]
+    listen: String,
+    /// Algorithm of its jobs, by XMRig's name.
+    #[arg(long, default_value = "cn-pico")]
+    algorithm: String,
+    /// Hashes that a share takes on average.
+    #[arg(long, default_value_t = 1000, value_parser = clap::value_parser!(u32).range(1..))]
+    difficulty: u32,
 }
 
 /// A way to a node, and what is left to do when the command is over.
@@ -96,8 +111,10 @@ pub fn start<E: Engine>(arguments: impl IntoIterator<Item = OsString>) -> ExitCo
             return if error.use_stderr() { Exit::Usage } else { Exit::Done }.into();
         }
     };
-    if let Command::Simulate(Simulated::Program(words)) = &cli.command {
-        return simulate::<E>(words);
+    match &cli.command {
+        Command::Simulate(Simulated::Pool(pool)) => return simulate_pool::<E>(pool),
+        Command::Simulate(Simulated::Program(words)) => return simulate::<E>(words),
+        _ => {}
     }
     log(matches!(cli.command, Command::Node(node::NodeCommand::Serve(_))));
     let mut output = Output::standard(cli.output);
@@ -141,6 +158,7 @@ async fn carry_out<E: Engine>(cli: Cli, output: &mut Output) -> Result<Exit, Fai
             let connection = connect(&engine, needs_running(&command), output).await?;
             let client = &connection.client;
             let done = match command {
+                Command::Node(node::NodeCommand::Health) => node::health(client, output).await,
                 Command::Node(_) => node::info(client, &engine, output).await,
                 Command::Pair => node::pair(client, output).await,
                 Command::Peer(command) => peer::run(command, client, output).await,
@@ -163,6 +181,7 @@ async fn carry_out<E: Engine>(cli: Cli, output: &mut Output) -> Result<Exit, Fai
 /// What makes no sense in a node that ends with the command: strangers come to a node that stays.
 fn needs_running(command: &Command) -> bool {
     match command {
+        Command::Node(command) => matches!(command, node::NodeCommand::Health),
         Command::Pair => true,
         Command::Peer(command) => command.needs_running(),
         Command::Ui(command) => command.needs_running(),
@@ -191,6 +210,16 @@ fn simulate<E: Engine>(words: &[OsString]) -> ExitCode {
         Ok(program) => E::simulate(program, arguments),
         Err(error) => {
             let failure = Failure::new(Exit::Usage, "unknown-program", format!("cannot simulate `{asked}`"));
+            Output::standard(Format::Table).failure(&failure.caused_by(&error)).into()
+        }
+    }
+}
+
+fn simulate_pool<E: Engine>(pool: &SimulatedPool) -> ExitCode {
+    match E::simulate_pool(&pool.listen, &pool.algorithm, pool.difficulty) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            let failure = Failure::new(Exit::Error, "no-pool", format!("cannot be a pool at {}", pool.listen));
             Output::standard(Format::Table).failure(&failure.caused_by(&error)).into()
         }
     }

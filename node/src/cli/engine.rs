@@ -3,6 +3,7 @@
 use std::ffi::OsString;
 use std::fmt;
 use std::future::Future;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -113,4 +114,9 @@ pub trait Engine: Sized + Send + Sync + 'static {
     fn programs(&self) -> impl Future<Output = Vec<ProgramFound>> + Send;
     /// Runs the stand-in for a mining program in place of everything else.
     fn simulate(program: Program, arguments: &[OsString]) -> ExitCode;
+    /// Runs the stand-in for a mining pool until it is stopped.
+    ///
+    /// # Errors
+    /// When it cannot listen at `listen`.
+    fn simulate_pool(listen: &str, algorithm: &str, difficulty: u32) -> io::Result<()>;
 }

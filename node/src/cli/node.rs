@@ -19,6 +19,8 @@ const PRINT_LINK: &str = "MINER_CTRL_PRINT_LINK";
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum NodeCommand {
+    /// Say whether a node runs here and serves: exit code 0 if so, 6 if not. For health checks.
+    Health,
     /// Describe this node.
     Info,
     /// Make this machine a node: create its identity.
@@ -73,6 +75,13 @@ pub(crate) async fn info<E: Engine>(client: &Client, engine: &E, output: &mut Ou
     let info = asked.map_err(|error| Failure::asking("cannot describe this node", error))?;
     let socket = engine.socket().display().to_string();
     output.data(&info, || view::node(&info, info.serving.then_some(socket.as_str())))?;
+    Ok(Exit::Done)
+}
+
+pub(crate) async fn health(client: &Client, output: &mut Output) -> Result<Exit, Failure> {
+    let asked = client.get("/ready").await;
+    let ready = asked.map_err(|error| Failure::asking("the node does not serve", error))?;
+    output.data(&ready, || "ready\n".to_owned())?;
     Ok(Exit::Done)
 }
 

@@ -71,6 +71,10 @@ impl Engine for InMemory {
     fn simulate(_: Program, _: &[OsString]) -> ExitCode {
         ExitCode::SUCCESS
     }
+
+    fn simulate_pool(_: &str, _: &str, _: u32) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 #[derive(Clone, Default)]
@@ -123,6 +127,8 @@ fn every_command_documented_is_understood() {
         "ui",
         "ui --set-password",
         "node info -o json",
+        "node health",
+        "simulate pool --listen 0.0.0.0:3333 --algorithm cn-pico --difficulty 1000",
         "--home /tmp/x node info",
         "peer add --address 192.168.1.100:9091 --name rig-alpha --code 7KQ2-M9XD --permission none --wait 0",
         "peer list --watch",
@@ -191,7 +197,7 @@ async fn a_node_in_process_answers_when_none_is_running() {
 
 #[tokio::test]
 async fn strangers_need_a_node_that_stays() {
-    for line in ["pair", "peer pending", "peer approve x", "peer deny x"] {
+    for line in ["node health", "pair", "peer pending", "peer approve x", "peer deny x"] {
         let (exit, out, err) = command(line).await;
         assert_eq!((exit, out.as_str()), (Exit::Unreachable, ""), "{line}");
         assert!(err.contains("no node is running here"), "{err}");
@@ -208,6 +214,7 @@ async fn a_running_node_is_asked_over_its_socket() {
     let at = format!("--home {}", home.path().display());
     let (exit, out, _) = command(&format!("{at} pair")).await;
     assert_eq!((exit, out.as_str()), (Exit::Done, "pairing code: 7KQ2-M9XD\n"));
+    assert_eq!(command(&format!("{at} node health")).await.1, "ready\n");
     let (_, out, _) = command(&format!("{at} peer pending")).await;
     assert!(out.contains("amber-birch-cedar-delta-ember-fjord  rig-beta"), "{out}");
     let (exit, out, _) =

@@ -6,9 +6,11 @@
 
 mod console;
 mod cues;
+mod pool;
 mod run;
 mod tt_miner;
 mod world;
 mod xmrig;
 
+pub use pool::pool;
 pub use run::run;
