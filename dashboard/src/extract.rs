@@ -1,5 +1,7 @@
 //! What comes in, parsed once, at the door. Every refusal names the field.
 
+use std::time::Duration;
+
 use axum::body::Bytes;
 use axum::extract::rejection::{BytesRejection, PathRejection, QueryRejection};
 use axum::extract::{FromRequest, FromRequestParts, Request};
@@ -12,6 +14,9 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use crate::error::{ApiError, Code};
+
+/// How long a body may take. The largest comes within it on a line of 15 kB/s; what comes slower holds a place.
+const BODY_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// The fields of a pool, for refusing a misspelt one.
 const POOL_FIELDS: [&str; 5] = ["url", "wallet", "password", "tls", "fingerprint"];
@@ -27,7 +32,7 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Json<T> {
         if !is_json(request.headers()) {
             return Err(ApiError::new(Code::UnsupportedMediaType, "the body is not declared as JSON"));
         }
-        let bytes = Bytes::from_request(request, state).await?;
+        let bytes = whole(request, state).await?;
         Ok(Self(body(&bytes)?))
     }
 }
@@ -41,7 +46,7 @@ impl<S: Send + Sync, T: DeserializeOwned + Default> FromRequest<S> for MaybeJson
 
     async fn from_request(request: Request, state: &S) -> Result<Self, ApiError> {
         let declared = is_json(request.headers());
-        let bytes = Bytes::from_request(request, state).await?;
+        let bytes = whole(request, state).await?;
         if bytes.is_empty() {
             return Ok(Self(T::default()));
         }
@@ -49,6 +54,16 @@ impl<S: Send + Sync, T: DeserializeOwned + Default> FromRequest<S> for MaybeJson
             return Err(ApiError::new(Code::UnsupportedMediaType, "the body is not declared as JSON"));
         }
         Ok(Self(body(&bytes)?))
+    }
+}
+
+async fn whole<S: Send + Sync>(request: Request, state: &S) -> Result<Bytes, ApiError> {
+    match tokio::time::timeout(BODY_TIMEOUT, Bytes::from_request(request, state)).await {
+        Ok(read) => Ok(read?),
+        Err(_) => {
+            let seconds = BODY_TIMEOUT.as_secs();
+            Err(ApiError::new(Code::Timeout, format!("the body was not there within {seconds} s: nothing was done")))
+        }
     }
 }
 

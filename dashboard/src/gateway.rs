@@ -9,6 +9,7 @@ use crate::access::Access;
 use crate::live::Live;
 use crate::node::Node;
 use crate::router;
+use crate::tls::Tls;
 
 /// A gateway: the same node, the same book of who may come in, the same live events, whichever door one takes.
 #[derive(Debug)]
@@ -20,7 +21,13 @@ struct Inner<N> {
     access: Access,
     live: Live<N>,
     /// Where the page is served, once it is.
-    page: OnceLock<String>,
+    door: OnceLock<Door>,
+}
+
+#[derive(Debug)]
+struct Door {
+    page: String,
+    tls: Option<Tls>,
 }
 
 impl<N> Clone for Gateway<N> {
@@ -33,7 +40,7 @@ impl<N: Node> Gateway<N> {
     /// A gateway whose streams end when `stop` is cancelled.
     pub fn new(node: N, stop: CancellationToken) -> Self {
         let live = Live::new(node.clone(), stop);
-        Self(Arc::new(Inner { node, access: Access::default(), live, page: OnceLock::new() }))
+        Self(Arc::new(Inner { node, access: Access::default(), live, door: OnceLock::new() }))
     }
 
     /// The API for this machine's own user. It knows no login: whoever serves it lets in nobody else.
@@ -44,12 +51,19 @@ impl<N: Node> Gateway<N> {
     /// Where the page is served, when it is.
     #[must_use]
     pub fn page(&self) -> Option<String> {
-        self.0.page.get().cloned()
+        self.0.door.get().map(|door| door.page.clone())
     }
 
-    pub(crate) fn set_page(&self, page: &str) {
+    /// SHA-256 of the certificate that the page is served with, as browsers show it; none without TLS.
+    #[must_use]
+    pub fn certificate(&self) -> Option<String> {
+        let tls = self.0.door.get()?.tls.as_ref()?;
+        Some(tls.served().fingerprint().to_owned())
+    }
+
+    pub(crate) fn set_door(&self, page: &str, tls: Option<Tls>) {
         // Set once: a gateway has one listener.
-        let _ = self.0.page.set(page.to_owned());
+        let _ = self.0.door.set(Door { page: page.to_owned(), tls });
     }
 
     pub(crate) fn node(&self) -> &N {

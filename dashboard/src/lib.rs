@@ -16,6 +16,8 @@ mod access;
 mod activity;
 #[cfg(feature = "web")]
 mod assets;
+mod connection;
+mod crowd;
 pub mod error;
 mod extract;
 mod gateway;
@@ -28,16 +30,18 @@ mod router;
 mod routes;
 mod serve;
 mod surround;
+pub mod tls;
 
 #[cfg(test)]
 mod tests;
 
 pub use error::{Code, FieldError, ProblemDetails};
 pub use gateway::Gateway;
+pub use ipnet::IpNet;
 pub use node::{Node, NodeError};
 pub use records::{Records, Scope};
 pub use router::{API, router};
 pub use routes::access::{NewLink, NewToken, TokenView};
 pub use routes::activity::ActivityPage;
-pub use serve::{ServeError, WebSettings, bind, serve};
+pub use serve::{Place, ServeError, WebSettings, bind, serve};
 pub use surround::REQUEST_TIMEOUT;

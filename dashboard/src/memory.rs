@@ -204,6 +204,8 @@ impl Node for Memory {
             created_at: 1_700_000_000,
             version: "0.1.0".into(),
             serving: state.serving,
+            dashboard: None,
+            certificate: None,
             addresses: vec!["/ip4/127.0.0.1/tcp/9091/ws/p2p/12D3KooWDesk".into()],
             peers: state.peers.len(),
             peers_online: state.peers.iter().filter(|peer| peer.online).count(),

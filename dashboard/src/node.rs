@@ -50,6 +50,12 @@ pub struct NodeInfo {
     pub data_dir: String,
     /// Where configuration lies.
     pub config_dir: String,
+    /// Where the page is served, when it is; told by the gateway.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub dashboard: Option<String>,
+    /// SHA-256 of the certificate that it is served with, as browsers show it; told by the gateway.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub certificate: Option<String>,
 }
 
 /// One registered peer.

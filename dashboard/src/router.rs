@@ -65,7 +65,6 @@ fn api<N: Node>(gateway: &Gateway<N>) -> Router {
     let of_node = Router::new()
         .route("/health", get(health::alive))
         .route("/ready", get(health::ready::<N>))
-        .route("/node/info", get(this_node::info::<N>))
         .route("/node/pairing-code", post(this_node::pairing_code::<N>))
         .route("/history", get(history::fleet::<N>))
         .route("/history/{peer}", get(history::show::<N>))
@@ -95,6 +94,7 @@ fn api<N: Node>(gateway: &Gateway<N>) -> Router {
         .route("/access/tokens/{token}", delete(access::remove_token::<N>))
         .route("/activity", get(activity::list::<N>))
         .route("/events", get(events::listen::<N>))
+        .route("/node/info", get(this_node::info::<N>))
         .route("/session", get(session::show::<N>))
         .layer(DefaultBodyLimit::max(BODY_LIMIT))
         .with_state(gateway.clone());

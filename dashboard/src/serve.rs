@@ -1,44 +1,29 @@
 //! The listener of the TCP gateway: who may connect how often, and for how long.
 
-use std::convert::Infallible;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use axum::body::Body;
-use axum::extract::Request;
-use hyper::body::Incoming;
-use hyper::server::conn::http1;
-use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
+use ipnet::IpNet;
 use miner_ctrl_protocol::NodeId;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
-use tower::ServiceExt;
 
-use crate::access::guard::{From, Rules};
+use crate::access::client::is_one_of;
+use crate::access::guard::Rules;
+use crate::connection::Answers;
+use crate::crowd::{Crowd, Member};
 use crate::gateway::Gateway;
 use crate::node::{Node, NodeError};
 use crate::router;
+use crate::tls::Tls;
 
 /// Connections at once: every stream that may be open, and as many again for each of three other requests.
 const MAX_CONNECTIONS: usize = 1024;
-
-/// How long the head of a request may take, and how long a connection may stay without one.
-const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
-
-/// Largest head of a request: a browser's has a few KiB.
-const HEAD_LIMIT: usize = 32 * 1024;
-
-/// How long a reader may leave unread what was sent: a phone that was put away leaves nothing behind but this.
-const STALLED: Duration = Duration::from_secs(30);
-
-/// What the kernel keeps of a stream that is not read.
-const SEND_BUFFER: usize = 256 * 1024;
 
 /// Pause after a failed accept, e.g. with all file descriptors in use: trying at once would spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(500);
@@ -55,8 +40,12 @@ pub struct WebSettings {
     pub hosts: Vec<String>,
     /// Where people open the page, when that is not where it listens, e.g. behind a container's published port.
     pub public_url: Option<String>,
-    /// Serve other machines although nothing is encrypted.
-    pub insecure_http: bool,
+    /// How it is encrypted; none serves plain HTTP.
+    pub tls: Option<Tls>,
+    /// Where this machine is reached, for a page that listens everywhere; none prints loopback.
+    pub reached_at: Option<IpAddr>,
+    /// Proxies that are believed about whom they speak for.
+    pub trusted_proxies: Vec<IpNet>,
     /// A one-time link is printed, so that nobody needs a password yet.
     pub link: bool,
 }
@@ -82,12 +71,6 @@ pub enum ServeError {
         #[source]
         source: io::Error,
     },
-    /// Other machines would reach it, and whoever listens on the way would read passwords.
-    #[error("{address} can be reached by other machines, and nothing on the way would be encrypted")]
-    NotEncrypted {
-        /// Where.
-        address: SocketAddr,
-    },
     /// Other machines would reach it, and nobody could sign in.
     #[error("{address} can be reached by other machines, and there is neither a password nor a token yet")]
     NotProtected {
@@ -99,38 +82,64 @@ pub enum ServeError {
     Records(#[source] NodeError),
 }
 
-/// Listens, where it may: on loopback, or elsewhere when its operator said so and somebody can sign in.
+/// Where to listen, looked up.
+#[derive(Debug, Clone)]
+pub struct Place {
+    address: String,
+    resolved: Vec<SocketAddr>,
+}
+
+impl Place {
+    /// Looks up `HOST:PORT`.
+    ///
+    /// # Errors
+    /// [`ServeError::Address`].
+    pub async fn find(address: &str) -> Result<Self, ServeError> {
+        let unknown = |source| ServeError::Address { address: address.to_owned(), source };
+        let resolved: Vec<SocketAddr> = tokio::net::lookup_host(address).await.map_err(unknown)?.collect();
+        if resolved.is_empty() {
+            return Err(unknown(io::ErrorKind::NotFound.into()));
+        }
+        Ok(Self { address: address.to_owned(), resolved })
+    }
+
+    /// The addresses that it means.
+    pub fn addresses(&self) -> impl Iterator<Item = IpAddr> {
+        self.resolved.iter().map(SocketAddr::ip)
+    }
+
+    /// The address at which other machines reach it; none on loopback. A name that means this machine and another one
+    /// is not loopback.
+    #[must_use]
+    pub fn exposed(&self) -> Option<SocketAddr> {
+        self.resolved.iter().find(|address| !address.ip().to_canonical().is_loopback()).copied()
+    }
+}
+
+/// Listens, where it may: on loopback, or elsewhere when somebody can sign in.
 ///
 /// # Errors
 /// [`ServeError`]
 pub async fn bind<N: Node>(
     gateway: &Gateway<N>,
-    address: &str,
+    place: &Place,
     settings: &WebSettings,
 ) -> Result<TcpListener, ServeError> {
-    let unknown = |source| ServeError::Address { address: address.to_owned(), source };
-    let resolved: Vec<SocketAddr> = tokio::net::lookup_host(address).await.map_err(unknown)?.collect();
-    if resolved.is_empty() {
-        return Err(unknown(io::ErrorKind::NotFound.into()));
-    }
-    // A name that means this machine and another one is not loopback.
-    if let Some(&exposed) = resolved.iter().find(|address| !address.ip().to_canonical().is_loopback()) {
-        if !settings.insecure_http {
-            return Err(ServeError::NotEncrypted { address: exposed });
-        }
+    if let Some(address) = place.exposed() {
         let record = gateway.node().access().await.map_err(ServeError::Records)?;
         if !settings.link && record.password.is_none() && record.tokens.is_empty() {
-            return Err(ServeError::NotProtected { address: exposed });
+            return Err(ServeError::NotProtected { address });
         }
     }
-    let refused = |source| ServeError::Listen { address: address.to_owned(), source };
-    let listener = TcpListener::bind(&*resolved).await.map_err(refused)?;
+    let refused = |source| ServeError::Listen { address: place.address.clone(), source };
+    let listener = TcpListener::bind(&*place.resolved).await.map_err(refused)?;
     let mut local = listener.local_addr().map_err(refused)?;
     if local.ip().is_unspecified() {
-        local.set_ip(std::net::Ipv4Addr::LOCALHOST.into());
+        local.set_ip(settings.reached_at.unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST)));
     }
-    let page = settings.public_url.clone().unwrap_or_else(|| format!("http://{local}"));
-    gateway.set_page(page.trim_end_matches('/'));
+    let scheme = if settings.tls.is_some() { "https" } else { "http" };
+    let page = settings.public_url.clone().unwrap_or_else(|| format!("{scheme}://{local}"));
+    gateway.set_door(page.trim_end_matches('/'), settings.tls.clone());
     Ok(listener)
 }
 
@@ -141,8 +150,11 @@ pub async fn serve<N: Node>(
     settings: WebSettings,
     stop: CancellationToken,
 ) {
-    let router = web(&gateway, &settings);
+    let rules = rules(&settings);
+    let acceptor = settings.tls.as_ref().map(Tls::acceptor);
+    let answers = Answers::new(web(&gateway, &rules), rules, acceptor);
     let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+    let crowd = Crowd::default();
     let mut connections = JoinSet::new();
     loop {
         tokio::select! {
@@ -152,10 +164,14 @@ pub async fn serve<N: Node>(
             Some(_) = connections.join_next(), if !connections.is_empty() => {}
             (place, accepted) = next(&places, &listener) => match accepted {
                 Ok((stream, from)) => {
-                    let connection = answer(stream, from, router.clone(), stop.clone());
+                    let Some(member) = admit(&crowd, &settings, from) else {
+                        tracing::debug!(%from, "too many connections of one address to the dashboard");
+                        continue;
+                    };
+                    let connection = answers.clone().serve(stream, from, stop.clone());
                     connections.spawn(async move {
                         connection.await;
-                        drop(place);
+                        drop((place, member));
                     });
                 }
                 Err(error) => {
@@ -171,12 +187,27 @@ pub async fn serve<N: Node>(
     let _ = tokio::time::timeout(GRACE, finished).await;
 }
 
+/// Takes a connection in, unless its address has its share. This machine itself has no share, nor has a proxy of ours:
+/// everybody comes from there.
+fn admit(crowd: &Crowd, settings: &WebSettings, from: SocketAddr) -> Option<Option<Member>> {
+    let address = from.ip().to_canonical();
+    if address.is_loopback() || is_one_of(&settings.trusted_proxies, address) {
+        return Some(None);
+    }
+    crowd.join(address).map(Some)
+}
+
 /// The router that [`serve`] serves.
-pub(crate) fn web<N: Node>(gateway: &Gateway<N>, settings: &WebSettings) -> Router {
+pub(crate) fn web<N: Node>(gateway: &Gateway<N>, rules: &Arc<Rules>) -> Router {
+    router::web(gateway, Arc::clone(rules), page())
+}
+
+/// What the guard goes by.
+pub(crate) fn rules(settings: &WebSettings) -> Arc<Rules> {
     let mut hosts: Vec<String> = settings.hosts.iter().map(|host| host.to_ascii_lowercase()).collect();
     hosts.extend(settings.public_url.as_deref().and_then(host_of));
-    let rules = Rules { cookie: format!("mc_{}", settings.node_id), hosts };
-    router::web(gateway, Arc::new(rules), page())
+    let cookie = format!("mc_{}", settings.node_id);
+    Arc::new(Rules { cookie, hosts, trusted_proxies: settings.trusted_proxies.clone() })
 }
 
 #[cfg(feature = "web")]
@@ -204,36 +235,31 @@ async fn next(places: &Arc<Semaphore>, listener: &TcpListener) -> Accepted {
     (place, listener.accept().await)
 }
 
-async fn answer(stream: TcpStream, from: SocketAddr, router: Router, stop: CancellationToken) {
-    if let Err(error) = tune(&stream) {
-        tracing::debug!(%error, "a connection keeps the system's settings");
-    }
-    let service = service_fn(move |request: Request<Incoming>| {
-        let mut request = request.map(Body::new);
-        request.extensions_mut().insert(From(from));
-        let router = router.clone();
-        async move { Ok::<_, Infallible>(router.oneshot(request).await.unwrap_or_else(|never| match never {})) }
-    });
-    let mut builder = http1::Builder::new();
-    builder.timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT).max_buf_size(HEAD_LIMIT);
-    let connection = builder.serve_connection(TokioIo::new(stream), service);
-    tokio::pin!(connection);
-    let ended = tokio::select! {
-        ended = connection.as_mut() => ended,
-        () = stop.cancelled() => {
-            connection.as_mut().graceful_shutdown();
-            connection.await
-        }
-    };
-    if let Err(error) = ended {
-        tracing::debug!(%error, %from, "a connection to the dashboard ended");
-    }
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::crowd::OF_ONE;
+    use miner_ctrl_protocol::NodeId;
 
-fn tune(stream: &TcpStream) -> io::Result<()> {
-    stream.set_nodelay(true)?;
-    rustix::net::sockopt::set_socket_send_buffer_size(stream, SEND_BUFFER)?;
-    let stalled = u32::try_from(STALLED.as_millis()).unwrap_or(u32::MAX);
-    rustix::net::sockopt::set_tcp_user_timeout(stream, stalled)?;
-    Ok(())
+    #[test]
+    fn this_machine_and_a_proxy_of_ours_have_no_share() {
+        let settings = WebSettings {
+            node_id: "0000000000000000".parse::<NodeId>().unwrap(),
+            hosts: vec![],
+            public_url: None,
+            tls: None,
+            reached_at: None,
+            trusted_proxies: vec!["192.0.2.8/32".parse().unwrap()],
+            link: false,
+        };
+        let crowd = Crowd::default();
+        let taken = |from: &str| (0..=OF_ONE).map_while(|_| admit(&crowd, &settings, from.parse().unwrap())).count();
+        let hold: Vec<_> =
+            (0..OF_ONE).map(|_| admit(&crowd, &settings, "192.0.2.9:1".parse().unwrap()).unwrap()).collect();
+        assert!(admit(&crowd, &settings, "192.0.2.9:1".parse().unwrap()).is_none());
+        for exempt in ["127.0.0.1:1", "[::1]:1", "[::ffff:127.0.0.1]:1", "192.0.2.8:1"] {
+            assert_eq!(taken(exempt), OF_ONE + 1, "{exempt}");
+        }
+        drop(hold);
+    }
 }

@@ -5,12 +5,15 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::str::FromStr;
 
+use miner_ctrl_dashboard::IpNet;
 use miner_ctrl_protocol::{Policy, Program, Role};
 use serde::Deserialize;
 
+pub use crate::certificate::TlsMode;
 use crate::fleet::PairingMode;
 pub use crate::miners::OnShutdown;
 use crate::store::Places;
@@ -33,8 +36,16 @@ pub struct NodeConfig {
     pub allowed_hosts: Vec<String>,
     /// Where people open the dashboard, when that is not where it listens.
     pub public_url: Option<String>,
-    /// Whether the dashboard may serve other machines although nothing is encrypted.
-    pub insecure_http: bool,
+    /// When the dashboard is served by TLS.
+    pub tls: TlsMode,
+    /// Its certificate, with those that vouch for it behind it, as PEM; none for one of the node's own.
+    pub tls_certificate: Option<PathBuf>,
+    /// The certificate's key as PEM; none when it stands in the certificate's file.
+    pub tls_key: Option<PathBuf>,
+    /// Proxies that are believed about whom they speak for.
+    pub trusted_proxies: Vec<Proxy>,
+    /// A file with the dashboard's password, which is set at start.
+    pub password_file: Option<PathBuf>,
     /// How strangers can pair.
     pub pairing: PairingMode,
     /// What happens to miners when it stops.
@@ -52,7 +63,11 @@ impl Default for NodeConfig {
             dashboard: None,
             allowed_hosts: vec![],
             public_url: None,
-            insecure_http: false,
+            tls: TlsMode::Auto,
+            tls_certificate: None,
+            tls_key: None,
+            trusted_proxies: vec![],
+            password_file: None,
             pairing: PairingMode::Ask,
             on_shutdown: OnShutdown::Stop,
             programs: BTreeMap::new(),
@@ -117,8 +132,16 @@ pub struct Settings {
     pub allowed_hosts: Option<Vec<String>>,
     /// See [`NodeConfig::public_url`].
     pub public_url: Option<String>,
-    /// See [`NodeConfig::insecure_http`].
-    pub insecure_http: Option<bool>,
+    /// See [`NodeConfig::tls`].
+    pub tls: Option<TlsMode>,
+    /// See [`NodeConfig::tls_certificate`].
+    pub tls_certificate: Option<PathBuf>,
+    /// See [`NodeConfig::tls_key`].
+    pub tls_key: Option<PathBuf>,
+    /// See [`NodeConfig::trusted_proxies`].
+    pub trusted_proxies: Option<Vec<Proxy>>,
+    /// See [`NodeConfig::password_file`].
+    pub password_file: Option<PathBuf>,
     /// See [`NodeConfig::pairing`].
     pub pairing: Option<PairingMode>,
     /// See [`NodeConfig::on_shutdown`].
@@ -132,6 +155,9 @@ pub struct Settings {
 /// Why the settings cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
+    /// A key without its certificate would silently do nothing.
+    #[error("`tls_key` is set and `tls_certificate` is not: name both, or the certificate's file alone if it has both")]
+    KeyAlone,
     /// The policy is there and cannot be understood. To go on without it would allow what it forbids.
     #[error("the policy `{}` cannot be understood: mend it; without it everything would be allowed", path.display())]
     Policy {
@@ -171,7 +197,11 @@ impl NodeConfig {
     /// # Errors
     /// [`ConfigError`], naming the file or variable and the key.
     pub fn load(places: &Places, env: impl Fn(&str) -> Option<OsString>, flags: Settings) -> Result<Self, ConfigError> {
-        Ok(Self::default().with(Settings::from_file(places)?).with(Settings::from_env(env)?).with(flags))
+        let config = Self::default().with(Settings::from_file(places)?).with(Settings::from_env(env)?).with(flags);
+        if config.tls_key.is_some() && config.tls_certificate.is_none() {
+            return Err(ConfigError::KeyAlone);
+        }
+        Ok(config)
     }
 
     /// Where the dashboard listens; none for no dashboard.
@@ -194,7 +224,11 @@ impl NodeConfig {
         }
         self.allowed_hosts = layer.allowed_hosts.unwrap_or(self.allowed_hosts);
         self.public_url = layer.public_url.or(self.public_url);
-        self.insecure_http = layer.insecure_http.unwrap_or(self.insecure_http);
+        self.tls = layer.tls.unwrap_or(self.tls);
+        self.tls_certificate = layer.tls_certificate.or(self.tls_certificate);
+        self.tls_key = layer.tls_key.or(self.tls_key);
+        self.trusted_proxies = layer.trusted_proxies.unwrap_or(self.trusted_proxies);
+        self.password_file = layer.password_file.or(self.password_file);
         self.pairing = layer.pairing.unwrap_or(self.pairing);
         self.on_shutdown = layer.on_shutdown.unwrap_or(self.on_shutdown);
         self.programs.extend(layer.programs);
@@ -235,8 +269,13 @@ impl Settings {
             dashboard: text("MINER_CTRL_DASHBOARD")?.map(|value| DashboardChoice::parse(&value)),
             allowed_hosts: text("MINER_CTRL_ALLOWED_HOSTS")?.map(|list| list_of(&list)),
             public_url: text("MINER_CTRL_PUBLIC_URL")?,
-            insecure_http: word::<Switch>("MINER_CTRL_INSECURE_HTTP", text("MINER_CTRL_INSECURE_HTTP")?)?
-                .map(|switch| switch.0),
+            tls: word("MINER_CTRL_TLS", text("MINER_CTRL_TLS")?)?,
+            tls_certificate: raw("MINER_CTRL_TLS_CERTIFICATE").map(PathBuf::from),
+            tls_key: raw("MINER_CTRL_TLS_KEY").map(PathBuf::from),
+            trusted_proxies: text("MINER_CTRL_TRUSTED_PROXIES")?
+                .map(|list| words("MINER_CTRL_TRUSTED_PROXIES", &list_of(&list)))
+                .transpose()?,
+            password_file: raw("MINER_CTRL_PASSWORD_FILE").map(PathBuf::from),
             pairing: word("MINER_CTRL_PAIRING", text("MINER_CTRL_PAIRING")?)?,
             on_shutdown: word("MINER_CTRL_ON_SHUTDOWN", text("MINER_CTRL_ON_SHUTDOWN")?)?,
             programs: programs
@@ -279,6 +318,25 @@ impl FromStr for Switch {
     }
 }
 
+/// A proxy, by its address or its network.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Proxy(pub IpNet);
+
+impl FromStr for Proxy {
+    type Err = &'static str;
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let network = text.parse::<IpNet>().or_else(|_| text.parse::<IpAddr>().map(IpNet::from));
+        network.map(Self).map_err(|_| "is neither an IP address nor a network like 10.0.0.0/8")
+    }
+}
+
+impl<'de> Deserialize<'de> for Proxy {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        text.parse().map_err(|why| serde::de::Error::custom(format!("`{text}` {why}")))
+    }
+}
+
 fn list_of(text: &str) -> Vec<String> {
     if text == "off" {
         return Vec::new();
@@ -295,6 +353,13 @@ fn word<T: FromStr<Err: std::fmt::Display>>(
         Ok(parsed) => Ok(Some(parsed)),
         Err(why) => Err(ConfigError::Variable { name, why: why.to_string(), value }),
     }
+}
+
+fn words<T: FromStr<Err: std::fmt::Display>>(name: &'static str, list: &[String]) -> Result<Vec<T>, ConfigError> {
+    let parsed = list.iter().map(|item| {
+        item.parse::<T>().map_err(|why| ConfigError::Variable { name, why: why.to_string(), value: item.clone() })
+    });
+    parsed.collect()
 }
 
 #[cfg(test)]
@@ -324,6 +389,9 @@ mod tests {
             listen = [":1", "/ip4/1.2.3.4/tcp/5/ws"]
             dashboard = "off"
             allowed_hosts = ["farm.lan"]
+            tls = "off"
+            tls_certificate = "/file/certificate"
+            trusted_proxies = ["10.0.0.1"]
             pairing = "code"
             on_shutdown = "leave"
             programs = { xmrig = "/file/xmrig", tt-miner = "/file/tt" }
@@ -334,6 +402,10 @@ mod tests {
             "MINER_CTRL_PAIRING" => Some("off".into()),
             "MINER_CTRL_XMRIG" => Some("/env/xmrig".into()),
             "MINER_CTRL_DASHBOARD" => Some("".into()),
+            "MINER_CTRL_TLS" => Some("on".into()),
+            "MINER_CTRL_TLS_KEY" => Some("/env/key".into()),
+            "MINER_CTRL_TRUSTED_PROXIES" => Some("::1, 172.16.0.0/12".into()),
+            "MINER_CTRL_PASSWORD_FILE" => Some("/run/secrets/password".into()),
             "MINER_CTRL_PUBLIC_URL" => Some("http://farm.lan:9090".into()),
             _ => None,
         };
@@ -347,7 +419,11 @@ mod tests {
                 dashboard: Some(DashboardChoice::Off),
                 allowed_hosts: vec!["farm.lan".into()],
                 public_url: Some("http://farm.lan:9090".into()),
-                insecure_http: false,
+                tls: TlsMode::On,
+                tls_certificate: Some("/file/certificate".into()),
+                tls_key: Some("/env/key".into()),
+                trusted_proxies: vec!["::1".parse().unwrap(), "172.16.0.0/12".parse().unwrap()],
+                password_file: Some("/run/secrets/password".into()),
                 pairing: PairingMode::Ask,
                 on_shutdown: OnShutdown::Leave,
                 programs: programs.into(),
@@ -372,8 +448,13 @@ mod tests {
     #[test]
     fn an_unknown_key_is_refused_by_name_and_file() {
         let (_home, places) = home();
-        for (text, key) in [("lisen = [\":1\"]", "lisen"), ("[programs]\nxmrg = \"/x\"", "xmrg"), ("pairing = 1", "1")]
-        {
+        for (text, key) in [
+            ("lisen = [\":1\"]", "lisen"),
+            ("[programs]\nxmrg = \"/x\"", "xmrg"),
+            ("pairing = 1", "1"),
+            ("tls = \"maybe\"", "maybe"),
+            ("trusted_proxies = [\"10.0.0.0/40\"]", "10.0.0.0/40"),
+        ] {
             atomic::write(&places.config_file(), text.as_bytes()).unwrap();
             let error = NodeConfig::load(&places, |_| None, Settings::default()).unwrap_err();
             assert!(error.to_string().contains("config.toml"), "{error}");
@@ -384,12 +465,23 @@ mod tests {
 
     #[test]
     fn a_wrong_variable_is_refused_by_name() {
-        for (name, value) in
-            [("MINER_CTRL_PAIRING", "maybe"), ("MINER_CTRL_SIMULATE", "yes"), ("MINER_CTRL_ON_SHUTDOWN", "x")]
-        {
+        for (name, value) in [
+            ("MINER_CTRL_PAIRING", "maybe"),
+            ("MINER_CTRL_SIMULATE", "yes"),
+            ("MINER_CTRL_ON_SHUTDOWN", "x"),
+            ("MINER_CTRL_TLS", "yes"),
+            ("MINER_CTRL_TRUSTED_PROXIES", "proxy.lan"),
+        ] {
             let error = Settings::from_env(|asked| (asked == name).then(|| value.into())).unwrap_err().to_string();
             assert!(error.contains(name) && error.contains(value), "{error}");
         }
+    }
+
+    #[test]
+    fn a_key_without_its_certificate_is_refused() {
+        let (_home, places) = home();
+        let flags = Settings { tls_key: Some("/key".into()), ..Settings::default() };
+        assert!(matches!(NodeConfig::load(&places, |_| None, flags), Err(ConfigError::KeyAlone)));
     }
 
     #[test]

@@ -1,18 +1,33 @@
 //! The dashboard's TCP door: whether it opens, where, and who may knock.
 
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::time::{Duration, SystemTime};
+
 use miner_ctrl_dashboard::node::NodeInfo;
-use miner_ctrl_dashboard::{Gateway, ServeError, WebSettings, bind, serve};
+use miner_ctrl_dashboard::tls::Tls;
+use miner_ctrl_dashboard::{Gateway, Place, ServeError, WebSettings, bind, serve};
 use tokio::net::TcpListener;
+use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
+use crate::certificate::{CertificateError, Source, TlsMode, ends_within};
 use crate::cli::{Exit, Failure};
 use crate::config::NodeConfig;
 use crate::handle::{NodeHandle, chain};
+use crate::store::Places;
+use crate::store::file;
+
+/// How often the certificate is looked at: files that were renewed are served within the hour.
+const LOOK: Duration = Duration::from_secs(3600);
+
+/// Largest file of a password, with room for a line's end.
+const MAX_PASSWORD: u64 = 2048;
 
 /// A door that listens and serves nobody yet.
 pub(crate) struct Door {
     listener: TcpListener,
     settings: WebSettings,
+    source: Option<Source>,
 }
 
 impl Door {
@@ -23,6 +38,7 @@ impl Door {
     pub(crate) async fn open(
         gateway: &Gateway<NodeHandle>,
         config: &NodeConfig,
+        places: &Places,
         info: &NodeInfo,
         link: bool,
     ) -> Result<Option<Self>, Failure> {
@@ -33,15 +49,27 @@ impl Door {
             }
             return Err(failure("no-dashboard").because("this miner-ctrl was built without its dashboard"));
         }
+        set_password(gateway, config).await?;
+        let place = Place::find(address).await.map_err(|error| not_open(&error))?;
+        let hosts: Vec<String> = host_names().chain(config.allowed_hosts.iter().cloned()).collect();
+        let addresses = own_addresses(&place);
+        let source = source(config, places, &place, &hosts, &addresses);
+        let tls = source.as_ref().map(first).transpose()?;
+        if tls.is_none() && place.exposed().is_some() {
+            tracing::warn!(address, "the dashboard is served without TLS: whoever is on the way can read passwords");
+        }
         let settings = WebSettings {
             node_id: info.id,
-            hosts: host_names().chain(config.allowed_hosts.iter().cloned()).collect(),
+            hosts,
             public_url: config.public_url.clone(),
-            insecure_http: config.insecure_http,
+            // Without TLS a container or a proxy stands before it, and this machine's addresses are not the page's.
+            reached_at: tls.as_ref().and_then(|_| addresses.iter().find(|address| is_on_a_network(address)).copied()),
+            tls,
+            trusted_proxies: config.trusted_proxies.iter().map(|proxy| proxy.0).collect(),
             link,
         };
-        match bind(gateway, address, &settings).await {
-            Ok(listener) => Ok(Some(Self { listener, settings })),
+        match bind(gateway, &place, &settings).await {
+            Ok(listener) => Ok(Some(Self { listener, settings, source })),
             Err(error @ ServeError::Listen { .. }) if config.dashboard.is_none() => {
                 tracing::warn!(error = chain(&error), "no dashboard is served: choose another place with --dashboard");
                 Ok(None)
@@ -52,10 +80,83 @@ impl Door {
 
     /// Serves until `stop`.
     pub(crate) async fn serve(door: Option<Self>, gateway: Gateway<NodeHandle>, stop: CancellationToken) {
-        match door {
-            Some(Self { listener, settings }) => serve(listener, gateway, settings, stop).await,
-            None => stop.cancelled().await,
+        let Some(Self { listener, settings, source }) = door else { return stop.cancelled().await };
+        let tls = settings.tls.clone();
+        let renewing = async {
+            if let Some((tls, source)) = tls.zip(source) {
+                let _ = stop.run_until_cancelled(renew(tls, source)).await;
+            }
+        };
+        tokio::join!(serve(listener, gateway, settings, stop.clone()), renewing);
+    }
+}
+
+/// Where the certificate comes from; none when nothing is to be encrypted.
+fn source(
+    config: &NodeConfig,
+    places: &Places,
+    place: &Place,
+    names: &[String],
+    addresses: &[IpAddr],
+) -> Option<Source> {
+    let wanted = match config.tls {
+        TlsMode::Auto => place.exposed().is_some() || config.tls_certificate.is_some(),
+        TlsMode::Off => false,
+        TlsMode::On => true,
+    };
+    let named = config.tls_certificate.as_ref().map(|certificate| {
+        let key = config.tls_key.as_ref().unwrap_or(certificate).clone();
+        Source::Named { certificate: certificate.clone(), key }
+    });
+    let ours = || Source::Ours {
+        file: places.certificate_file(),
+        names: names.iter().cloned().chain(["localhost".to_owned()]).collect(),
+        addresses: addresses.to_vec(),
+    };
+    wanted.then(|| named.unwrap_or_else(ours))
+}
+
+fn first(source: &Source) -> Result<Tls, Failure> {
+    let served = source.load(SystemTime::now()).map_err(|error| no_certificate(&error))?;
+    if ends_within(&served, SystemTime::now(), Duration::ZERO) {
+        tracing::warn!("the dashboard's certificate is past its end: browsers will not take it");
+    }
+    Tls::new(served).map_err(|error| no_certificate(&CertificateError::Make(error)))
+}
+
+/// Looks at the certificate each hour, and serves what is new. What is there goes on being served when that fails.
+async fn renew(tls: Tls, source: Source) {
+    let mut looks = interval(LOOK);
+    looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    looks.tick().await;
+    loop {
+        looks.tick().await;
+        let source = source.clone();
+        let loaded = tokio::task::spawn_blocking(move || source.load(SystemTime::now())).await;
+        match loaded {
+            Ok(Ok(served)) if served.fingerprint() != tls.served().fingerprint() => {
+                tracing::info!(sha256 = served.fingerprint(), "the dashboard has a new certificate");
+                tls.replace(served);
+            }
+            Ok(Ok(_)) => {}
+            Ok(Err(error)) => tracing::warn!(error = chain(&error), "the dashboard's certificate cannot be read again"),
+            Err(error) => tracing::error!(%error, "the dashboard's certificate was not looked at"),
         }
+    }
+}
+
+/// Sets the password that a file holds. One that is set already stays, and with it who is signed in.
+async fn set_password(gateway: &Gateway<NodeHandle>, config: &NodeConfig) -> Result<(), Failure> {
+    let Some(path) = &config.password_file else { return Ok(()) };
+    let refused = || Failure::new(Exit::Usage, "bad-password-file", "cannot take the dashboard's password from a file");
+    let read = file::read_given_secret(path, MAX_PASSWORD).map_err(|error| refused().caused_by(&error))?;
+    let Some(read) = read else { return Err(refused().because(format!("there is no file `{}`", path.display()))) };
+    let Ok(text) = std::str::from_utf8(&read) else {
+        return Err(refused().because(format!("`{}` is not UTF-8", path.display())));
+    };
+    match gateway.ensure_password(text.trim_end_matches(['\r', '\n'])).await {
+        Ok(()) => Ok(()),
+        Err(problem) => Err(refused().because(format!("`{}`: {}", path.display(), problem.detail)).hint(problem.hint)),
     }
 }
 
@@ -67,8 +168,41 @@ fn host_names() -> impl Iterator<Item = String> {
     names.into_iter().filter(|name| !name.is_empty() && name != ".local")
 }
 
+/// Under which addresses this machine is reached, those that the page listens on first.
+fn own_addresses(place: &Place) -> Vec<IpAddr> {
+    let mut addresses: Vec<IpAddr> =
+        place.addresses().map(|address| address.to_canonical()).filter(|address| !address.is_unspecified()).collect();
+    // Without them the certificate is good for the names alone.
+    let interfaces = if_addrs::get_if_addrs().unwrap_or_default();
+    addresses.extend(interfaces.iter().map(if_addrs::Interface::ip).filter(|address| is_on_a_network(address)));
+    addresses.extend([IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)]);
+    let mut known = std::collections::HashSet::new();
+    addresses.retain(|address| known.insert(*address));
+    addresses
+}
+
+/// Neither this machine alone nor an address that means another machine on each wire.
+fn is_on_a_network(address: &IpAddr) -> bool {
+    let link_local = match address {
+        IpAddr::V4(v4) => v4.is_link_local(),
+        IpAddr::V6(v6) => v6.is_unicast_link_local(),
+    };
+    !address.is_loopback() && !address.is_unspecified() && !link_local
+}
+
 fn failure(code: &str) -> Failure {
     Failure::new(Exit::Usage, code, "cannot serve the dashboard")
+}
+
+fn no_certificate(error: &CertificateError) -> Failure {
+    let hint = match error {
+        CertificateError::Bad { .. } | CertificateError::Missing { .. } => {
+            "`tls_certificate` and `tls_key` name PEM files; a damaged `dashboard.pem` of the node's own may be removed"
+        }
+        CertificateError::Read(_) => "the key is for the node's user alone: mend the owner or the mode of the file",
+        CertificateError::Make(_) | CertificateError::Write(_) => "`miner-ctrl doctor` looks for what is wrong",
+    };
+    Failure::new(Exit::Error, "no-certificate", "cannot serve the dashboard").caused_by(error).hint(hint)
 }
 
 fn not_open(error: &ServeError) -> Failure {
@@ -77,11 +211,6 @@ fn not_open(error: &ServeError) -> Failure {
         ServeError::Listen { .. } => {
             (Exit::Error, "cannot-listen", "another program listens there: choose another place with --dashboard")
         }
-        ServeError::NotEncrypted { .. } => (
-            Exit::Refused,
-            "not-encrypted",
-            "reach it through an SSH tunnel or a proxy with TLS, or say --insecure-http where you trust the network",
-        ),
         ServeError::NotProtected { .. } => (
             Exit::Refused,
             "not-protected",

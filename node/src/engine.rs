@@ -12,7 +12,7 @@ use miner_ctrl_protocol::{NodeName, Program, Role};
 use tokio_util::sync::CancellationToken;
 
 use crate::cli::{Engine, Exit, Failure, Local, Pairing, ServeOptions, Serving};
-use crate::config::{DashboardChoice, NodeConfig, Settings};
+use crate::config::{DashboardChoice, NodeConfig, Settings, TlsMode};
 use crate::control;
 use crate::door::Door;
 use crate::fleet::PairingMode;
@@ -122,7 +122,7 @@ impl Engine for ThisMachine {
         }
         let info = node.handle.info().await;
         let gateway = Gateway::new(node.handle.clone(), stop.clone());
-        let door = match Door::open(&gateway, &dashboard, &info, print_link).await {
+        let door = match Door::open(&gateway, &dashboard, &self.places, &info, print_link).await {
             Ok(door) => door,
             Err(failure) => {
                 // Nobody was served yet; it goes with its file.
@@ -132,8 +132,9 @@ impl Engine for ThisMachine {
                 return Err(failure);
             }
         };
-        let page = gateway.page();
-        let link = page.as_ref().filter(|_| print_link).map(|page| format!("{page}/{}", gateway.link().fragment));
+        let info = NodeInfo { dashboard: gateway.page(), certificate: gateway.certificate(), ..info };
+        let link =
+            info.dashboard.as_ref().filter(|_| print_link).map(|page| format!("{page}/{}", gateway.link().fragment));
         let failed = |error: &dyn Error| Failure::new(Exit::Error, "socket-ended", "the node stopped").caused_by(error);
         // A task of its own: it answers whether anybody waits for its end or not.
         let serving = tokio::spawn(async move {
@@ -148,7 +149,7 @@ impl Engine for ThisMachine {
                 Err(error) => Err(failed(&error)),
             }
         };
-        Ok(Serving { info, page, link, ended: Box::pin(ended) })
+        Ok(Serving { info, link, ended: Box::pin(ended) })
     }
 
     async fn programs(&self) -> Vec<ProgramFound> {
@@ -181,7 +182,7 @@ fn settings(options: ServeOptions) -> Settings {
             Pairing::Off => PairingMode::Off,
         }),
         simulate: simulate.then_some(true),
-        insecure_http: insecure_http.then_some(true),
+        tls: insecure_http.then_some(TlsMode::Off),
         ..Settings::default()
     }
 }

@@ -279,6 +279,8 @@ impl Node for NodeHandle {
             pairing_code: code.map(|code| code.to_string()),
             data_dir: inner.places.data_dir.display().to_string(),
             config_dir: inner.places.config_dir.display().to_string(),
+            dashboard: None,
+            certificate: None,
         }
     }
 

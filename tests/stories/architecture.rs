@@ -15,17 +15,24 @@ const CRATES: [(&str, &str); 4] = [
 ];
 
 /// Outside crates, and the only places that may name them.
-const ROOMS: [(&[&str], &[&str]); 8] = [
+const ROOMS: [(&[&str], &[&str]); 9] = [
     (&["libp2p"], &["node/src/mesh/"]),
     (
         &["chacha20poly1305", "ed25519_dalek", "hkdf", "hmac", "spake2", "x25519_dalek"],
         &["protocol/src/smsg/", "protocol/src/id.rs"],
     ),
-    // The gateway keeps hashes of links, sessions and tokens, and names the page's files by theirs.
+    // The gateway keeps hashes of links, sessions and tokens, and names the page's files and its certificate by theirs.
     (
         &["sha2", "subtle"],
-        &["protocol/src/smsg/", "protocol/src/id.rs", "dashboard/src/access/", "dashboard/src/assets.rs"],
+        &[
+            "protocol/src/smsg/",
+            "protocol/src/id.rs",
+            "dashboard/src/access/",
+            "dashboard/src/assets.rs",
+            "dashboard/src/tls.rs",
+        ],
     ),
+    (&["rcgen", "rustls", "tokio_rustls", "x509_cert"], &["dashboard/src/tls.rs", "dashboard/src/connection.rs"]),
     (&["cbor4ii"], &["protocol/src/codec.rs"]),
     (&["rusqlite"], &["node/src/store/"]),
     // The engine hands the dashboard's router from the node to the command line's client.

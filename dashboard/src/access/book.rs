@@ -363,6 +363,24 @@ impl Access {
         Ok(())
     }
 
+    /// Sets the password unless it is set already; tells whether it did.
+    pub(crate) async fn ensure_password<N: Node>(
+        &self,
+        node: &N,
+        caller: &Caller,
+        password: Secret,
+    ) -> Result<bool, ApiError> {
+        self.load(node).await?;
+        let stored = self.state().record.password.clone();
+        if let Some(stored) = stored
+            && self.0.hasher.verify(password.clone(), stored).await?
+        {
+            return Ok(false);
+        }
+        self.set_password(node, caller, password, None).await?;
+        Ok(true)
+    }
+
     async fn knows_password(&self, password: Secret, from: Option<IpAddr>) -> Result<bool, ApiError> {
         self.count_try(from)?;
         let Some(stored) = self.state().record.password.clone() else { return Ok(false) };

@@ -1,6 +1,6 @@
 //! The door of the TCP gateway: host, origin, credential, scope. In this order, before any route.
 
-use std::net::{IpAddr, SocketAddr};
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use axum::extract::{Request, State};
@@ -8,19 +8,17 @@ use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue, Method, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
+use ipnet::IpNet;
 
 use super::book::SESSION_SECONDS;
 use super::caller::Caller;
+use super::client::Client;
 use super::secret::Secret;
 use crate::error::{ApiError, Code};
 use crate::gateway::Gateway;
 use crate::node::Node;
 use crate::records::{By, Scope};
 use crate::router::API;
-
-/// The address that a request came from; put on each by the listener.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct From(pub(crate) SocketAddr);
 
 /// What the guard goes by.
 #[derive(Debug)]
@@ -29,6 +27,8 @@ pub(crate) struct Rules {
     pub(crate) cookie: String,
     /// Names besides IP addresses and `localhost`, in lower case.
     pub(crate) hosts: Vec<String>,
+    /// Proxies that are believed about whom they speak for.
+    pub(crate) trusted_proxies: Vec<IpNet>,
 }
 
 /// The guard of one gateway.
@@ -50,16 +50,17 @@ pub(crate) async fn guard<N: Node>(State(guard): State<Guard<N>>, request: Reque
     let mut request = Request::from_parts(parts, body);
     match admitted {
         Err(refused) => refused.into_response(),
-        Ok(Admitted { caller, slides }) => {
+        Ok(Admitted { client, caller, slides }) => {
             if let Some(caller) = caller {
                 request.extensions_mut().insert(caller);
             }
             request.extensions_mut().insert(Arc::clone(&guard.rules));
+            request.extensions_mut().insert(client);
             let mut response = next.run(request).await;
             if let Some(cookie) = slides
                 && !response.headers().contains_key(header::SET_COOKIE)
             {
-                response.headers_mut().insert(header::SET_COOKIE, guard.rules.set_cookie(&cookie));
+                response.headers_mut().insert(header::SET_COOKIE, guard.rules.set_cookie(&cookie, client));
             }
             response
         }
@@ -67,6 +68,7 @@ pub(crate) async fn guard<N: Node>(State(guard): State<Guard<N>>, request: Reque
 }
 
 struct Admitted {
+    client: Client,
     caller: Option<Caller>,
     /// The cookie, when its time begins anew.
     slides: Option<Secret>,
@@ -76,23 +78,24 @@ impl<N: Node> Guard<N> {
     async fn admit(&self, request: &Parts) -> Result<Admitted, ApiError> {
         let headers = &request.headers;
         let host = self.rules.check_host(request)?;
+        let client = Client::of(request, host, &self.rules.trusted_proxies);
+        let from = client.address;
         let path = request.uri.path().strip_prefix(API);
         let Some(path) = path.filter(|path| path.is_empty() || path.starts_with('/')) else {
             // The page itself: it holds nothing but its code, and is what one signs in with.
-            return Ok(Admitted { caller: None, slides: None });
+            return Ok(Admitted { client, caller: None, slides: None });
         };
         let safe = matches!(request.method, Method::GET | Method::HEAD | Method::OPTIONS);
-        let from = request.extensions.get::<From>().map(|From(address)| address.ip().to_canonical());
         if let Some(bearer) = bearer(headers)? {
             let caller = self.gateway.access().token(self.gateway.node(), bearer, from).await?;
             let caller = caller.ok_or_else(|| sign_in("the token is not valid, or not any more"))?;
             self.check_scope(&caller, &request.method, path)?;
             self.gateway.access().count(&caller)?;
-            return Ok(Admitted { caller: Some(caller), slides: None });
+            return Ok(Admitted { client, caller: Some(caller), slides: None });
         }
         // From here on a browser might have been made to send it.
-        check_origin(headers, host, safe)?;
-        let session = self.session(headers, from).await?;
+        check_origin(headers, host, safe, client.encrypted)?;
+        let session = self.session(headers, client).await?;
         if let Some((caller, _, _)) = &session {
             self.check_scope(caller, &request.method, path)?;
             self.gateway.access().count(caller)?;
@@ -100,18 +103,17 @@ impl<N: Node> Guard<N> {
             return Err(sign_in("nobody is signed in"));
         }
         Ok(match session {
-            Some((caller, cookie, slides)) => Admitted { caller: Some(caller), slides: slides.then_some(cookie) },
-            None => Admitted { caller: None, slides: None },
+            Some((caller, cookie, slides)) => {
+                Admitted { client, caller: Some(caller), slides: slides.then_some(cookie) }
+            }
+            None => Admitted { client, caller: None, slides: None },
         })
     }
 
-    async fn session(
-        &self,
-        headers: &HeaderMap,
-        from: Option<IpAddr>,
-    ) -> Result<Option<(Caller, Secret, bool)>, ApiError> {
+    async fn session(&self, headers: &HeaderMap, client: Client) -> Result<Option<(Caller, Secret, bool)>, ApiError> {
+        let (name, from) = (self.rules.cookie_name(client), client.address);
         // Another service on this machine can set a cookie of this name beside ours; ours counts, wherever it stands.
-        for cookie in cookies(headers, &self.rules.cookie).take(MAX_COOKIES) {
+        for cookie in cookies(headers, &name).take(MAX_COOKIES) {
             let cookie = Secret::new(cookie);
             if let Some((caller, slides)) = self.gateway.access().session(self.gateway.node(), &cookie, from).await? {
                 return Ok(Some((caller, cookie, slides)));
@@ -180,7 +182,7 @@ fn cookies<'a>(headers: &'a HeaderMap, name: &'a str) -> impl Iterator<Item = &'
 
 /// Whether it comes from this page itself. Cookies come along from other ports of the same host (`SameSite` does not
 /// part them), so that the browser's own word about the origin decides.
-fn check_origin(headers: &HeaderMap, host: &str, safe: bool) -> Result<(), ApiError> {
+fn check_origin(headers: &HeaderMap, host: &str, safe: bool, encrypted: bool) -> Result<(), ApiError> {
     let refused = |why: String| Err(ApiError::new(Code::CrossOrigin, why));
     if let Some(site) = headers.get("sec-fetch-site") {
         return match site.as_bytes() {
@@ -192,7 +194,9 @@ fn check_origin(headers: &HeaderMap, host: &str, safe: bool) -> Result<(), ApiEr
     }
     match headers.get(header::ORIGIN).map(|origin| origin.to_str().unwrap_or("?")) {
         Some(origin) => {
-            let theirs = origin.strip_prefix("http://").or_else(|| origin.strip_prefix("https://"));
+            // A page that came in plain may be anybody's. The other way round stands a proxy that we do not know of.
+            let plain = origin.strip_prefix("http://").filter(|_| !encrypted);
+            let theirs = plain.or_else(|| origin.strip_prefix("https://"));
             if theirs.is_some_and(|theirs| theirs.eq_ignore_ascii_case(host)) {
                 return Ok(());
             }
@@ -204,18 +208,24 @@ fn check_origin(headers: &HeaderMap, host: &str, safe: bool) -> Result<(), ApiEr
 }
 
 impl Rules {
+    /// Under TLS the browser itself sees to it that nobody else set the cookie, nor reads it on the way (`__Host-`).
+    fn cookie_name(&self, client: Client) -> Cow<'_, str> {
+        if client.encrypted { format!("__Host-{}", self.cookie).into() } else { (&self.cookie).into() }
+    }
+
     /// The cookie of a new session, or of one whose time begins anew.
-    pub(crate) fn set_cookie(&self, value: &Secret) -> HeaderValue {
-        self.cookie_for(value.as_str(), SESSION_SECONDS)
+    pub(crate) fn set_cookie(&self, value: &Secret, client: Client) -> HeaderValue {
+        self.cookie_for(value.as_str(), SESSION_SECONDS, client)
     }
 
     /// Takes the cookie away.
-    pub(crate) fn clear_cookie(&self) -> HeaderValue {
-        self.cookie_for("", 0)
+    pub(crate) fn clear_cookie(&self, client: Client) -> HeaderValue {
+        self.cookie_for("", 0, client)
     }
 
-    fn cookie_for(&self, value: &str, seconds: u64) -> HeaderValue {
-        let text = format!("{}={value}; Path=/; Max-Age={seconds}; HttpOnly; SameSite=Strict", self.cookie);
+    fn cookie_for(&self, value: &str, seconds: u64, client: Client) -> HeaderValue {
+        let (name, secure) = (self.cookie_name(client), if client.encrypted { "; Secure" } else { "" });
+        let text = format!("{name}={value}; Path=/; Max-Age={seconds}; HttpOnly; SameSite=Strict{secure}");
         let mut header = HeaderValue::from_str(&text).unwrap_or_else(|_| HeaderValue::from_static(""));
         header.set_sensitive(true);
         header
@@ -223,7 +233,7 @@ impl Rules {
 
     /// The host that was asked for, when this node goes by it. A page whose name was made to point here (DNS rebinding)
     /// looks same-origin to the browser; its name gives it away.
-    fn check_host<'a>(&self, request: &'a Parts) -> Result<&'a str, ApiError> {
+    pub(crate) fn check_host<'a>(&self, request: &'a Parts) -> Result<&'a str, ApiError> {
         let refused = |why: String| Err(ApiError::new(Code::Misdirected, why));
         let mut hosts = request.headers.get_all(header::HOST).iter();
         let (Some(host), None) = (hosts.next(), hosts.next()) else {
@@ -291,7 +301,8 @@ mod tests {
 
     #[test]
     fn hosts_are_addresses_localhost_and_names_of_ours() {
-        let rules = Rules { cookie: "mc_x".into(), hosts: vec!["barn".into(), "barn.local".into()] };
+        let hosts = vec!["barn".into(), "barn.local".into()];
+        let rules = Rules { cookie: "mc_x".into(), hosts, trusted_proxies: vec![] };
         for good in [
             "127.0.0.1:9090",
             "10.0.0.7",

@@ -5,6 +5,7 @@
 
 pub(crate) mod book;
 pub(crate) mod caller;
+pub(crate) mod client;
 pub(crate) mod guard;
 mod limiter;
 mod password;
@@ -12,4 +13,5 @@ mod secret;
 
 pub(crate) use book::Access;
 pub(crate) use caller::Caller;
+pub(crate) use limiter::network;
 pub(crate) use secret::Secret;

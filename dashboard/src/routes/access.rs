@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::access::book::{LINK_LIFE, expires_at, unix_now};
 use crate::access::{Caller, Secret};
 use crate::activity::About;
-use crate::error::ApiError;
+use crate::error::{ApiError, ProblemDetails};
 use crate::extract::{self, Path};
 use crate::gateway::Gateway;
 use crate::node::Node;
@@ -83,6 +83,9 @@ pub struct NewLink {
     pub expires_at: u64,
     /// Where the page is served, when it is.
     pub page: Option<String>,
+    /// SHA-256 of the certificate that it is served with, where there is TLS.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub certificate: Option<String>,
 }
 
 pub(crate) async fn show<N: Node>(
@@ -151,6 +154,20 @@ impl From<TokenRecord> for TokenView {
 }
 
 impl<N: Node> Gateway<N> {
+    /// Sets the password, as this machine's own user, unless it is set already: then it stays, and with it who is
+    /// signed in.
+    ///
+    /// # Errors
+    /// The problem that the API would answer.
+    pub async fn ensure_password(&self, password: &str) -> Result<(), Box<ProblemDetails>> {
+        let caller = Caller::local();
+        let set = self.access().ensure_password(self.node(), &caller, Secret::new(password)).await;
+        if set.map_err(|error| Box::new(error.document("")))? {
+            self.record(&caller, "set-password", None, Some("from a file".to_owned()), "ok").await;
+        }
+        Ok(())
+    }
+
     /// A new link that signs one browser in, once, within ten minutes.
     #[must_use]
     pub fn link(&self) -> NewLink {
@@ -159,6 +176,7 @@ impl<N: Node> Gateway<N> {
             fragment: format!("#/link/{}", link.as_str()),
             expires_at: unix_now() + LINK_LIFE.as_secs(),
             page: self.page(),
+            certificate: self.certificate(),
         }
     }
 }

@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use crate::access::Caller;
 use crate::error::ApiError;
+use crate::gateway::Gateway;
 use crate::node::{Node, NodeInfo};
 
 /// A new pairing code.
@@ -15,8 +16,9 @@ pub(crate) struct PairingCode {
 }
 
 /// The pairing code lets a controller in: who may only look does not see it.
-pub(crate) async fn info<N: Node>(State(node): State<N>, caller: Caller) -> Json<NodeInfo> {
-    let mut info = node.info().await;
+pub(crate) async fn info<N: Node>(State(gateway): State<Gateway<N>>, caller: Caller) -> Json<NodeInfo> {
+    let mut info = gateway.node().info().await;
+    (info.dashboard, info.certificate) = (gateway.page(), gateway.certificate());
     info.pairing_code.take_if(|_| !caller.is_admin());
     Json(info)
 }

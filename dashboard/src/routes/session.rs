@@ -11,7 +11,8 @@ use serde::{Deserialize, Serialize};
 use crate::access::Caller;
 use crate::access::Secret;
 use crate::access::book::{Proof, expires_at};
-use crate::access::guard::{From, Rules, caller_of};
+use crate::access::client::Client;
+use crate::access::guard::{Rules, caller_of};
 use crate::error::ApiError;
 use crate::extract::{self, invalid};
 use crate::gateway::Gateway;
@@ -23,6 +24,11 @@ use crate::records::{By, Scope};
 pub(crate) struct Session {
     signed_in: bool,
     password_set: bool,
+    /// Whether nobody on the way can read along; if not, the page says so.
+    secure: bool,
+    /// SHA-256 of the certificate, where there is TLS.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    certificate: Option<String>,
     #[serde(flatten)]
     caller: Option<Signed>,
 }
@@ -47,13 +53,15 @@ pub(crate) async fn show<N: Node>(
     request: Request,
 ) -> Result<Json<Session>, ApiError> {
     let caller = caller_of(request.extensions()).cloned();
-    Ok(Json(session(&gateway, caller.as_ref()).await?))
+    // The local socket's requests have no client: they do not leave the machine.
+    let secure = request.extensions().get::<Client>().is_none_or(|client| client.secure);
+    Ok(Json(session(&gateway, caller.as_ref(), secure).await?))
 }
 
 pub(crate) async fn sign_in<N: Node>(
     State(gateway): State<Gateway<N>>,
     Extension(rules): Extension<Arc<Rules>>,
-    from: Option<Extension<From>>,
+    Extension(client): Extension<Client>,
     headers: HeaderMap,
     extract::Json(body): extract::Json<SignIn>,
 ) -> Result<Response, ApiError> {
@@ -63,29 +71,35 @@ pub(crate) async fn sign_in<N: Node>(
         _ => return Err(invalid("", "link", "or password is given, and not both")),
     };
     let agent = headers.get(header::USER_AGENT).and_then(|agent| agent.to_str().ok()).unwrap_or_default();
-    let from = from.map(|Extension(From(address))| address.ip().to_canonical());
-    let (cookie, caller) = gateway.access().sign_in(gateway.node(), proof, agent, from).await?;
+    let (cookie, caller) = gateway.access().sign_in(gateway.node(), proof, agent, client.address).await?;
     gateway.record(&caller, "sign-in", None, None, "ok").await;
-    let document = session(&gateway, Some(&caller)).await?;
-    Ok(([(header::SET_COOKIE, rules.set_cookie(&cookie))], Json(document)).into_response())
+    let document = session(&gateway, Some(&caller), client.secure).await?;
+    Ok(([(header::SET_COOKIE, rules.set_cookie(&cookie, client))], Json(document)).into_response())
 }
 
 pub(crate) async fn sign_out<N: Node>(
     State(gateway): State<Gateway<N>>,
     Extension(rules): Extension<Arc<Rules>>,
+    Extension(client): Extension<Client>,
     caller: Caller,
 ) -> Result<Response, ApiError> {
     if let (By::Session, Some(id)) = (caller.by, caller.who) {
         gateway.access().end_session(gateway.node(), id).await?;
     }
-    Ok((StatusCode::NO_CONTENT, [(header::SET_COOKIE, rules.clear_cookie())]).into_response())
+    Ok((StatusCode::NO_CONTENT, [(header::SET_COOKIE, rules.clear_cookie(client))]).into_response())
 }
 
-async fn session<N: Node>(gateway: &Gateway<N>, caller: Option<&Caller>) -> Result<Session, ApiError> {
+async fn session<N: Node>(gateway: &Gateway<N>, caller: Option<&Caller>, secure: bool) -> Result<Session, ApiError> {
     let record = gateway.access().record(gateway.node()).await?;
     let signed = caller.map(|caller| {
         let own = record.sessions.iter().find(|one| caller.by == By::Session && caller.who.as_ref() == Some(&one.id));
         Signed { by: caller.by, scope: caller.scope, expires_at: own.map(expires_at) }
     });
-    Ok(Session { signed_in: signed.is_some(), password_set: record.password.is_some(), caller: signed })
+    Ok(Session {
+        signed_in: signed.is_some(),
+        password_set: record.password.is_some(),
+        secure,
+        certificate: gateway.certificate(),
+        caller: signed,
+    })
 }

@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
 use super::ask::Answer;
-use crate::access::guard::From;
+use crate::access::client::Via;
 use crate::memory::{Memory, id};
 use crate::surround::HEADERS;
 use crate::{API, Gateway, WebSettings};
@@ -34,6 +34,7 @@ pub(super) struct Knock {
     headers: Vec<(String, String)>,
     body: Option<String>,
     from: IpAddr,
+    tls: bool,
 }
 
 pub(super) fn knock(method: &str, path: &str) -> Knock {
@@ -43,6 +44,7 @@ pub(super) fn knock(method: &str, path: &str) -> Knock {
         headers: vec![("host".into(), HOST.into())],
         body: None,
         from: Ipv4Addr::LOCALHOST.into(),
+        tls: false,
     }
 }
 
@@ -77,6 +79,12 @@ impl Knock {
         self
     }
 
+    /// Over TLS.
+    pub(super) fn tls(mut self) -> Self {
+        self.tls = true;
+        self
+    }
+
     /// A path of the page, not of the API.
     pub(super) fn outside(mut self, path: &str) -> Self {
         self.path = path.into();
@@ -89,7 +97,7 @@ impl Knock {
             request = request.header(name, value);
         }
         request
-            .extension(From((self.from, 50_000).into()))
+            .extension(Via { address: (self.from, 50_000).into(), tls: self.tls })
             .body(self.body.map_or_else(Body::empty, Body::from))
             .unwrap()
     }
@@ -100,7 +108,9 @@ pub(super) fn settings() -> WebSettings {
         node_id: id(0),
         hosts: vec!["desk".into(), "desk.local".into()],
         public_url: None,
-        insecure_http: false,
+        tls: None,
+        reached_at: None,
+        trusted_proxies: vec!["192.0.2.8/32".parse().unwrap()],
         link: false,
     }
 }
@@ -113,7 +123,7 @@ impl Door {
     pub(super) fn over(node: Memory) -> Self {
         let stop = CancellationToken::new();
         let gateway = Gateway::new(node.clone(), stop.clone());
-        let web = crate::serve::web(&gateway, &settings());
+        let web = crate::serve::web(&gateway, &crate::serve::rules(&settings()));
         Self { node, gateway, stop, web }
     }
 

@@ -9,3 +9,4 @@ mod refusals;
 mod routes;
 mod serve;
 mod session;
+mod tls;

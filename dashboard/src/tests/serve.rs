@@ -9,18 +9,23 @@ use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
 
 use super::door::{Door, knock, settings};
-use crate::{ServeError, WebSettings, bind, serve};
+use crate::{Place, ServeError, WebSettings, bind, serve};
 
-const DEADLINE: Duration = Duration::from_secs(20);
+pub(super) const DEADLINE: Duration = Duration::from_secs(20);
 
 async fn start(door: &Door) -> (SocketAddr, JoinHandle<()>) {
-    let listener = bind(&door.gateway, "127.0.0.1:0", &settings()).await.unwrap();
+    start_with(door, settings()).await
+}
+
+pub(super) async fn start_with(door: &Door, settings: WebSettings) -> (SocketAddr, JoinHandle<()>) {
+    let place = Place::find("127.0.0.1:0").await.unwrap();
+    let listener = bind(&door.gateway, &place, &settings).await.unwrap();
     let address = listener.local_addr().unwrap();
-    (address, tokio::spawn(serve(listener, door.gateway.clone(), settings(), door.stop.clone())))
+    (address, tokio::spawn(serve(listener, door.gateway.clone(), settings, door.stop.clone())))
 }
 
 /// Sends bytes, reads until the other side closes.
-async fn exchange(address: SocketAddr, bytes: &str) -> String {
+pub(super) async fn exchange(address: SocketAddr, bytes: &str) -> String {
     let mut stream = TcpStream::connect(address).await.unwrap();
     stream.write_all(bytes.as_bytes()).await.unwrap();
     let mut answer = String::new();
@@ -100,26 +105,33 @@ async fn an_open_stream_does_not_hold_up_the_stop() {
 }
 
 #[tokio::test]
-async fn other_machines_are_served_only_when_somebody_said_so_and_can_sign_in() {
+async fn other_machines_are_served_only_when_somebody_can_sign_in() {
     let door = Door::new();
-    let insecure = WebSettings { insecure_http: true, ..settings() };
-    let refused = |settings: WebSettings| {
+    let opened = |settings: WebSettings| {
         let gateway = door.gateway.clone();
-        async move { bind(&gateway, "0.0.0.0:0", &settings).await.map(drop) }
+        async move { bind(&gateway, &Place::find("0.0.0.0:0").await?, &settings).await.map(drop) }
     };
-    assert!(matches!(refused(settings()).await, Err(ServeError::NotEncrypted { .. })));
-    assert!(matches!(refused(insecure.clone()).await, Err(ServeError::NotProtected { .. })));
-    assert!(refused(WebSettings { link: true, ..insecure.clone() }).await.is_ok());
+    assert!(matches!(opened(settings()).await, Err(ServeError::NotProtected { .. })));
+    assert!(opened(WebSettings { link: true, ..settings() }).await.is_ok());
     door.local(knock("PUT", "/access/password").json(&json!({"password": "long enough to be"}))).await;
-    assert!(refused(insecure).await.is_ok());
-    assert!(matches!(refused(settings()).await, Err(ServeError::NotEncrypted { .. })), "a password is not encryption");
+    assert!(opened(settings()).await.is_ok());
+}
+
+#[tokio::test]
+async fn a_place_knows_whether_other_machines_reach_it() {
+    for (address, exposed) in
+        [("127.0.0.1:1", false), ("[::1]:1", false), ("0.0.0.0:1", true), ("[::]:1", true), ("192.0.2.1:1", true)]
+    {
+        assert_eq!(Place::find(address).await.unwrap().exposed().is_some(), exposed, "{address}");
+    }
 }
 
 #[tokio::test]
 async fn what_is_no_address_and_what_is_taken_is_told() {
     let door = Door::new();
-    assert!(matches!(bind(&door.gateway, "9090", &settings()).await, Err(ServeError::Address { .. })));
+    assert!(matches!(Place::find("9090").await, Err(ServeError::Address { .. })));
     let (address, _task) = start(&door).await;
-    let taken = bind(&door.gateway, &address.to_string(), &settings()).await;
+    let place = Place::find(&address.to_string()).await.unwrap();
+    let taken = bind(&door.gateway, &place, &settings()).await;
     assert!(matches!(taken, Err(ServeError::Listen { .. })), "{taken:?}");
 }

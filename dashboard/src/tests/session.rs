@@ -67,9 +67,15 @@ async fn a_body_names_a_link_or_a_password() {
 async fn a_password_signs_in_and_a_wrong_one_does_not() {
     let door = Door::new();
     assert_problem(&door.ask(with_password(PASSWORD)).await, Code::WrongCredentials);
-    assert_eq!(door.ask(knock("GET", "/session")).await.body, json!({"signed_in": false, "password_set": false}));
+    assert_eq!(
+        door.ask(knock("GET", "/session")).await.body,
+        json!({"signed_in": false, "password_set": false, "secure": true})
+    );
     assert_eq!(set_password(&door, PASSWORD).await.status, StatusCode::NO_CONTENT);
-    assert_eq!(door.ask(knock("GET", "/session")).await.body, json!({"signed_in": false, "password_set": true}));
+    assert_eq!(
+        door.ask(knock("GET", "/session")).await.body,
+        json!({"signed_in": false, "password_set": true, "secure": true})
+    );
     assert_problem(&door.ask(with_password("correct horse batterx")).await, Code::WrongCredentials);
     let signed_in = door.ask(with_password(PASSWORD)).await;
     assert_eq!((signed_in.status, &signed_in.body["by"]), (StatusCode::OK, &json!("session")));

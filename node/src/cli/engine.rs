@@ -34,8 +34,6 @@ impl fmt::Debug for Local {
 pub struct Serving {
     /// What it is, and the addresses it really listens on.
     pub info: NodeInfo,
-    /// Where the web page is, when it is served.
-    pub page: Option<String>,
     /// Signs one browser in, once, when that was asked for.
     pub link: Option<String>,
     /// Ends when the node has ended: in order after a stop, or with the reason.

@@ -56,7 +56,7 @@ pub(crate) struct Serve {
     /// Serve no web page.
     #[arg(long)]
     no_dashboard: bool,
-    /// Serve the web page to other machines although nothing on the way is encrypted.
+    /// Serve the web page without TLS, to other machines too: nothing on the way is encrypted then.
     #[arg(long)]
     insecure_http: bool,
     /// Print a link that signs one browser in, once, within ten minutes. On a terminal it is printed anyway.
@@ -117,18 +117,15 @@ pub(crate) async fn serve<E: Engine>(engine: &E, serve: Serve, output: &mut Outp
     let socket = engine.socket().display().to_string();
     let mut document = json!(serving.info);
     document["control"] = socket.clone().into();
-    if let Some(page) = &serving.page {
-        document["dashboard"] = page.clone().into();
-    }
     if let Some(link) = &serving.link {
         document["link"] = link.clone().into();
     }
     // A node whose starter closed stdout serves all the same.
     let _ = output.item(&document, || {
         let mut text = view::node(&serving.info, Some(&socket));
-        let shown = [("dashboard", &serving.page), ("sign in once", &serving.link)];
-        let shown = shown.into_iter().filter_map(|(label, value)| Some((label, value.clone()?)));
-        text += &view::labelled(&shown.collect::<Vec<_>>());
+        if let Some(link) = &serving.link {
+            text += &view::labelled(&[("sign in once", link.clone())]);
+        }
         text
     });
     tokio::select! {

@@ -61,7 +61,7 @@ impl Engine for InMemory {
     }
 
     async fn serve(&self, _: ServeOptions, _: CancellationToken) -> Result<Serving, Failure> {
-        Ok(Serving { info: self.node.info().await, page: None, link: None, ended: Box::pin(async { Ok(()) }) })
+        Ok(Serving { info: self.node.info().await, link: None, ended: Box::pin(async { Ok(()) }) })
     }
 
     async fn programs(&self) -> Vec<ProgramFound> {
@@ -256,10 +256,13 @@ async fn a_link_needs_a_node_that_serves_a_page() {
         node_id: shared().info().await.id,
         hosts: vec![],
         public_url: Some("http://farm.lan/rigs/".into()),
-        insecure_http: false,
+        tls: None,
+        reached_at: None,
+        trusted_proxies: vec![],
         link: false,
     };
-    let _listener = miner_ctrl_dashboard::bind(&gateway, "127.0.0.1:0", &settings).await.unwrap();
+    let place = miner_ctrl_dashboard::Place::find("127.0.0.1:0").await.unwrap();
+    let _listener = miner_ctrl_dashboard::bind(&gateway, &place, &settings).await.unwrap();
     let (exit, out, _) = command(&format!("{at} ui")).await;
     assert!(exit == Exit::Done && out.starts_with("http://farm.lan/rigs/#/link/"), "{out}");
     stop.cancel();

@@ -76,8 +76,13 @@ pub(crate) async fn ui(ui: Ui, client: &Client, output: &mut Output) -> Result<E
             .hint("start it with `miner-ctrl node serve --dashboard 127.0.0.1:9090`"));
     };
     let url = format!("{page}/{}", link.fragment);
-    output.data(&json!({ "link": url, "expires_at": link.expires_at }), || {
-        format!("{url}\nIt signs one browser in, once, within ten minutes.\n")
+    let document = json!({ "link": url, "expires_at": link.expires_at, "certificate": link.certificate });
+    output.data(&document, || {
+        let mut text = format!("{url}\nIt signs one browser in, once, within ten minutes.\n");
+        if let Some(sha256) = &link.certificate {
+            text += &format!("If the browser warns, compare the certificate's SHA-256 before going on:\n{sha256}\n");
+        }
+        text
     })?;
     Ok(Exit::Done)
 }

@@ -34,6 +34,8 @@ pub(crate) fn node(info: &NodeInfo, socket: Option<&str>) -> String {
     lines.push(("data", info.data_dir.clone()));
     lines.push(("config", info.config_dir.clone()));
     lines.push(("version", info.version.clone()));
+    lines.extend(info.dashboard.iter().map(|page| ("dashboard", page.clone())));
+    lines.extend(info.certificate.iter().map(|sha256| ("certificate", format!("SHA-256 {sha256}"))));
     labelled(&lines)
 }
 

@@ -127,6 +127,12 @@ impl Places {
         self.node_dir().join("private.key")
     }
 
+    /// The dashboard's own certificate and its key.
+    #[must_use]
+    pub fn certificate_file(&self) -> PathBuf {
+        self.node_dir().join("dashboard.pem")
+    }
+
     /// Peers and history.
     #[must_use]
     pub fn database_file(&self) -> PathBuf {

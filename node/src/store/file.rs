@@ -117,6 +117,43 @@ pub fn read_secret(path: &Path, limit: u64) -> Result<Option<Secret>, ReadError>
     Ok(Some(Secret { bytes, modified }))
 }
 
+/// Reads a secret that somebody else laid down, e.g. a container's; `None` when there is none. That others can read it
+/// is told in the log, since not every platform can hand one over otherwise; links are followed, as those are.
+///
+/// # Errors
+/// [`ReadError`]; also when others may change it.
+pub fn read_given_secret(path: &Path, limit: u64) -> Result<Option<Zeroizing<Vec<u8>>>, ReadError> {
+    let failed = |source| ReadError::Read { path: path.to_owned(), source };
+    // A pipe must not hold up the start.
+    let flags = i32::try_from(rustix::fs::OFlags::NONBLOCK.bits()).unwrap_or(0);
+    let file = match OpenOptions::new().read(true).custom_flags(flags).open(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        opened => opened.map_err(failed)?,
+    };
+    let found = file.metadata().map_err(failed)?;
+    let mode = found.mode() & 0o7777;
+    if !found.is_file() || mode & 0o022 != 0 {
+        let why = if found.is_file() {
+            format!("may be changed by others (mode {mode:o}): chmod 600 it")
+        } else {
+            "is not a file".to_owned()
+        };
+        return Err(ReadError::NotPrivate { path: path.to_owned(), why });
+    }
+    if mode & 0o004 != 0 {
+        tracing::warn!(path = %path.display(), "every user of this machine can read this secret: chmod 600 it");
+    }
+    if found.len() > limit {
+        return Err(ReadError::TooLarge { path: path.to_owned(), limit });
+    }
+    let mut bytes = Zeroizing::new(Vec::with_capacity(usize::try_from(limit + 1).unwrap_or(usize::MAX)));
+    file.take(limit + 1).read_to_end(&mut bytes).map_err(failed)?;
+    if bytes.len() as u64 > limit {
+        return Err(ReadError::TooLarge { path: path.to_owned(), limit });
+    }
+    Ok(Some(bytes))
+}
+
 /// Creates a secret, 0600, whole or not at all; one that is there stays, and that is an error (`AlreadyExists`).
 ///
 /// # Errors
@@ -191,6 +228,23 @@ mod tests {
         fs::create_dir(&inner).unwrap();
         assert!(matches!(read_secret(&inner, 9), Err(ReadError::NotPrivate { .. })));
         assert!(read_secret(&directory.path().join("nothing"), 9).unwrap().is_none());
+    }
+
+    #[test]
+    fn a_given_secret_may_be_readable_and_linked_and_nobody_else_may_change_it() {
+        let directory = tempfile::tempdir().unwrap();
+        let (path, link) = (directory.path().join("secret"), directory.path().join("link"));
+        create_secret(&path, b"one").unwrap();
+        symlink(&path, &link).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o444)).unwrap();
+        assert_eq!(**read_given_secret(&link, 3).unwrap().unwrap(), *b"one");
+        assert!(matches!(read_given_secret(&path, 2), Err(ReadError::TooLarge { .. })));
+        for mode in [0o620, 0o602] {
+            fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+            assert!(matches!(read_given_secret(&path, 3), Err(ReadError::NotPrivate { .. })), "{mode:o}");
+        }
+        assert!(matches!(read_given_secret(directory.path(), 3), Err(ReadError::NotPrivate { .. })));
+        assert!(read_given_secret(&directory.path().join("nothing"), 3).unwrap().is_none());
     }
 
     #[test]

@@ -1,0 +1,176 @@
+//! The dashboard's certificate: the operator's own files, or one of ours that is made anew before it ends.
+
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use miner_ctrl_dashboard::tls::{Served, TlsError, self_signed};
+use serde::Deserialize;
+
+use crate::store::atomic::{self, WriteError};
+use crate::store::file::{self, ReadError};
+
+/// A certificate of ours that has less left is made anew: a month in which a browser that warns once more is no surprise.
+const RENEWED: Duration = Duration::from_secs(30 * 24 * 3600);
+
+/// Largest file of a certificate or key: a long chain has some 10 KiB.
+const MAX_FILE: u64 = 256 * 1024;
+
+/// When the dashboard is served by TLS.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum TlsMode {
+    /// When other machines can reach it, or a certificate is named.
+    #[default]
+    Auto,
+    /// Never.
+    Off,
+    /// Always.
+    On,
+}
+
+impl FromStr for TlsMode {
+    type Err = &'static str;
+    fn from_str(word: &str) -> Result<Self, Self::Err> {
+        match word {
+            "auto" => Ok(Self::Auto),
+            "off" => Ok(Self::Off),
+            "on" => Ok(Self::On),
+            _ => Err("is not one of auto, off, on"),
+        }
+    }
+}
+
+/// Where the certificate comes from.
+#[derive(Debug, Clone)]
+pub(crate) enum Source {
+    /// The operator's files; the key may stand in the certificate's.
+    Named { certificate: PathBuf, key: PathBuf },
+    /// Ours.
+    Ours { file: PathBuf, names: Vec<String>, addresses: Vec<IpAddr> },
+}
+
+/// Why there is no certificate.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum CertificateError {
+    #[error("`{}` cannot be served", path.display())]
+    Bad { path: PathBuf, source: TlsError },
+    #[error("no certificate can be made")]
+    Make(#[source] TlsError),
+    #[error("there is no file `{}`", path.display())]
+    Missing { path: PathBuf },
+    #[error(transparent)]
+    Read(#[from] ReadError),
+    #[error(transparent)]
+    Write(#[from] WriteError),
+}
+
+impl Source {
+    /// Reads the certificate; ours is made where there is none, and where little is left of it.
+    pub(crate) fn load(&self, now: SystemTime) -> Result<Served, CertificateError> {
+        match self {
+            Self::Named { certificate, key } => {
+                let certificates = named(certificate)?;
+                let secret = file::read_given_secret(key, MAX_FILE)?;
+                let secret = secret.ok_or_else(|| CertificateError::Missing { path: key.clone() })?;
+                Served::from_pem(certificates.as_bytes(), &secret).map_err(|source| {
+                    let path = if matches!(source, TlsError::NoKey) { key } else { certificate };
+                    CertificateError::Bad { path: path.clone(), source }
+                })
+            }
+            Self::Ours { file, names, addresses } => {
+                if let Some(found) = file::read_secret(file, MAX_FILE)? {
+                    let bad = |source| CertificateError::Bad { path: file.clone(), source };
+                    let served = Served::from_pem(&found.bytes, &found.bytes).map_err(bad)?;
+                    if !ends_within(&served, now, RENEWED) {
+                        return Ok(served);
+                    }
+                }
+                let made = self_signed(names, addresses, now).map_err(CertificateError::Make)?;
+                atomic::write(file, made.as_bytes())?;
+                Served::from_pem(made.as_bytes(), made.as_bytes()).map_err(CertificateError::Make)
+            }
+        }
+    }
+}
+
+fn named(path: &Path) -> Result<String, CertificateError> {
+    file::read_text(path, MAX_FILE)?.ok_or_else(|| CertificateError::Missing { path: path.to_owned() })
+}
+
+/// Whether a certificate is good for no longer than this.
+pub(crate) fn ends_within(served: &Served, now: SystemTime, left: Duration) -> bool {
+    let now = now.duration_since(UNIX_EPOCH).unwrap_or_default();
+    served.expires_at() < (now + left).as_secs()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use miner_ctrl_dashboard::tls::LIFETIME;
+    use std::fs;
+    use std::os::unix::fs::PermissionsExt;
+
+    const DAY: Duration = Duration::from_secs(24 * 3600);
+
+    fn ours(directory: &Path) -> Source {
+        Source::Ours { file: directory.join("dashboard.pem"), names: vec!["desk".into()], addresses: vec![] }
+    }
+
+    #[test]
+    fn ours_is_made_once_kept_private_and_made_anew_thirty_days_before_its_end() {
+        let directory = tempfile::tempdir().unwrap();
+        let (source, now) = (ours(directory.path()), SystemTime::now());
+        let first = source.load(now).unwrap().fingerprint().to_owned();
+        assert_eq!(source.load(now + LIFETIME - 33 * DAY).unwrap().fingerprint(), first);
+        let second = source.load(now + LIFETIME - 30 * DAY).unwrap();
+        assert_ne!(second.fingerprint(), first);
+        assert!(!ends_within(&second, now + LIFETIME, DAY));
+        let mode = fs::metadata(directory.path().join("dashboard.pem")).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
+    }
+
+    #[test]
+    fn a_damaged_one_is_told_by_its_name_and_not_replaced() {
+        let directory = tempfile::tempdir().unwrap();
+        let (source, path) = (ours(directory.path()), directory.path().join("dashboard.pem"));
+        atomic::write(&path, b"not PEM").unwrap();
+        let error = source.load(SystemTime::now()).unwrap_err();
+        assert!(
+            matches!(error, CertificateError::Bad { .. }) && error.to_string().contains("dashboard.pem"),
+            "{error}"
+        );
+        assert_eq!(fs::read(&path).unwrap(), b"not PEM");
+    }
+
+    #[test]
+    fn named_files_are_taken_as_they_are_and_told_apart_when_they_are_not() {
+        let directory = tempfile::tempdir().unwrap();
+        ours(directory.path()).load(SystemTime::now()).unwrap();
+        let both = directory.path().join("dashboard.pem");
+        let named = |certificate: &Path, key: &Path| Source::Named { certificate: certificate.into(), key: key.into() };
+        // Long after its end: it is theirs to renew.
+        let late = SystemTime::now() + 2 * LIFETIME;
+        let served = named(&both, &both).load(late).unwrap();
+        assert!(ends_within(&served, late, Duration::ZERO));
+        let missing = directory.path().join("missing");
+        for source in [named(&missing, &both), named(&both, &missing)] {
+            assert!(matches!(source.load(late), Err(CertificateError::Missing { path }) if path == missing));
+        }
+        let empty = directory.path().join("empty");
+        atomic::write(&empty, b"").unwrap();
+        for (source, error) in
+            [(named(&both, &empty), TlsError::NoKey), (named(&empty, &both), TlsError::NoCertificate)]
+        {
+            match source.load(late) {
+                Err(CertificateError::Bad { path, source }) => {
+                    assert_eq!((path, source.to_string()), (empty.clone(), error.to_string()));
+                }
+                other => panic!("{other:?}"),
+            }
+        }
+        fs::set_permissions(&both, fs::Permissions::from_mode(0o622)).unwrap();
+        assert!(matches!(named(&both, &both).load(late), Err(CertificateError::Read(_))), "others may change the key");
+    }
+}
