@@ -61,6 +61,11 @@ impl<N: Node> Gateway<N> {
         Some(tls.served().fingerprint().to_owned())
     }
 
+    /// Until when that certificate is good, Unix seconds.
+    pub(crate) fn certificate_expires_at(&self) -> Option<u64> {
+        Some(self.0.door.get()?.tls.as_ref()?.served().expires_at())
+    }
+
     pub(crate) fn set_door(&self, page: &str, tls: Option<Tls>) {
         // Set once: a gateway has one listener.
         let _ = self.0.door.set(Door { page: page.to_owned(), tls });

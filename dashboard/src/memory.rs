@@ -11,8 +11,8 @@ use miner_ctrl_protocol::{
 };
 
 use crate::node::{
-    AddPeer, Added, DeployOutcome, History, HistoryQuery, HistorySeries, LogQuery, MinerCommand, MinerOutcome, Node,
-    NodeError, NodeInfo, PeerChange, PeerView, PendingView, Pinged, RigView,
+    AddPeer, Added, DeployOutcome, History, HistoryQuery, HistorySeries, Internals, LogQuery, MinerCommand,
+    MinerOutcome, Node, NodeError, NodeInfo, PeerChange, PeerView, PendingView, Pinged, Process, RigView,
 };
 use crate::records::{AccessRecord, Activity, ActivityQuery, Records};
 
@@ -213,6 +213,16 @@ impl Node for Memory {
             pairing_code: state.code.clone(),
             data_dir: "/data".into(),
             config_dir: "/config".into(),
+        }
+    }
+
+    async fn internals(&self) -> Internals {
+        let process = Process { cpu_seconds: 1.25, open_files: 12, resident_bytes: 4096, started_at: 1_700_000_000.5 };
+        Internals {
+            connections_refused: 3,
+            messages_refused: vec![("replayed", 1), ("stale", 2)],
+            database_bytes: Some(8192),
+            process: Some(process),
         }
     }
 

@@ -58,6 +58,32 @@ pub struct NodeInfo {
     pub certificate: Option<String>,
 }
 
+/// What the node knows of its own workings, for its metrics.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Internals {
+    /// Connections that the mesh turned away since the node started.
+    pub connections_refused: u64,
+    /// Sealed messages that the mesh refused since the node started, by the word for the cause.
+    pub messages_refused: Vec<(&'static str, u64)>,
+    /// Size of the database with its log, bytes; none when it cannot be told.
+    pub database_bytes: Option<u64>,
+    /// The node's process; none where the system does not tell.
+    pub process: Option<Process>,
+}
+
+/// What the node's process takes of the machine.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Process {
+    /// User and system time since it started, seconds.
+    pub cpu_seconds: f64,
+    /// Open file descriptors.
+    pub open_files: u64,
+    /// Resident memory, bytes.
+    pub resident_bytes: u64,
+    /// When it started, Unix seconds.
+    pub started_at: f64,
+}
+
 /// One registered peer.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct PeerView {
@@ -355,6 +381,8 @@ pub enum NodeError {
 pub trait Node: Records + Clone {
     /// This node.
     fn info(&self) -> impl Future<Output = NodeInfo> + Send;
+    /// What goes on inside.
+    fn internals(&self) -> impl Future<Output = Internals> + Send;
     /// All registered peers, by name.
     fn peers(&self) -> impl Future<Output = Vec<PeerView>> + Send;
     /// One registered peer.

@@ -7,8 +7,8 @@ use std::time::Duration;
 use futures::StreamExt;
 use futures::stream;
 use miner_ctrl_dashboard::node::{
-    AddPeer, Added, DeployOutcome, History, HistoryQuery, LogQuery, MinerCommand, MinerOutcome, NodeInfo, PeerChange,
-    PeerView, PendingView, Pinged, RigView,
+    AddPeer, Added, DeployOutcome, History, HistoryQuery, Internals, LogQuery, MinerCommand, MinerOutcome, NodeInfo,
+    PeerChange, PeerView, PendingView, Pinged, RigView,
 };
 use miner_ctrl_dashboard::{Node, NodeError};
 use miner_ctrl_protocol::message::{LogPage, MAX_WAIT_SECONDS};
@@ -282,6 +282,10 @@ impl Node for NodeHandle {
             dashboard: None,
             certificate: None,
         }
+    }
+
+    async fn internals(&self) -> Internals {
+        self.look_inside().await
     }
 
     async fn peers(&self) -> Vec<PeerView> {

@@ -16,6 +16,7 @@ pub mod fleet;
 pub mod handle;
 mod house;
 pub mod identity;
+mod internals;
 pub mod mesh;
 pub mod miners;
 pub mod node;

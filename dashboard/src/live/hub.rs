@@ -97,6 +97,11 @@ impl<N: Node> Live<N> {
         &self.0
     }
 
+    /// Streams that are open.
+    pub(crate) fn streams(&self) -> usize {
+        self.0.places.taken()
+    }
+
     /// Tells what somebody did.
     pub(crate) fn tell(&self, activity: &Activity) {
         let mut state = self.0.state();

@@ -30,6 +30,11 @@ pub(super) struct Place {
 }
 
 impl Places {
+    /// Streams that are open.
+    pub(super) fn taken(&self) -> usize {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).values().sum()
+    }
+
     pub(super) fn take(&self, caller: &Caller) -> Result<Place, ApiError> {
         let key = (caller.by, caller.who.clone());
         let mut taken = self.0.lock().unwrap_or_else(PoisonError::into_inner);

@@ -4,14 +4,14 @@ use std::collections::HashMap;
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use libp2p::Multiaddr;
 use miner_ctrl_protocol::message::{Hello, MinerChoice};
 use miner_ctrl_protocol::pair::PairRefusal;
-use miner_ctrl_protocol::smsg::PairingCode;
+use miner_ctrl_protocol::smsg::{OpenError, PairingCode};
 use miner_ctrl_protocol::{NodeName, PeerKey, Request, Response, Role};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
@@ -184,8 +184,50 @@ pub(crate) enum Command {
 pub struct Counts {
     /// Connections turned away at the door.
     pub turned_away: AtomicU64,
-    /// Sealed messages that were refused: altered, replayed, stale, signed by another.
-    pub messages_refused: AtomicU64,
+    /// Sealed messages that were refused, by cause.
+    pub messages_refused: RefusedMessages,
+}
+
+/// Sealed messages that were refused since the mesh started.
+#[derive(Debug, Default)]
+pub struct RefusedMessages {
+    bad_signature: AtomicU64,
+    no_session: AtomicU64,
+    replayed: AtomicU64,
+    stale: AtomicU64,
+    too_large: AtomicU64,
+    unknown_version: AtomicU64,
+    unreadable: AtomicU64,
+}
+
+impl RefusedMessages {
+    pub(crate) fn record(&self, error: &OpenError) {
+        let count = match error {
+            OpenError::BadSignature => &self.bad_signature,
+            OpenError::NoSession => &self.no_session,
+            OpenError::Replayed => &self.replayed,
+            OpenError::Stale => &self.stale,
+            OpenError::TooLarge { .. } => &self.too_large,
+            OpenError::UnknownVersion(_) => &self.unknown_version,
+            OpenError::Unreadable => &self.unreadable,
+        };
+        count.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// How many, by the word for the cause.
+    #[must_use]
+    pub fn by_cause(&self) -> [(&'static str, u64); 7] {
+        [
+            ("bad-signature", &self.bad_signature),
+            ("no-session", &self.no_session),
+            ("replayed", &self.replayed),
+            ("stale", &self.stale),
+            ("too-large", &self.too_large),
+            ("unknown-version", &self.unknown_version),
+            ("unreadable", &self.unreadable),
+        ]
+        .map(|(cause, count)| (cause, count.load(Ordering::Relaxed)))
+    }
 }
 
 /// Links that are up, by peer. Written by the mesh loop alone; a caller takes a clone and is off.

@@ -8,7 +8,6 @@ use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use bytes::BytesMut;
@@ -439,7 +438,7 @@ impl Session {
 
     fn on_unopened(&mut self, id: u64, error: &OpenError) -> Result<(), LinkEnd> {
         tracing::debug!(peer = %self.peer.node_id(), %error, "a message was refused");
-        self.counts.messages_refused.fetch_add(1, Ordering::Relaxed);
+        self.counts.messages_refused.record(error);
         let refusal = error.refusal(self.nonce);
         // Honest peers meet a stale session; nothing else that cannot be opened comes from one.
         if !matches!(refusal, Refusal::Stale { .. }) {

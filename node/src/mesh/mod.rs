@@ -22,7 +22,9 @@ mod registered;
 mod streams;
 mod transport;
 
-pub use command::{Counts, Event, Household, Knocked, Later, MeshHandle, PairBy, PairError, Paired, Stranger};
+pub use command::{
+    Counts, Event, Household, Knocked, Later, MeshHandle, PairBy, PairError, Paired, RefusedMessages, Stranger,
+};
 pub use convert::{AddressError, DEFAULT_PORT, dial_address, listen_addresses, peer_id, peer_key};
 pub use event_loop::{MeshConfig, StartError, start};
 pub use libp2p::Multiaddr as Address;

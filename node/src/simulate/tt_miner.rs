@@ -93,7 +93,7 @@ async fn exchange(stream: TcpStream, name: &str, pool: &str, world: &World) -> s
     write.write_all(format!("{reply}\n").as_bytes()).await
 }
 
-fn statistics(name: &str, pool: &str, now: &Moment) -> [String; 9] {
+fn statistics(name: &str, pool: &str, now: &Moment) -> [String; 10] {
     let total = now.rate.unwrap_or(0.0) as u64;
     let half = now.rate.map_or_else(|| "off".to_owned(), |_| (total / 2).to_string());
     [
@@ -106,5 +106,6 @@ fn statistics(name: &str, pool: &str, now: &Moment) -> [String; 9] {
         "68;52;58;39".to_owned(),
         if now.known { pool.to_owned() } else { String::new() },
         "0;0;0;0".to_owned(),
+        "118;104".to_owned(),
     ]
 }
