@@ -6,8 +6,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use miner_ctrl_protocol::message::{LogLine, LogPage, MinerChoice};
 use miner_ctrl_protocol::stats::HostStats;
 use miner_ctrl_protocol::{
-    Hashrate, MinerName, MinerState, MinerStatus, NodeId, NodeName, Permission, ProfileDraft, ProfileName, Program,
-    Refusal, RigStats, Role, Shares,
+    Hashrate, Measure, MinerName, MinerState, MinerStatus, NodeId, NodeName, Permission, ProfileDraft, ProfileName,
+    Program, Refusal, RigStats, Role, Shares,
 };
 
 use crate::node::{
@@ -113,6 +113,11 @@ impl Memory {
     /// Sets the round trip of every peer.
     pub fn set_ping(&self, ping_ms: Option<f64>) {
         self.state().peers.iter_mut().for_each(|peer| peer.ping_ms = ping_ms);
+    }
+
+    /// The miner writes a line on its console.
+    pub fn write_line(&self, line: &str) {
+        self.state().logs.push(line.to_owned());
     }
 
     /// Makes a peer known.
@@ -315,13 +320,25 @@ impl Node for Memory {
     async fn history(&self, peer: &str, query: HistoryQuery) -> Result<History, NodeError> {
         self.checked()?.find(peer)?;
         let series = HistorySeries { id: miner_name().to_string(), v: vec![Some(2500.5), None] };
-        Ok(History { t0: query.since.unwrap_or(1_700_000_000), step: query.step.unwrap_or(60), series: vec![series] })
+        Ok(History {
+            t0: query.since.unwrap_or(1_700_000_000),
+            step: query.step.unwrap_or(60),
+            measure: query.measure,
+            measures: vec![Measure::Hashrate, Measure::Temperature],
+            series: vec![series],
+        })
     }
 
     /// One number, of the one algorithm.
     async fn fleet_history(&self, query: HistoryQuery) -> Result<History, NodeError> {
         let series = HistorySeries { id: "rx/0".to_owned(), v: vec![Some(2500.5)] };
-        Ok(History { t0: query.since.unwrap_or(1_700_000_000), step: query.step.unwrap_or(60), series: vec![series] })
+        Ok(History {
+            t0: query.since.unwrap_or(1_700_000_000),
+            step: query.step.unwrap_or(60),
+            measure: query.measure,
+            measures: vec![Measure::Hashrate, Measure::Temperature],
+            series: vec![series],
+        })
     }
 
     async fn command(&self, peer: &str, command: MinerCommand) -> Result<MinerOutcome, NodeError> {

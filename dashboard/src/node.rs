@@ -8,7 +8,8 @@ use std::future::Future;
 use miner_ctrl_protocol::message::{LogPage, MinerChoice, ProfileChoice};
 use miner_ctrl_protocol::profile::Invalid;
 use miner_ctrl_protocol::{
-    Hashrate, MinerName, MinerStatus, NodeId, NodeName, Permission, ProfileDraft, ProfileName, Refusal, RigStats, Role,
+    Hashrate, Measure, MinerName, MinerStatus, NodeId, NodeName, Permission, ProfileDraft, ProfileName, Refusal,
+    RigStats, Role,
 };
 use serde::{Deserialize, Serialize};
 
@@ -263,19 +264,25 @@ pub struct LogQuery {
 pub struct HistoryQuery {
     /// Of this miner; left out, of all.
     pub miner: Option<MinerName>,
+    /// What was measured.
+    pub measure: Measure,
     /// From this Unix time on, seconds; left out, of the last day.
     pub since: Option<u64>,
     /// Seconds from one number to the next, one of [`History::STEPS`]; left out, as a chart needs it.
     pub step: Option<u64>,
 }
 
-/// Hashrates over time, evenly spaced, in columns.
+/// Numbers over time, evenly spaced, in columns.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct History {
     /// Unix time of the first number, seconds.
     pub t0: u64,
     /// Seconds from one number to the next.
     pub step: u64,
+    /// What was measured.
+    pub measure: Measure,
+    /// Which measures there are of these miners.
+    pub measures: Vec<Measure>,
     /// One for each miner, or of a fleet for each algorithm.
     pub series: Vec<HistorySeries>,
 }
@@ -285,12 +292,12 @@ impl History {
     pub const STEPS: [u64; 3] = [10, 60, 900];
 }
 
-/// Hashrates of one miner.
+/// Numbers of one miner.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct HistorySeries {
     /// The miner, or the algorithm.
     pub id: String,
-    /// Hashes per second; null where nothing is known.
+    /// Hashes per second, watts, accepted shares in a minute or degrees Celsius; null where nothing is known.
     pub v: Vec<Option<f32>>,
 }
 
@@ -414,7 +421,7 @@ pub trait Node: Records + Clone {
     fn fleet(&self) -> impl Future<Output = Vec<RigView>> + Send;
     /// One rig.
     fn rig(&self, peer: &str) -> impl Future<Output = Result<RigView, NodeError>> + Send;
-    /// Hashrates of a rig over time.
+    /// Numbers of a rig over time.
     fn history(&self, peer: &str, query: HistoryQuery) -> impl Future<Output = Result<History, NodeError>> + Send;
     /// Sums of the whole fleet's hashrates over time: a series for each algorithm. `miner` of the query is not asked for.
     fn fleet_history(&self, query: HistoryQuery) -> impl Future<Output = Result<History, NodeError>> + Send;

@@ -15,7 +15,7 @@ use miner_ctrl_protocol::message::{LogPage, MAX_WAIT_SECONDS};
 use miner_ctrl_protocol::profile::Invalid;
 use miner_ctrl_protocol::smsg::fingerprint_words;
 use miner_ctrl_protocol::{
-    Admitted, NodeName, PeerKey, Permission, Profile, ProfileDraft, ProfileName, Refusal, Request, Response,
+    Admitted, NodeId, NodeName, PeerKey, Permission, Profile, ProfileDraft, ProfileName, Refusal, Request, Response,
 };
 use tokio::time::Instant;
 
@@ -115,6 +115,12 @@ impl NodeHandle {
             Err(AskError::Busy | AskError::TooLarge | AskError::Unreachable) => {}
         }
         answer.map_err(|error| self.explain(peer, error, limit))
+    }
+
+    /// Asks a registered peer, by its id.
+    pub(crate) async fn ask_rig(&self, rig: NodeId, request: Request, limit: Duration) -> Result<Response, NodeError> {
+        let peer = self.resolve_peer(&rig.to_string())?;
+        self.ask(&peer, request, limit).await
     }
 
     fn explain(&self, peer: &PeerSnapshot, error: AskError, limit: Duration) -> NodeError {

@@ -16,6 +16,7 @@ use crate::identity::{self, Identity, IdentityError, NodeRecord};
 use crate::mesh::{self, AddressError, Household, MeshConfig, RequestRate, listen_addresses};
 use crate::miners::profiles::ProfileStore;
 use crate::miners::{MinersConfig, MinersError, MinersHandle, ProgramPath, supervisor};
+use crate::recorded::Recorded;
 use crate::recorder;
 use crate::store::clock::unix_now;
 use crate::store::{Database, DatabaseError, Lock, LockError, Places, PlacesError};
@@ -121,6 +122,7 @@ pub async fn start(places: Places, config: NodeConfig, mode: Mode) -> Result<Nod
         profiles: ProfileStore::new(&places.config_dir),
         policy,
         without_miners,
+        recorded: Recorded { database: database.clone(), id: record.id },
     });
     let (ups, came_up) = mpsc::channel(UPS);
     let house = Arc::new(House {

@@ -1,4 +1,4 @@
-//! Keeps hashrates over time: this node's own miners, and on a controller those of all rigs and their sums.
+//! Keeps numbers over time: of this node's own miners, and on a controller of all rigs, with the sums of hashrates.
 
 use std::cmp::Reverse;
 use std::collections::HashMap;
@@ -6,9 +6,12 @@ use std::time::Duration;
 
 use miner_ctrl_dashboard::Node as _;
 use miner_ctrl_dashboard::node::RigView;
+use miner_ctrl_protocol::stats::DeviceStats;
+use miner_ctrl_protocol::{Measure, MinerStatus};
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
+use crate::gaps::Gaps;
 use crate::handle::{NodeHandle, chain};
 use crate::store::clock::unix_now;
 use crate::store::history::{self, FLEET, IN_A_MINUTE, Minute};
@@ -33,7 +36,10 @@ const PRUNE: u64 = 3600;
 struct Gathering {
     /// Where it begins, Unix seconds.
     at: u64,
-    miners: HashMap<(String, String), [Option<f32>; IN_A_MINUTE]>,
+    miners: HashMap<(String, String, Measure), [Option<f32>; IN_A_MINUTE]>,
+    /// Shares that each miner had at the last look, and when that was.
+    accepted: HashMap<(String, String), u64>,
+    looked_at: u64,
 }
 
 /// Records until `stop`, then writes what it has.
@@ -41,17 +47,23 @@ pub(crate) async fn run(node: NodeHandle, stop: CancellationToken) {
     let mut looks = interval(LOOK);
     looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut gathering = Gathering::default();
+    let mut gaps = Gaps::of(&node).await;
     let mut pruned = 0;
     loop {
         tokio::select! {
             biased;
             () = stop.cancelled() => break,
-            _ = looks.tick() => {}
+            () = gaps.one_is_done() => {}
+            _ = looks.tick() => {
+                let (now, fleet) = (unix_now(), node.fleet().await);
+                if let Some(full) = gathering.take(&fleet, now) {
+                    write(&node, full).await;
+                }
+                gaps.look(&fleet, now);
+            }
         }
         let now = unix_now();
-        if let Some(full) = gathering.take(&node.fleet().await, now) {
-            write(&node, full).await;
-        }
+        gaps.fill(&node, now);
         if now.abs_diff(pruned) >= PRUNE {
             pruned = now;
             if let Err(error) = history::prune(node.database(), now).await {
@@ -66,15 +78,31 @@ impl Gathering {
     /// Takes a look in; gives back the minute before when this one begins another.
     fn take(&mut self, fleet: &[RigView], now: u64) -> Option<Self> {
         let minute = now - now % 60;
-        let full = (self.at != minute).then(|| std::mem::replace(self, Self { at: minute, miners: HashMap::new() }));
+        let full = (self.at != minute).then(|| {
+            let full = Self { at: self.at, miners: std::mem::take(&mut self.miners), ..Self::default() };
+            self.at = minute;
+            full
+        });
+        let (before, since) = (std::mem::take(&mut self.accepted), now.saturating_sub(self.looked_at));
+        self.looked_at = now;
         let place = usize::try_from(now % 60 / LOOK.as_secs()).unwrap_or(0);
         let mut sums: HashMap<&str, (usize, f64)> = HashMap::new();
         // Of a rig that is away nothing is known: a gap, not its last word again and again.
         for rig in fleet.iter().filter(|rig| rig.peer.online) {
             for miner in rig.stats.iter().flat_map(|stats| &stats.miners).take(MINERS_OF_A_RIG) {
+                let name = (rig.peer.id.to_string(), miner.name.to_string());
+                for (measure, number) in measured(miner) {
+                    let key = (name.0.clone(), name.1.clone(), measure);
+                    self.miners.entry(key).or_default()[place] = Some(number);
+                }
+                if let Some(shares) = before.get(&name).and_then(|before| in_a_minute(miner, *before, since)) {
+                    let key = (name.0.clone(), name.1.clone(), Measure::Shares);
+                    self.miners.entry(key).or_default()[place] = Some(shares);
+                }
+                if miner.state.is_running() {
+                    self.accepted.insert(name, miner.shares.accepted);
+                }
                 let Some(rate) = miner.hashrate else { continue };
-                let key = (rig.peer.id.to_string(), miner.name.to_string());
-                self.miners.entry(key).or_default()[place] = Some(rate.hashes_per_second() as f32);
                 if let Some(algorithm) = miner.algorithm.as_deref().filter(|name| name.len() <= ALGORITHM_BYTES) {
                     let (miners, sum) = sums.entry(algorithm).or_default();
                     *miners += 1;
@@ -86,15 +114,38 @@ impl Gathering {
         let mut sums: Vec<_> = sums.into_iter().collect();
         sums.sort_unstable_by_key(|&(algorithm, (miners, _))| (Reverse(miners), algorithm));
         for (algorithm, (_, sum)) in sums.into_iter().take(ALGORITHMS) {
-            let key = (FLEET.to_owned(), algorithm.to_owned());
+            let key = (FLEET.to_owned(), algorithm.to_owned(), Measure::Hashrate);
             self.miners.entry(key).or_default()[place] = Some(sum as f32);
         }
         full.filter(|full| !full.miners.is_empty())
     }
 }
 
+/// What a miner says of itself now, but for its shares: those are counted, not measured.
+fn measured(miner: &MinerStatus) -> impl Iterator<Item = (Measure, f32)> {
+    let known = |value: fn(&DeviceStats) -> Option<f32>| {
+        miner.devices.iter().filter_map(value).filter(|number| number.is_finite() && *number >= 0.0)
+    };
+    // A sum of some of the devices is no power of the miner's.
+    let power = (!miner.devices.is_empty() && known(|device| device.power_watt).count() == miner.devices.len())
+        .then(|| known(|device| device.power_watt).sum());
+    let all = [
+        (Measure::Hashrate, miner.hashrate.map(|rate| rate.hashes_per_second() as f32)),
+        (Measure::Power, power),
+        (Measure::Temperature, known(|device| device.temperature_celsius).reduce(f32::max)),
+    ];
+    all.into_iter().filter_map(|(measure, number)| Some((measure, number?)))
+}
+
+/// Shares in a minute since the last look; none when the count began anew, or that look is too long ago.
+fn in_a_minute(miner: &MinerStatus, before: u64, since: u64) -> Option<f32> {
+    let more = miner.shares.accepted.checked_sub(before)?;
+    (1..3 * LOOK.as_secs()).contains(&since).then(|| more as f32 * 60.0 / since as f32)
+}
+
 async fn write(node: &NodeHandle, full: Gathering) {
-    let minutes = full.miners.into_iter().map(|((rig, miner), numbers)| Minute { rig, miner, numbers }).collect();
+    let minute = |((rig, miner, measure), numbers)| Minute { rig, miner, measure, numbers };
+    let minutes = full.miners.into_iter().map(minute).collect();
     if let Err(error) = history::write(node.database(), full.at, minutes).await {
         tracing::warn!(error = chain(&error), "a minute of history is lost");
     }
@@ -104,7 +155,6 @@ async fn write(node: &NodeHandle, full: Gathering) {
 mod tests {
     use super::*;
     use miner_ctrl_dashboard::memory::{peer, rig};
-    use miner_ctrl_protocol::stats::MinerStatus;
 
     #[test]
     fn a_minute_is_full_when_the_next_begins() {
@@ -114,8 +164,38 @@ mod tests {
             assert!(gathering.take(&fleet, 6000 + second).is_none());
         }
         let full = gathering.take(&fleet, 6061).expect("a minute is over");
-        let numbers = full.miners.values().next().expect("one miner");
-        assert_eq!((full.at, *numbers), (6000, [Some(2500.0), Some(2500.0), None, Some(2500.0), None, Some(2500.0)]));
+        let numbers = of_alpha(&full, Measure::Hashrate).expect("one miner");
+        assert_eq!((full.at, numbers), (6000, [Some(2500.0), Some(2500.0), None, Some(2500.0), None, Some(2500.0)]));
+    }
+
+    fn of_alpha(full: &Gathering, measure: Measure) -> Option<[Option<f32>; IN_A_MINUTE]> {
+        let rig = peer(1, "rig-alpha").id.to_string();
+        full.miners.get(&(rig, "xmrig-1".to_owned(), measure)).copied()
+    }
+
+    #[test]
+    fn the_hottest_device_the_power_of_all_and_the_shares_of_a_minute_are_kept() {
+        let device =
+            |temperature_celsius, power_watt| DeviceStats { temperature_celsius, power_watt, ..DeviceStats::default() };
+        let with = |accepted, devices: Vec<DeviceStats>| {
+            let mut rig = rig(peer(1, "rig-alpha"), true);
+            let miner = &mut rig.stats.as_mut().expect("it mines").miners[0];
+            (miner.shares.accepted, miner.devices) = (accepted, devices);
+            [rig]
+        };
+        let mut gathering = Gathering::default();
+        let both = vec![device(Some(60.0), Some(100.0)), device(Some(70.5), Some(110.0))];
+        assert!(gathering.take(&with(100, both), 6000).is_none());
+        assert!(gathering.take(&with(102, vec![device(None, Some(100.0)), device(Some(65.0), None)]), 6010).is_none());
+        // Started again: its count begins anew.
+        assert!(gathering.take(&with(1, vec![device(Some(f32::NAN), Some(-1.0))]), 6020).is_none());
+        assert!(gathering.take(&with(2, vec![]), 6030).is_none());
+        let full = gathering.take(&with(9, vec![]), 6100).expect("a minute is over");
+        let of = |measure| of_alpha(&full, measure).expect("it is known")[..4].to_vec();
+        assert_eq!(of(Measure::Temperature), [Some(70.5), Some(65.0), None, None]);
+        assert_eq!(of(Measure::Power), [Some(210.0), None, None, None]);
+        assert_eq!(of(Measure::Shares), [None, Some(12.0), None, Some(6.0)]);
+        assert_eq!(of_alpha(&gathering, Measure::Shares), None, "what came in between is not of ten seconds");
     }
 
     #[test]
@@ -130,7 +210,7 @@ mod tests {
         let mut gathering = Gathering::default();
         assert!(gathering.take(&fleet, 6000).is_none());
         let full = gathering.take(&[], 6060).expect("a minute is over");
-        let sum = |algorithm: &str| full.miners[&(FLEET.to_owned(), algorithm.to_owned())][0];
+        let sum = |algorithm: &str| full.miners[&(FLEET.to_owned(), algorithm.to_owned(), Measure::Hashrate)][0];
         assert_eq!((sum("rx/0"), sum("kawpow")), (Some(5000.0), Some(2500.0)));
     }
 
@@ -147,7 +227,8 @@ mod tests {
         let mut gathering = Gathering::default();
         assert!(gathering.take(&fleet, 6000).is_none());
         let full = gathering.take(&[], 6060).expect("a minute is over");
-        let algorithms: Vec<_> = full.miners.keys().filter(|(rig, _)| rig == FLEET).map(|(_, name)| name).collect();
+        let algorithms: Vec<_> =
+            full.miners.keys().filter(|(rig, _, _)| rig == FLEET).map(|(_, name, _)| name).collect();
         assert_eq!(algorithms.len(), ALGORITHMS);
         assert!(algorithms.iter().any(|name| *name == "rx/0"), "what two rigs compute comes before what one says");
     }

@@ -69,7 +69,7 @@ impl Records for NodeHandle {
 const FOR_A_CHART: u64 = 1500;
 
 impl NodeHandle {
-    /// Hashrates of a node over time, by its id.
+    /// Numbers of a node over time, by its id.
     pub(crate) async fn history_of(&self, rig: NodeId, query: HistoryQuery) -> Result<History, NodeError> {
         self.history_under(rig.to_string(), query).await
     }
@@ -82,11 +82,12 @@ impl NodeHandle {
     async fn history_under(&self, rig: String, query: HistoryQuery) -> Result<History, NodeError> {
         let now = unix_now();
         let (tier, span) = chosen(&query, now)?;
-        let miner = query.miner.map(|miner| miner.to_string());
-        let read = history::read(self.database(), rig, miner, tier, span.clone()).await;
+        let (miner, measure) = (query.miner.map(|miner| miner.to_string()), query.measure);
+        let measures = history::measures(self.database(), rig.clone()).await.map_err(|error| failed(&error))?;
+        let read = history::read(self.database(), rig, miner, Some(measure), tier, span.clone()).await;
         let series = read.map_err(|error| failed(&error))?;
-        let series = series.into_iter().map(|Series { miner, numbers }| HistorySeries { id: miner, v: numbers });
-        Ok(History { t0: span.start, step: tier.step, series: series.collect() })
+        let series = series.into_iter().map(|Series { miner, numbers, .. }| HistorySeries { id: miner, v: numbers });
+        Ok(History { t0: span.start, step: tier.step, measure, measures, series: series.collect() })
     }
 }
 
@@ -147,7 +148,9 @@ mod tests {
     #[test]
     fn the_step_is_as_fine_as_a_chart_needs_and_no_older_than_is_kept() {
         let now = 1_700_000_000;
-        let ask = |back: u64, step| chosen(&HistoryQuery { since: Some(now - back), step, miner: None }, now).unwrap();
+        let ask = |back: u64, step| {
+            chosen(&HistoryQuery { since: Some(now - back), step, ..HistoryQuery::default() }, now).unwrap()
+        };
         for (back, step, chosen) in [
             (3600, None, 10),
             (24 * 3600, None, 60),

@@ -12,6 +12,7 @@ use tokio::time::timeout;
 use crate::miners::drivers::driver;
 use crate::miners::profiles::{ProfileStore, ProfilesError};
 use crate::miners::{MinersHandle, host};
+use crate::recorded::Recorded;
 
 /// The rig's side of the conversation.
 #[derive(Debug)]
@@ -26,6 +27,8 @@ pub struct Worker {
     pub policy: Policy,
     /// Why there are no miners, while there are none.
     pub without_miners: Refusal,
+    /// What this node has recorded, under its id.
+    pub recorded: Recorded,
 }
 
 impl Worker {
@@ -50,6 +53,13 @@ impl Worker {
     pub async fn carry_out(&self, request: Request) -> Result<Response, Refusal> {
         match request {
             Request::DeployProfile { profile } => self.deploy(profile).await,
+            Request::History { since, step } => {
+                // What was recorded is there before the miners are.
+                if self.without_miners == Refusal::RunsNoMiner {
+                    return Err(Refusal::RunsNoMiner);
+                }
+                Ok(Response::History(self.recorded.page(since, step).await?))
+            }
             Request::Logs { miner, lines, after, wait } => {
                 let wait = Duration::from_secs(u64::from(wait.min(MAX_WAIT_SECONDS)));
                 let lines = lines.min(MAX_LOG_LINES);
@@ -156,7 +166,7 @@ fn summary(profile: Profile) -> ProfileSummary {
 }
 
 /// The cause stays in this node's log; the asker gets its number.
-fn internal(error: &(dyn std::error::Error + 'static)) -> Refusal {
+pub(crate) fn internal(error: &(dyn std::error::Error + 'static)) -> Refusal {
     let id = u64::from(rand::random::<u32>());
     tracing::error!(id, error, "a request failed");
     Refusal::Internal { id }

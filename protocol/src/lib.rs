@@ -3,6 +3,7 @@
 //! ```text
 //!   name, id, role          who: parsed once, valid ever after
 //!   profile, policy, stats  what: the operator's words, with units in the types
+//!   history                 what a rig recorded over time
 //!   pair                    how two strangers become peers
 //!   message                 the whole conversation: Request, Response, Refusal
 //!   codec                   CBOR under a byte limit (the only room that touches cbor4ii)
@@ -13,6 +14,7 @@
 #![warn(missing_docs)]
 
 pub mod codec;
+pub mod history;
 pub mod id;
 pub mod message;
 pub mod name;
@@ -23,6 +25,7 @@ pub mod role;
 pub mod smsg;
 pub mod stats;
 
+pub use history::Measure;
 pub use id::{NodeId, PeerKey};
 pub use message::{Refusal, Request, Response};
 pub use name::{MinerName, NodeName, ProfileName};

@@ -5,6 +5,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::history::HistoryPage;
 use crate::id::NodeId;
 use crate::name::{MinerName, NodeName, ProfileName};
 use crate::policy::{Policy, Verb};
@@ -49,6 +50,13 @@ pub enum Request {
     DeployProfile {
         /// The profile; the rig checks it, and its policy, itself.
         profile: ProfileDraft,
+    },
+    /// What the rig has recorded over time.
+    History {
+        /// From when on, by the rig's own clock, Unix seconds.
+        since: u64,
+        /// Seconds from one number to the next, one of 10, 60 and 900.
+        step: u64,
     },
     /// Console lines of a miner.
     Logs {
@@ -125,8 +133,9 @@ pub enum MinerChoice {
 
 impl Request {
     /// Names of all requests as they stand on the wire, for telling an unknown one from a damaged one.
-    pub const NAMES: [&'static str; 11] = [
+    pub const NAMES: [&'static str; 12] = [
         "DeployProfile",
+        "History",
         "Logs",
         "Ping",
         "Policy",
@@ -144,7 +153,12 @@ impl Request {
     pub const fn needs(&self) -> Permission {
         match self {
             Self::Ping { .. } => Permission::None,
-            Self::Logs { .. } | Self::Policy | Self::Profiles | Self::Stats | Self::Watch { .. } => Permission::View,
+            Self::History { .. }
+            | Self::Logs { .. }
+            | Self::Policy
+            | Self::Profiles
+            | Self::Stats
+            | Self::Watch { .. } => Permission::View,
             Self::DeployProfile { .. }
             | Self::RemoveProfile { .. }
             | Self::RestartMiner { .. }
@@ -163,7 +177,7 @@ impl Request {
             Self::RemoveProfile { .. } => Some(Verb::Remove),
             Self::RestartMiner { .. } => Some(Verb::Restart),
             Self::StartMiner { .. } => Some(Verb::Start),
-            Self::Stats | Self::Watch { .. } => Some(Verb::Stats),
+            Self::History { .. } | Self::Stats | Self::Watch { .. } => Some(Verb::Stats),
             Self::StopMiner { .. } => Some(Verb::Stop),
         }
     }
@@ -177,6 +191,8 @@ pub enum Response {
         /// Whether anything was written.
         changed: bool,
     },
+    /// What was recorded.
+    History(HistoryPage),
     /// Console lines.
     Logs(LogPage),
     /// The miner's state, found or reached.

@@ -1,8 +1,8 @@
-//! Hashrates over time, as columns for charts.
+//! Numbers over time, as columns for charts.
 
 use axum::extract::State;
 use axum::response::Json;
-use miner_ctrl_protocol::MinerName;
+use miner_ctrl_protocol::{Measure, MinerName};
 use serde::Deserialize;
 
 use crate::error::ApiError;
@@ -14,6 +14,9 @@ use crate::node::{History, HistoryQuery, Node};
 #[serde(deny_unknown_fields)]
 pub(crate) struct Which {
     miner: Option<MinerName>,
+    /// Left out, the hashrate.
+    #[serde(default)]
+    measure: Measure,
     since: Option<u64>,
     step: Option<u64>,
 }
@@ -31,16 +34,16 @@ pub(crate) async fn fleet<N: Node>(
     Query(WhichSums { since, step }): Query<WhichSums>,
 ) -> Result<Json<History>, ApiError> {
     known(step)?;
-    Ok(Json(node.fleet_history(HistoryQuery { miner: None, since, step }).await?))
+    Ok(Json(node.fleet_history(HistoryQuery { since, step, ..HistoryQuery::default() }).await?))
 }
 
 pub(crate) async fn show<N: Node>(
     State(node): State<N>,
     Path(peer): Path<String>,
-    Query(Which { miner, since, step }): Query<Which>,
+    Query(Which { miner, measure, since, step }): Query<Which>,
 ) -> Result<Json<History>, ApiError> {
     known(step)?;
-    Ok(Json(node.history(&peer, HistoryQuery { miner, since, step }).await?))
+    Ok(Json(node.history(&peer, HistoryQuery { miner, measure, since, step }).await?))
 }
 
 fn known(step: Option<u64>) -> Result<(), ApiError> {

@@ -80,7 +80,12 @@ async fn history_comes_in_columns() {
     let node = Memory::default();
     let history = ask(&node, "GET", "/history/rig-alpha?miner=xmrig-1&since=1700000000&step=10", None).await;
     let series = json!([{"id": "xmrig-1", "v": [2500.5, null]}]);
-    assert_eq!(history.body, json!({"t0": 1_700_000_000, "step": 10, "series": series}));
+    let measures = json!(["hashrate", "temperature"]);
+    let columns = |measure: &str| json!({"t0": 1_700_000_000, "step": 10, "measure": measure, "measures": measures, "series": series});
+    assert_eq!(history.body, columns("hashrate"));
+    let path = "/history/rig-alpha?miner=xmrig-1&since=1700000000&step=10&measure=temperature";
+    assert_eq!(ask(&node, "GET", path, None).await.body, columns("temperature"));
+    assert_eq!(ask(&node, "GET", "/history/rig-alpha?measure=speed", None).await.status, StatusCode::BAD_REQUEST);
     assert_eq!(ask(&node, "GET", "/history/rig-alpha?step=7", None).await.body["code"], "invalid");
     assert_eq!(ask(&node, "GET", "/history/nobody", None).await.body["code"], "unknown-peer");
 }
@@ -90,7 +95,10 @@ async fn the_history_of_the_fleet_is_a_sum_for_each_algorithm() {
     let node = Memory::default();
     let history = ask(&node, "GET", "/history?since=1700000000&step=900", None).await;
     let series = json!([{"id": "rx/0", "v": [2500.5]}]);
-    assert_eq!(history.body, json!({"t0": 1_700_000_000, "step": 900, "series": series}));
+    let measures = json!(["hashrate", "temperature"]);
+    let columns =
+        json!({"t0": 1_700_000_000, "step": 900, "measure": "hashrate", "measures": measures, "series": series});
+    assert_eq!(history.body, columns);
     assert_eq!(ask(&node, "GET", "/history?step=7", None).await.body["code"], "invalid");
     assert_eq!(ask(&node, "GET", "/history?miner=xmrig-1", None).await.body["code"], "invalid");
 }

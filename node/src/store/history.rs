@@ -3,8 +3,10 @@
 //! A block is one row: its numbers side by side, 4 bytes each, so that a year of a miner takes some 360 KB. A coarser
 //! number is the mean of the finer ones that are known, computed from what is stored: a restart changes nothing.
 
+use std::collections::HashMap;
 use std::ops::Range;
 
+use miner_ctrl_protocol::Measure;
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::database::{Database, DatabaseError};
@@ -13,11 +15,15 @@ use super::peers::integer;
 /// Fine numbers in a minute, which is what is written at once: what a kill can lose.
 pub const IN_A_MINUTE: usize = 6;
 
-/// Series that are kept: five thousand rigs with a miner or two each, and room for renamed ones. Together some 6 GB.
-const MAX_SERIES: i64 = 16 * 1024;
+/// Series that are kept: five thousand rigs with a miner and its four measures each, and room for renamed ones.
+/// Together some 9 GB.
+const MAX_SERIES: i64 = 24 * 1024;
 
 /// In place of a rig: the whole fleet, whose "miners" are algorithms. No node id is this word.
 pub const FLEET: &str = "fleet";
+
+/// Series of one rig: 32 miners and their measures. A rig that invents names takes no place from others.
+const MAX_OF_A_RIG: i64 = 128;
 
 /// Series written in one go. The database answers others in between.
 const AT_ONCE: usize = 256;
@@ -42,22 +48,26 @@ pub const TIERS: [Tier; 3] = [
 
 const DAY: u64 = 24 * 3600;
 
-/// A minute of one miner.
+/// A minute of one measure of a miner.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Minute {
     /// Node id of the rig, or [`FLEET`].
     pub rig: String,
     /// The miner.
     pub miner: String,
+    /// What was measured.
+    pub measure: Measure,
     /// One number for each ten seconds; none where it is not known.
     pub numbers: [Option<f32>; IN_A_MINUTE],
 }
 
-/// Numbers of one miner, evenly spaced.
+/// Numbers of one measure of a miner, evenly spaced.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Series {
     /// The miner.
     pub miner: String,
+    /// What was measured.
+    pub measure: Measure,
     /// None where nothing is known.
     pub numbers: Vec<Option<f32>>,
 }
@@ -79,7 +89,7 @@ pub async fn write(database: &Database, at: u64, mut minutes: Vec<Minute>) -> Re
             .run(move |connection| {
                 let change = connection.transaction()?;
                 for minute in &some {
-                    if let Some(series) = series_of(&change, minute)? {
+                    if let Some(series) = series_of(&change, &minute.rig, &minute.miner, minute.measure)? {
                         write_minute(&change, series, at, &minute.numbers)?;
                     }
                 }
@@ -90,7 +100,71 @@ pub async fn write(database: &Database, at: u64, mut minutes: Vec<Minute>) -> Re
     Ok(())
 }
 
-/// Numbers of a rig's miners, or sums of the [`FLEET`], from `span.start` on (a multiple of the tier's step) to before `span.end`.
+/// Inserts numbers of a rig that begin at `at` (a multiple of the tier's step), where nothing is known yet; what is
+/// known stays. On the disk when it returns.
+///
+/// # Errors
+/// [`DatabaseError`]; some of the series may have been stored.
+pub async fn fill(
+    database: &Database,
+    rig: String,
+    tier: Tier,
+    at: u64,
+    series: Vec<Series>,
+) -> Result<(), DatabaseError> {
+    database
+        .run(move |connection| {
+            let change = connection.transaction()?;
+            for Series { miner, measure, numbers } in &series {
+                if let Some(series) = series_of(&change, &rig, miner, *measure)? {
+                    fill_series(&change, series, tier, at, numbers)?;
+                }
+            }
+            change.commit()
+        })
+        .await
+}
+
+/// Which measures of a rig are known, in order.
+///
+/// # Errors
+/// [`DatabaseError`].
+pub async fn measures(database: &Database, rig: String) -> Result<Vec<Measure>, DatabaseError> {
+    let words: Vec<String> = database
+        .run(move |connection| {
+            let mut statement = connection
+                .prepare_cached("SELECT DISTINCT measure FROM history_series WHERE rig = ?1 ORDER BY measure")?;
+            statement.query_map([rig], |row| row.get(0))?.collect()
+        })
+        .await?;
+    words.iter().map(|word| known_measure(database, word)).collect()
+}
+
+/// The hour up to which each rig is known, by its node id: the beginning of it, Unix seconds.
+///
+/// # Errors
+/// [`DatabaseError`].
+pub async fn newest_hours(database: &Database) -> Result<HashMap<String, u64>, DatabaseError> {
+    let [_, minutes, _] = TIERS;
+    let rows: Vec<(String, Option<i64>)> = database
+        .run(move |connection| {
+            let mut statement = connection.prepare_cached(
+                "SELECT rig, max((SELECT max(block) FROM history_blocks WHERE series = id AND step = ?1))
+                 FROM history_series GROUP BY rig",
+            )?;
+            statement.query_map([integer(minutes.step)], |row| Ok((row.get(0)?, row.get(1)?)))?.collect()
+        })
+        .await?;
+    let hour = |block: i64| u64::try_from(block).unwrap_or(0) * minutes.block_seconds();
+    Ok(rows.into_iter().filter_map(|(rig, block)| Some((rig, hour(block?)))).collect())
+}
+
+fn known_measure(database: &Database, word: &str) -> Result<Measure, DatabaseError> {
+    word.parse().map_err(|why| database.damaged(format!("a measure `{word}` {why}")))
+}
+
+/// Numbers of a rig's miners, or sums of the [`FLEET`], from `span.start` on (a multiple of the tier's step) to before
+/// `span.end`; of one miner and of one measure, or of all.
 ///
 /// # Errors
 /// [`DatabaseError`].
@@ -98,24 +172,33 @@ pub async fn read(
     database: &Database,
     rig: String,
     miner: Option<String>,
+    measure: Option<Measure>,
     tier: Tier,
     span: Range<u64>,
 ) -> Result<Vec<Series>, DatabaseError> {
-    database
+    let found: Vec<(String, String, Vec<Option<f32>>)> = database
         .run(move |connection| {
             let mut statement = connection.prepare_cached(
-                "SELECT id, miner FROM history_series WHERE rig = ?1 AND (?2 IS NULL OR miner = ?2) ORDER BY miner",
+                "SELECT id, miner, measure FROM history_series
+                 WHERE rig = ?1 AND (?2 IS NULL OR miner = ?2) AND (?3 IS NULL OR measure = ?3)
+                 ORDER BY miner, measure",
             )?;
-            let found = statement.query_map(params![rig, miner], |row| Ok((row.get(0)?, row.get(1)?)))?;
-            let found = found.collect::<rusqlite::Result<Vec<(i64, String)>>>()?;
+            let found = statement.query_map(params![rig, miner, measure.map(Measure::as_str)], |row| {
+                Ok((row.get(0)?, row.get(1)?, row.get(2)?))
+            })?;
+            let found = found.collect::<rusqlite::Result<Vec<(i64, String, String)>>>()?;
             let all = found
                 .into_iter()
-                .map(|(series, miner)| Ok(Series { miner, numbers: read_series(connection, series, tier, &span)? }));
-            let all: rusqlite::Result<Vec<Series>> = all.collect();
-            // A miner that has not run for so long is no line of this chart.
-            Ok(all?.into_iter().filter(|series| series.numbers.iter().any(Option::is_some)).collect())
+                .map(|(series, miner, measure)| Ok((miner, measure, read_series(connection, series, tier, &span)?)));
+            all.collect()
         })
-        .await
+        .await?;
+    let series = found
+        .into_iter()
+        // A miner that has not run for so long is no line of this chart.
+        .filter(|(_, _, numbers)| numbers.iter().any(Option::is_some))
+        .map(|(miner, measure, numbers)| Ok(Series { miner, measure: known_measure(database, &measure)?, numbers }));
+    series.collect()
 }
 
 /// Lets go of what is older than it is kept.
@@ -158,22 +241,76 @@ pub async fn prune(database: &Database, now: u64) -> Result<(), DatabaseError> {
     Ok(())
 }
 
-/// The series of a miner; none when it is new and there are too many.
-fn series_of(connection: &Connection, minute: &Minute) -> rusqlite::Result<Option<i64>> {
+/// The series of a measure of a miner; none when it is new and there are too many.
+fn series_of(connection: &Connection, rig: &str, miner: &str, measure: Measure) -> rusqlite::Result<Option<i64>> {
+    let measure = measure.as_str();
     let known = connection
-        .prepare_cached("SELECT id FROM history_series WHERE rig = ?1 AND miner = ?2")?
-        .query_row(params![minute.rig, minute.miner], |row| row.get(0))
+        .prepare_cached("SELECT id FROM history_series WHERE rig = ?1 AND miner = ?2 AND measure = ?3")?
+        .query_row(params![rig, miner, measure], |row| row.get(0))
         .optional()?;
     if known.is_some() {
         return Ok(known);
     }
     let added = connection
         .prepare_cached(
-            "INSERT INTO history_series (rig, miner)
-             SELECT ?1, ?2 WHERE (SELECT count(*) FROM history_series) < ?3",
+            "INSERT INTO history_series (rig, miner, measure)
+             SELECT ?1, ?2, ?3 WHERE (SELECT count(*) FROM history_series) < ?4
+             AND (SELECT count(*) FROM history_series WHERE rig = ?1) < ?5",
         )?
-        .execute(params![minute.rig, minute.miner, MAX_SERIES])?;
+        .execute(params![rig, miner, measure, MAX_SERIES, MAX_OF_A_RIG])?;
     Ok((added > 0).then(|| connection.last_insert_rowid()))
+}
+
+/// Puts numbers where none are, and means of them into coarser tiers where those have none.
+fn fill_series(
+    connection: &Connection,
+    series: i64,
+    tier: Tier,
+    at: u64,
+    numbers: &[Option<f32>],
+) -> rusqlite::Result<()> {
+    let end = at + numbers.len() as u64 * tier.step;
+    let mut start = at;
+    while start < end {
+        // As far as this block goes.
+        let stop = end.min((start / tier.block_seconds() + 1) * tier.block_seconds());
+        let some = numbers.get(index(start - at, tier)..index(stop - at, tier)).unwrap_or_default();
+        if some.iter().any(Option::is_some) {
+            let whole = add(connection, series, tier, start, some)?;
+            if let Some(coarser) = TIERS.into_iter().find(|other| other.step > tier.step) {
+                let first = start - start % coarser.step;
+                let means: Vec<_> = (first..stop)
+                    .step_by(usize::try_from(coarser.step).unwrap_or(usize::MAX))
+                    .map(|at| {
+                        let from = place(tier, at);
+                        mean(whole.get(from..from + index(coarser.step, tier)).unwrap_or_default())
+                    })
+                    .collect();
+                fill_series(connection, series, coarser, first, &means)?;
+            }
+        }
+        start = stop;
+    }
+    Ok(())
+}
+
+/// Numbers of this tier in so many seconds.
+fn index(seconds: u64, tier: Tier) -> usize {
+    usize::try_from(seconds / tier.step).unwrap_or(usize::MAX)
+}
+
+/// Puts numbers into the block that they belong to, where none are; gives the block as it is then.
+fn add(
+    connection: &Connection,
+    series: i64,
+    tier: Tier,
+    at: u64,
+    numbers: &[Option<f32>],
+) -> rusqlite::Result<Vec<Option<f32>>> {
+    let known = load(connection, series, tier, at / tier.block_seconds())?;
+    let known = known.get(place(tier, at)..).unwrap_or_default();
+    let missing: Vec<_> = numbers.iter().zip(known).map(|(number, known)| number.filter(|_| known.is_none())).collect();
+    put(connection, series, tier, at, &missing)
 }
 
 fn write_minute(
@@ -283,11 +420,12 @@ mod tests {
     const START: u64 = 1_700_006_400;
 
     fn minute(miner: &str, number: f32) -> Minute {
-        Minute { rig: "a".into(), miner: miner.into(), numbers: [Some(number); IN_A_MINUTE] }
+        let numbers = [Some(number); IN_A_MINUTE];
+        Minute { rig: "a".into(), miner: miner.into(), measure: Measure::Hashrate, numbers }
     }
 
     async fn read_all(database: &Database, tier: Tier, span: Range<u64>) -> Vec<Series> {
-        read(database, "a".into(), None, tier, span).await.unwrap()
+        read(database, "a".into(), None, None, tier, span).await.unwrap()
     }
 
     #[tokio::test]
@@ -332,12 +470,55 @@ mod tests {
     #[tokio::test]
     async fn miners_are_read_one_or_all_and_many_are_written() {
         let database = Database::in_memory().unwrap();
-        let many = (0..600).map(|number| minute(&format!("x-{number}"), 1.0)).collect();
-        write(&database, START, many).await.unwrap();
-        assert_eq!(read_all(&database, TIERS[0], START..START + 60).await.len(), 600);
-        let one = read(&database, "a".into(), Some("x-7".into()), TIERS[0], START..START + 60).await.unwrap();
+        let many = (0..600)
+            .map(|number| Minute { rig: format!("rig-{}", number / 100), ..minute(&format!("x-{number}"), 1.0) });
+        write(&database, START, many.collect()).await.unwrap();
+        let read = |rig: &str, miner: Option<&str>| {
+            let (database, rig, miner) = (database.clone(), rig.to_owned(), miner.map(str::to_owned));
+            async move { read(&database, rig, miner, None, TIERS[0], START..START + 60).await.unwrap() }
+        };
+        assert_eq!(read("rig-1", None).await.len(), 100);
+        let one = read("rig-0", Some("x-7")).await;
         assert_eq!((one.len(), one[0].miner.as_str()), (1, "x-7"));
-        assert!(read(&database, "b".into(), None, TIERS[0], START..START + 60).await.unwrap().is_empty());
+        assert!(read("rig-9", None).await.is_empty());
+    }
+
+    #[tokio::test]
+    async fn measures_are_kept_apart_and_a_rig_has_its_share_of_them() {
+        let database = Database::in_memory().unwrap();
+        let hot = Minute { measure: Measure::Temperature, ..minute("x", 65.0) };
+        write(&database, START, vec![minute("x", 1.0), hot]).await.unwrap();
+        assert_eq!(measures(&database, "a".into()).await.unwrap(), [Measure::Hashrate, Measure::Temperature]);
+        let one = read(&database, "a".into(), None, Some(Measure::Temperature), TIERS[1], START..START + 60);
+        assert_eq!(one.await.unwrap()[0].numbers, [Some(65.0)]);
+        let invented = (0..200).map(|number| minute(&format!("made-up-{number}"), 1.0)).collect();
+        write(&database, START, invented).await.unwrap();
+        assert_eq!(read_all(&database, TIERS[1], START..START + 60).await.len(), 128);
+        let other = Minute { rig: "b".into(), ..minute("x", 1.0) };
+        write(&database, START, vec![other]).await.unwrap();
+        assert_eq!(measures(&database, "b".into()).await.unwrap(), [Measure::Hashrate]);
+    }
+
+    #[tokio::test]
+    async fn a_gap_is_filled_in_every_coarser_step_and_nothing_that_is_known_is_overwritten() {
+        let database = Database::in_memory().unwrap();
+        // The last minute of an hour is known, and the third of the next.
+        write(&database, START + 3540, vec![minute("x", 10.0)]).await.unwrap();
+        write(&database, START + 3720, vec![minute("x", 40.0)]).await.unwrap();
+        let rig = |numbers| vec![Series { miner: "x".into(), measure: Measure::Hashrate, numbers }];
+        let [fine, minutes, quarters] = TIERS;
+        let four_minutes = [vec![Some(99.0); 6], vec![Some(20.0); 6], vec![None; 3], vec![Some(30.0); 9]].concat();
+        fill(&database, "a".into(), fine, START + 3540, rig(four_minutes)).await.unwrap();
+        let filled = read_all(&database, minutes, START + 3540..START + 3780).await.remove(0).numbers;
+        assert_eq!(filled, [Some(10.0), Some(20.0), Some(30.0), Some(40.0)]);
+        let filled = read_all(&database, fine, START + 3600..START + 3730).await.remove(0).numbers;
+        assert_eq!(filled, [vec![Some(20.0); 6], vec![None; 3], vec![Some(30.0); 3], vec![Some(40.0)]].concat());
+        // Older ones come by the minute, and show in quarters.
+        fill(&database, "a".into(), minutes, START - 900, rig(vec![Some(5.0); 15])).await.unwrap();
+        let filled = read_all(&database, quarters, START - 900..START).await.remove(0).numbers;
+        assert_eq!(filled, [Some(5.0)]);
+        let hours = newest_hours(&database).await.unwrap();
+        assert_eq!(hours, HashMap::from([("a".to_owned(), START + 3600)]));
     }
 
     #[tokio::test]

@@ -68,4 +68,26 @@ pub(super) const MIGRATIONS: &[&str] = &[
         numbers BLOB NOT NULL,
         PRIMARY KEY (series, step, block)
     ) STRICT, WITHOUT ROWID",
+    // 4: more than one measure of a miner. A table's own key cannot be changed, so that both are made anew; what was
+    // recorded before were hashrates.
+    "CREATE TABLE history_series_4 (
+        id INTEGER PRIMARY KEY NOT NULL,
+        rig TEXT NOT NULL,
+        miner TEXT NOT NULL,
+        measure TEXT NOT NULL,
+        UNIQUE (rig, miner, measure)
+    ) STRICT;
+    CREATE TABLE history_blocks_4 (
+        series INTEGER NOT NULL REFERENCES history_series_4 (id),
+        step INTEGER NOT NULL,
+        block INTEGER NOT NULL,
+        numbers BLOB NOT NULL,
+        PRIMARY KEY (series, step, block)
+    ) STRICT, WITHOUT ROWID;
+    INSERT INTO history_series_4 SELECT id, rig, miner, 'hashrate' FROM history_series;
+    INSERT INTO history_blocks_4 SELECT series, step, block, numbers FROM history_blocks;
+    DROP TABLE history_blocks;
+    DROP TABLE history_series;
+    ALTER TABLE history_series_4 RENAME TO history_series;
+    ALTER TABLE history_blocks_4 RENAME TO history_blocks",
 ];

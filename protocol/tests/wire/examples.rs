@@ -2,14 +2,15 @@
 
 use std::fmt::Debug;
 
+use miner_ctrl_protocol::history::{HistoryPage, HistorySeries};
 use miner_ctrl_protocol::message::{Hello, LogLine, LogPage, MinerChoice, ProfileChoice, ProfileSummary};
 use miner_ctrl_protocol::pair::{Confirm, Door, Knock, PairRefusal, Reply};
 use miner_ctrl_protocol::policy::Verb;
 use miner_ctrl_protocol::profile::{Invalid, Pool};
 use miner_ctrl_protocol::stats::{DeviceStats, HostStats};
 use miner_ctrl_protocol::{
-    Hashrate, MinerState, MinerStatus, Permission, Policy, ProfileDraft, Program, Refusal, Request, Response, RigStats,
-    Role, Shares,
+    Hashrate, Measure, MinerState, MinerStatus, Permission, Policy, ProfileDraft, Program, Refusal, Request, Response,
+    RigStats, Role, Shares,
 };
 
 use crate::link::{key, nonce};
@@ -37,13 +38,15 @@ variants! {
     PairRefusal { Busy, Denied, Internal, NoCode, Off, Version, WrongCode }
     Reply { Code, Paired, Pending, Refused }
     Request {
-        DeployProfile, Logs, Ping, Policy, Profiles, RemoveProfile, RestartMiner, StartMiner, Stats, StopMiner, Watch,
+        DeployProfile, History, Logs, Ping, Policy, Profiles, RemoveProfile, RestartMiner, StartMiner, Stats, StopMiner,
+        Watch,
     }
-    Response { Deployed, Logs, Miner, Miners, Policy, Pong, Profiles, Refused, Removed, Stats }
+    Response { Deployed, History, Logs, Miner, Miners, Policy, Pong, Profiles, Refused, Removed, Stats }
     Refusal {
         AmbiguousMiner, Busy, Conflict, Internal, Invalid, MinerUnavailable, NotAllowed, NotRegistered, PolicyForbids,
         Replayed, RunsNoMiner, Stale, TooLarge, UnknownMiner, UnknownProfile, Unreadable, Unsupported,
     }
+    Measure { Hashrate, Power, Shares, Temperature }
     MinerChoice { All, Named, Only }
     MinerState { Connecting, Failed, Mining, NoPool, Paused, Starting, Stopped, Stopping, Warming }
     Permission { None, View, Control }
@@ -205,6 +208,7 @@ pub(crate) fn requests() -> Vec<Request> {
         Request::StopMiner { miner: MinerChoice::Named(parse("xmrig-1")) },
         Request::StopMiner { miner: MinerChoice::Only },
         Request::Watch { after: 7, wait: 30 },
+        Request::History { since: 1_700_006_400, step: 60 },
     ]
 }
 
@@ -231,7 +235,15 @@ pub(crate) fn responses() -> Vec<Response> {
     ];
     responses.extend(policies().into_iter().map(Response::Policy));
     responses.extend(refusals().into_iter().map(Response::Refused));
+    responses.push(Response::History(history()));
     responses
+}
+
+fn history() -> HistoryPage {
+    let series =
+        |measure| HistorySeries { miner: parse("xmrig-1"), measure, numbers: vec![Some(2500.5), None, Some(0.0)] };
+    let series = Measure::ALL.map(series).to_vec();
+    HistoryPage { now: 1_700_006_581, step: 60, from: 1_700_006_400, until: 1_700_006_580, series }
 }
 
 pub(crate) fn refusals() -> Vec<Refusal> {
@@ -321,6 +333,7 @@ fn every_variant_has_an_example() {
         Request::StartMiner { profile, .. } => Some(profile),
         _ => None,
     }));
+    assert_complete(history().series.iter().map(|series| &series.measure).collect::<Vec<_>>());
     assert_complete(refusals.iter().flat_map(|refusal| match refusal {
         Refusal::NotAllowed { needs, granted } => vec![needs, granted],
         _ => vec![],

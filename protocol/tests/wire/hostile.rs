@@ -14,7 +14,9 @@ use crate::link::Link;
 fn decode_as_everything(bytes: &[u8]) {
     let _ = decode_request(bytes, MAX_BODY);
     let _ = decode::<Request>(bytes, MAX_BODY);
-    let _ = decode::<Response>(bytes, MAX_BODY);
+    if let Ok(Response::History(page)) = decode::<Response>(bytes, MAX_BODY) {
+        let _ = page.is_plausible();
+    }
     let _ = decode::<Refusal>(bytes, MAX_BODY);
     let _ = decode::<Hello>(bytes, MAX_BODY);
     let _ = decode::<Policy>(bytes, MAX_BODY);

@@ -1,0 +1,295 @@
+//! What a controller missed of its rigs: a rig that comes back is asked for the numbers of the time between.
+//!
+//! Twice: at once, for what the rig has written; and when the minute in which it came back is over, for that minute.
+
+use std::collections::{BTreeMap, HashMap};
+use std::time::Duration;
+
+use miner_ctrl_dashboard::node::RigView;
+use miner_ctrl_protocol::history::HistoryPage;
+use miner_ctrl_protocol::{NodeId, Refusal, Request, Response};
+use tokio::task::JoinSet;
+
+use crate::handle::{NodeHandle, chain};
+use crate::store::clock::unix_now;
+use crate::store::history::{self, Series, TIERS, Tier};
+
+/// Rigs asked at once. An answer has up to 200 KB and is many writes: five thousand rigs that come back together are
+/// asked one after the other, while they go on being watched.
+const AT_ONCE: usize = 4;
+
+/// How long a rig may be out of sight without being asked: two looks may be that far apart on a busy machine.
+const OUT_OF_SIGHT: u64 = 25;
+
+/// After the end of a minute the rig has written it: it looks each ten seconds.
+const WRITTEN: u64 = 20;
+
+/// How far back the second question goes: over the minute in which the rig came back.
+const SECOND: u64 = 120;
+
+/// How long a rig may take for a page: it reads some hundred rows.
+const LIMIT: Duration = Duration::from_secs(20);
+
+/// Pages of one gap. 400 days are some 60; a rig whose pages lead nowhere is not asked for ever.
+const PAGES: usize = 256;
+
+/// Which rigs have gaps, and who is being asked. Never more entries than there are peers.
+#[derive(Debug, Default)]
+pub(crate) struct Gaps {
+    /// Whether this node keeps numbers of others at all.
+    commands: bool,
+    own: Option<NodeId>,
+    /// Up to when each rig was known before this start.
+    known: HashMap<String, u64>,
+    /// When each rig was last in sight.
+    seen: HashMap<NodeId, u64>,
+    /// From when on a rig's numbers are missing, and from when on it may be asked; by rig.
+    missing: BTreeMap<NodeId, Missing>,
+    /// Gives the rig, and whether all was asked that was to be.
+    asking: JoinSet<(NodeId, bool)>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Missing {
+    from: u64,
+    /// The first question; none when it was asked.
+    first: bool,
+    /// When the second one is due.
+    again_at: u64,
+}
+
+impl Gaps {
+    /// What is known of the rigs before this start.
+    pub(crate) async fn of(node: &NodeHandle) -> Self {
+        let record = &node.inner.record;
+        let mut gaps = Self { commands: record.role.commands(), own: Some(record.id), ..Self::default() };
+        if gaps.commands {
+            match history::newest_hours(node.database()).await {
+                Ok(known) => gaps.known = known,
+                Err(error) => tracing::warn!(error = chain(&error), "what is known of the rigs' history is not known"),
+            }
+        }
+        gaps
+    }
+
+    /// Takes a look at who is there.
+    pub(crate) fn look(&mut self, fleet: &[RigView], now: u64) {
+        let mine = |rig: &&RigView| rig.peer.role.mines() && Some(rig.peer.id) != self.own;
+        if !self.commands {
+            return;
+        }
+        let peers: HashMap<NodeId, &RigView> = fleet.iter().filter(mine).map(|rig| (rig.peer.id, rig)).collect();
+        self.seen.retain(|id, _| peers.contains_key(id));
+        self.missing.retain(|id, _| peers.contains_key(id));
+        for (id, rig) in peers.into_iter().filter(|(_, rig)| rig.peer.online) {
+            let from = match self.seen.insert(id, now) {
+                Some(seen) if now.saturating_sub(seen) < OUT_OF_SIGHT => continue,
+                Some(seen) => seen,
+                // Of a rig that was never recorded here: since it is ours.
+                None => self.known.remove(&id.to_string()).unwrap_or(rig.peer.paired_at),
+            };
+            let from = self.missing.get(&id).map_or(from, |known| known.from.min(from));
+            self.missing.insert(id, Missing { from, first: true, again_at: now - now % 60 + 60 + WRITTEN });
+        }
+    }
+
+    /// Asks the next rigs, as far as there are places.
+    pub(crate) fn fill(&mut self, node: &NodeHandle, now: u64) {
+        while self.asking.len() < AT_ONCE
+            && let Some((rig, from)) = self.next(now)
+        {
+            self.asking.spawn(ask(node.clone(), rig, from));
+        }
+    }
+
+    /// Ends when a rig was asked; never, while none is.
+    pub(crate) async fn one_is_done(&mut self) {
+        match self.asking.join_next().await {
+            Some(Err(error)) => tracing::error!(%error, "filling a gap broke off"),
+            Some(Ok((rig, filled))) => self.asked(rig, filled),
+            None => std::future::pending().await,
+        }
+    }
+
+    /// The next rig to ask, and from when on.
+    fn next(&mut self, now: u64) -> Option<(NodeId, u64)> {
+        let due = |missing: &Missing| missing.first || missing.again_at <= now;
+        let rig = *self.missing.iter().find(|(_, missing)| due(missing))?.0;
+        let missing = self.missing.get_mut(&rig)?;
+        let from = missing.from;
+        if !std::mem::take(&mut missing.first) || missing.again_at <= now {
+            self.missing.remove(&rig);
+        }
+        Some((rig, from))
+    }
+
+    /// What was filled is not asked for twice.
+    fn asked(&mut self, rig: NodeId, filled: bool) {
+        if let Some(missing) = self.missing.get_mut(&rig)
+            && filled
+            && !missing.first
+        {
+            missing.from = missing.from.max(missing.again_at.saturating_sub(SECOND));
+        }
+    }
+}
+
+/// Asks one rig for everything from `from` on: the last day finely, what is older as it is kept for so long.
+async fn ask(node: NodeHandle, rig: NodeId, from: u64) -> (NodeId, bool) {
+    let [fine, minutes, quarters] = TIERS;
+    let now = unix_now();
+    let (day, month) = (now.saturating_sub(fine.kept), now.saturating_sub(minutes.kept));
+    let mut clock = Clock::default();
+    for (tier, start, end) in [(quarters, from, month), (minutes, from.max(month), day), (fine, from.max(day), now)] {
+        if start < end
+            && let Err(why) = stretch(&node, rig, tier, start..end, &mut clock).await
+        {
+            tracing::debug!(%rig, why, "a gap in a rig's history stays");
+            return (rig, false);
+        }
+    }
+    (rig, true)
+}
+
+/// How far the rig's clock is ahead of ours, seconds.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+struct Clock(i64);
+
+impl Clock {
+    fn theirs(self, ours: u64) -> u64 {
+        ours.saturating_add_signed(self.0)
+    }
+
+    /// Our time of a number of theirs: the nearest one that has a place, since both count from the same second.
+    fn ours(self, theirs: u64, step: u64) -> u64 {
+        let ours = theirs.saturating_add_signed(self.0.saturating_neg());
+        ours.saturating_add(step / 2) / step * step
+    }
+
+    /// Sets it by a page; whether it was so far off that the page is another one than was meant.
+    fn set(&mut self, theirs: u64, ours: u64, step: u64) -> bool {
+        let ahead = i64::try_from(i128::from(theirs) - i128::from(ours)).unwrap_or(0);
+        let off = ahead.abs_diff(self.0) >= step;
+        // A second or two are the way there and back, and no reason to move numbers.
+        if off {
+            self.0 = ahead;
+        }
+        off
+    }
+}
+
+async fn stretch(
+    node: &NodeHandle,
+    rig: NodeId,
+    tier: Tier,
+    span: std::ops::Range<u64>,
+    clock: &mut Clock,
+) -> Result<(), String> {
+    let mut since = span.start;
+    for _ in 0..PAGES {
+        let page = one_page(node, rig, clock.theirs(since), tier).await?;
+        if clock.set(page.now, unix_now(), tier.step) {
+            continue;
+        }
+        if page.from.saturating_add(tier.step) < clock.theirs(since) || page.until > page.now.saturating_add(tier.step)
+        {
+            return Err("it answered with another time than was asked for".to_owned());
+        }
+        let at = clock.ours(page.from, tier.step);
+        let series = page.series.into_iter();
+        let series: Vec<Series> = series
+            .map(|one| Series { miner: one.miner.to_string(), measure: one.measure, numbers: one.numbers })
+            .collect();
+        let (until, found) = (clock.ours(page.until, tier.step), series.len());
+        if found > 0 && until <= unix_now() + tier.step {
+            tracing::debug!(%rig, at, until, found, "a gap in a rig's history is filled");
+            let filled = history::fill(node.database(), rig.to_string(), tier, at, series).await;
+            filled.map_err(|error| chain(&error))?;
+        }
+        if until >= span.end - span.end % tier.step || until <= since {
+            return Ok(());
+        }
+        since = until;
+    }
+    Ok(())
+}
+
+async fn one_page(node: &NodeHandle, rig: NodeId, since: u64, tier: Tier) -> Result<HistoryPage, String> {
+    let request = Request::History { since, step: tier.step };
+    match node.ask_rig(rig, request, LIMIT).await {
+        Ok(Response::History(page)) if page.is_plausible() && page.step == tier.step => Ok(page),
+        Ok(Response::Refused(refusal @ (Refusal::NotAllowed { .. } | Refusal::Unsupported))) => {
+            Err(refusal.to_string())
+        }
+        Ok(_) => Err("it answered something else".to_owned()),
+        Err(error) => Err(chain(&error)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use miner_ctrl_dashboard::memory::{peer, rig};
+
+    fn gaps() -> Gaps {
+        Gaps { commands: true, ..Gaps::default() }
+    }
+
+    fn alpha(online: bool) -> [RigView; 1] {
+        let mut peer = peer(1, "rig-alpha");
+        (peer.online, peer.paired_at) = (online, 5000);
+        [rig(peer, true)]
+    }
+
+    #[test]
+    fn a_rig_is_asked_when_it_comes_back_and_once_more_when_the_minute_is_over() {
+        let (mut gaps, id) = (gaps(), alpha(true)[0].peer.id);
+        gaps.known.insert(id.to_string(), 3600);
+        gaps.look(&alpha(true), 6010);
+        assert_eq!(gaps.next(6010), Some((id, 3600)), "from where it was known");
+        gaps.asked(id, true);
+        assert_eq!(gaps.next(6079), None);
+        assert_eq!(gaps.next(6080), Some((id, 5960)), "the minute in which it came back");
+        assert_eq!(gaps.next(9999), None);
+        for now in [6020, 6030, 6050] {
+            gaps.look(&alpha(true), now);
+        }
+        assert_eq!(gaps.next(6200), None, "it was in sight all the time");
+        gaps.look(&alpha(false), 6060);
+        gaps.look(&alpha(true), 6300);
+        assert_eq!(gaps.next(6300), Some((id, 6050)));
+        gaps.asked(id, false);
+        assert_eq!(gaps.next(6400), Some((id, 6050)), "what did not come the first time is asked for again");
+    }
+
+    #[test]
+    fn what_was_never_recorded_is_asked_for_since_it_was_paired_and_who_is_gone_is_forgotten() {
+        let (mut gaps, id) = (gaps(), alpha(true)[0].peer.id);
+        gaps.look(&alpha(true), 6010);
+        assert_eq!(gaps.missing[&id].from, 5000);
+        gaps.look(&[], 6020);
+        assert_eq!((gaps.next(9999), gaps.seen.len()), (None, 0));
+    }
+
+    #[test]
+    fn a_worker_asks_nobody_and_nobody_asks_himself() {
+        let mut worker = Gaps::default();
+        worker.look(&alpha(true), 6010);
+        assert_eq!(worker.next(9999), None);
+        let mut own = Gaps { own: Some(alpha(true)[0].peer.id), ..gaps() };
+        own.look(&alpha(true), 6010);
+        assert_eq!(own.next(9999), None);
+    }
+
+    #[test]
+    fn a_clock_that_is_off_is_noticed_and_taken_out() {
+        let mut clock = Clock::default();
+        assert!(!clock.set(1000, 998, 10), "a moment on the way is no other clock");
+        assert_eq!(clock.ours(1000, 10), 1000);
+        assert!(clock.set(100_003, 1000, 10));
+        assert!(!clock.set(100_013, 1010, 10));
+        assert_eq!((clock.theirs(500), clock.ours(99_500, 10)), (99_503, 500));
+        assert!(clock.set(0, u64::MAX, 10), "whatever a rig says");
+        assert_eq!(clock.theirs(1), 1);
+    }
+}
