@@ -9,7 +9,7 @@ use crate::Code;
 use crate::memory::Memory;
 
 /// Every route there is, by method and path.
-const ROUTES: &[(&str, &str)] = &[
+pub(super) const ROUTES: &[(&str, &str)] = &[
     ("GET", "/node/info"),
     ("POST", "/node/pairing-code"),
     ("GET", "/peers"),

@@ -7,6 +7,7 @@ mod events;
 mod guard;
 mod refusals;
 mod routes;
+mod security;
 mod serve;
 mod session;
 mod tls;

@@ -13,7 +13,7 @@ use crate::{Place, ServeError, WebSettings, bind, serve};
 
 pub(super) const DEADLINE: Duration = Duration::from_secs(20);
 
-async fn start(door: &Door) -> (SocketAddr, JoinHandle<()>) {
+pub(super) async fn start(door: &Door) -> (SocketAddr, JoinHandle<()>) {
     start_with(door, settings()).await
 }
 
