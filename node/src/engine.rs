@@ -8,20 +8,21 @@ use std::process::ExitCode;
 
 use miner_ctrl_dashboard::node::NodeInfo;
 use miner_ctrl_dashboard::{Gateway, Node as _};
-use miner_ctrl_protocol::{NodeName, Program, Role};
+use miner_ctrl_protocol::{NodeName, PeerKey, Permission, Program, Role};
 use tokio_util::sync::CancellationToken;
 
 use crate::cli::{Engine, Exit, Failure, Local, Pairing, ServeOptions, Serving};
 use crate::config::{DashboardChoice, NodeConfig, Settings, TlsMode};
 use crate::control;
 use crate::door::Door;
-use crate::fleet::PairingMode;
+use crate::fleet::{self, NewPeer, PairingMode};
 use crate::identity::{self, IdentityError};
 use crate::mesh;
 use crate::miners::{ProgramFound, look_for};
 use crate::node::{self, Mode, Node, StartError};
 use crate::simulate;
-use crate::store::{Lock, LockError, Places};
+use crate::store::clock::unix_now;
+use crate::store::{Database, Lock, LockError, Places};
 
 /// This machine's node.
 #[derive(Debug)]
@@ -87,6 +88,25 @@ impl Engine for ThisMachine {
         let info = node.handle.info().await;
         node.shutdown().await;
         Ok(info)
+    }
+
+    async fn enrol(&self, rigs: Vec<(PeerKey, NodeName)>) -> Result<(), Failure> {
+        let _lock = Lock::acquire(&self.places).map_err(|error| not_started(&error.into()))?;
+        let database = Database::open(&self.places.database_file()).map_err(|error| not_started(&error.into()))?;
+        let now = unix_now();
+        let new = rigs.into_iter().map(|(key, name)| NewPeer {
+            key,
+            name: None,
+            own_name: name,
+            role: Role::Worker,
+            // They dial this node.
+            addresses: vec![],
+            permission: Permission::None,
+            now,
+        });
+        let enrolled = fleet::enrol(&database, new).await;
+        enrolled
+            .map_err(|error| Failure::new(Exit::Error, "not-enrolled", "cannot register the rigs").caused_by(&error))
     }
 
     async fn start_for_command(&self) -> Result<Local, Failure> {

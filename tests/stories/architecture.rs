@@ -42,7 +42,7 @@ const ROOMS: [(&[&str], &[&str]); 9] = [
 ];
 
 /// Where child processes are started.
-const PROCESSES: [&str; 2] = ["node/src/miners/process.rs", "node/src/cli/editor.rs"];
+const PROCESSES: [&str; 3] = ["node/src/miners/process.rs", "node/src/cli/editor.rs", "node/src/cli/fleet.rs"];
 
 /// Where something may be printed. The stand-in is a mining program of its own, with a console.
 const PRINTERS: [&str; 2] = ["node/src/cli/render.rs", "node/src/simulate/"];

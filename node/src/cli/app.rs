@@ -13,7 +13,7 @@ use tracing_subscriber::EnvFilter;
 
 use crate::cli::engine::Engine;
 use crate::cli::render::{Format, Output};
-use crate::cli::{Exit, Failure, demo, doctor, exit, node, peer, profile, remote, ui};
+use crate::cli::{Exit, Failure, demo, doctor, exit, fleet, node, peer, profile, remote, ui};
 use crate::control::{Client, ClientError};
 use crate::engine::ThisMachine;
 
@@ -61,14 +61,16 @@ enum Command {
     Token(ui::TokenCommand),
     /// Make a link that signs a browser in to the dashboard, once.
     Ui(ui::Ui),
-    /// Run a stand-in for a mining program or a pool.
-    #[command(hide = true, subcommand)]
+    /// Run what is not there: a fleet of rigs, a pool, a mining program.
+    #[command(subcommand)]
     Simulate(Simulated),
 }
 
 /// An external subcommand takes every argument behind it as it is; ours (`-o`) would swallow the program's.
 #[derive(Debug, Subcommand)]
 enum Simulated {
+    /// Run thousands of rigs in this process, with a controller of their own or with yours.
+    Fleet(fleet::Fleet),
     /// A mining pool for XMRig that verifies nothing, takes every share and pays nothing.
     Pool(SimulatedPool),
     #[command(external_subcommand)]
@@ -151,8 +153,11 @@ async fn carry_out<E: Engine>(cli: Cli, output: &mut Output) -> Result<Exit, Fai
         Command::Doctor => doctor::run(&open()?, output).await,
         Command::Node(node::NodeCommand::Init(init)) => node::init(&open()?, init, output).await,
         Command::Node(node::NodeCommand::Serve(serve)) => node::serve(&open()?, serve, output).await,
+        Command::Simulate(Simulated::Fleet(fleet)) => {
+            Box::pin(fleet::fleet::<E>(fleet, cli.home.as_deref(), output)).await
+        }
         // Handled before there is a runtime.
-        Command::Simulate(_) => Ok(Exit::Done),
+        Command::Simulate(Simulated::Pool(_) | Simulated::Program(_)) => Ok(Exit::Done),
         command => {
             let engine = open()?;
             let connection = connect(&engine, needs_running(&command), output).await?;

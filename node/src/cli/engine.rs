@@ -10,7 +10,7 @@ use std::process::ExitCode;
 use axum::Router;
 use futures::future::BoxFuture;
 use miner_ctrl_dashboard::node::NodeInfo;
-use miner_ctrl_protocol::{NodeName, Program, Role};
+use miner_ctrl_protocol::{NodeName, PeerKey, Program, Role};
 use tokio_util::sync::CancellationToken;
 
 use crate::cli::Failure;
@@ -100,6 +100,8 @@ pub trait Engine: Sized + Send + Sync + 'static {
     fn key_file(&self) -> PathBuf;
     /// Makes this machine a node.
     fn init(&self, name: NodeName, role: Role) -> impl Future<Output = Result<NodeInfo, Failure>> + Send;
+    /// Registers rigs while no node runs: all or none. Those that are registered already stay as they are.
+    fn enrol(&self, rigs: Vec<(PeerKey, NodeName)>) -> impl Future<Output = Result<(), Failure>> + Send;
     /// Starts the node for one command.
     fn start_for_command(&self) -> impl Future<Output = Result<Local, Failure>> + Send;
     /// Starts the node with its socket, until `stop`.

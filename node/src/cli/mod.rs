@@ -10,6 +10,7 @@ mod editor;
 mod engine;
 mod exit;
 mod failure;
+mod fleet;
 mod node;
 mod peer;
 mod profile;

@@ -10,7 +10,7 @@ use clap::{CommandFactory, Parser};
 use miner_ctrl_dashboard::memory::{Memory, peer};
 use miner_ctrl_dashboard::node::{MinerCommand, Node, NodeError, NodeInfo};
 use miner_ctrl_protocol::message::ProfileChoice;
-use miner_ctrl_protocol::{NodeName, Program, Role};
+use miner_ctrl_protocol::{NodeName, PeerKey, Program, Role};
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
@@ -54,6 +54,10 @@ impl Engine for InMemory {
 
     async fn init(&self, name: NodeName, role: Role) -> Result<NodeInfo, Failure> {
         Ok(NodeInfo { name, role, ..self.node.info().await })
+    }
+
+    async fn enrol(&self, _: Vec<(PeerKey, NodeName)>) -> Result<(), Failure> {
+        Ok(())
     }
 
     async fn start_for_command(&self) -> Result<Local, Failure> {
@@ -123,6 +127,9 @@ fn every_command_documented_is_understood() {
         "node serve --listen :9091 --listen /ip4/0.0.0.0/tcp/9092/ws --pairing code --simulate",
         "node serve --dashboard 127.0.0.1:9090",
         "node serve --dashboard 0.0.0.0:9090 --insecure-http --link",
+        "simulate fleet --rigs 100 --drift 3 --fail-starts 1 --offline 2.5 --dashboard 127.0.0.1:0",
+        "simulate fleet --rigs 100 --join",
+        "simulate fleet --controller 192.0.2.1:9091 --code 7KQ2-M9XD --code 1111-2222",
         "token add grafana --scope read",
         "ui",
         "ui --set-password",

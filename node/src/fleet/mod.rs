@@ -12,6 +12,7 @@
 
 pub mod admission;
 mod code;
+mod enrol;
 mod handle;
 mod mailbox;
 pub mod registry;
@@ -23,6 +24,7 @@ mod task;
 
 pub use admission::{AdmissionRefusal, Knock, PairingMode, PendingRequest, Stranger};
 pub use code::Code;
+pub use enrol::enrol;
 pub use handle::{FleetError, FleetHandle, Observation};
 pub use registry::{NewPeer, Peer};
 pub use resolve::ResolveError;

@@ -89,6 +89,20 @@ pub async fn put(database: &Database, peer: PeerRow) -> Result<(), DatabaseError
     database.run(move |connection| insert(connection, &peer)).await
 }
 
+/// Stores many peers in one transaction. On the disk when it returns.
+///
+/// # Errors
+/// [`DatabaseError`]; then nothing was changed.
+pub async fn put_all(database: &Database, peers: Vec<PeerRow>) -> Result<(), DatabaseError> {
+    database
+        .run(move |connection| {
+            let transaction = connection.transaction()?;
+            peers.iter().try_for_each(|peer| insert(&transaction, peer))?;
+            transaction.commit()
+        })
+        .await
+}
+
 fn insert(connection: &Connection, peer: &PeerRow) -> rusqlite::Result<()> {
     // Not INSERT OR REPLACE: that would remove another peer of the same name instead of refusing.
     let mut statement = connection.prepare_cached(
