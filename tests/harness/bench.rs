@@ -6,13 +6,22 @@ use std::time::Duration;
 use miner_ctrl_protocol::stats::HostStats;
 use miner_ctrl_protocol::{Hashrate, MinerState, MinerStatus, Program, RigStats, Shares};
 
-/// User and system time of this process so far, by `/proc/self/stat` in ticks of 10 ms.
+/// User and system time of this process so far.
 ///
 /// # Panics
 /// Without `/proc`.
 #[must_use]
 pub fn cpu_time() -> Duration {
-    let stat = fs::read_to_string("/proc/self/stat").expect("/proc is mounted");
+    cpu_time_of("self")
+}
+
+/// User and system time of a process so far, by `/proc/PID/stat` in ticks of 10 ms.
+///
+/// # Panics
+/// When there is no such process.
+#[must_use]
+pub fn cpu_time_of(pid: &str) -> Duration {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).expect("the process exists");
     // After the command's closing bracket: state is field 3, utime 14, stime 15.
     let fields: Vec<&str> = stat.rsplit_once(')').expect("a stat line").1.split_whitespace().collect();
     let ticks: u64 = fields[11..13].iter().map(|ticks| ticks.parse::<u64>().expect("a number")).sum();
@@ -65,4 +74,21 @@ pub fn stats() -> RigStats {
             problem: None,
         }],
     }
+}
+
+/// The machine, for whoever compares numbers: processor, threads, memory, kernel.
+#[must_use]
+pub fn machine() -> String {
+    let host = miner_ctrl::miners::host::stats();
+    format!("{}, {} threads, {} GiB, {}", host.cpu, host.threads, host.memory_total >> 30, host.os)
+}
+
+/// The one in the middle.
+///
+/// # Panics
+/// Of nothing.
+#[must_use]
+pub fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values[values.len() / 2]
 }

@@ -161,6 +161,20 @@ pub struct Connected {
     workers: Child,
 }
 
+impl Connected {
+    /// Asks every rig once, all at the same time, and waits for all answers.
+    ///
+    /// # Panics
+    /// When one does not answer.
+    pub async fn sweep(&self) {
+        let asked = self.controller.mesh.connected().into_iter().map(|(_, link)| async move {
+            let answer = link.ask(&Request::Stats, Duration::from_secs(30)).await;
+            assert!(matches!(answer, Ok(Response::Stats(_))), "{answer:?}");
+        });
+        futures::future::join_all(asked).await;
+    }
+}
+
 impl Drop for Connected {
     fn drop(&mut self) {
         // Killed and reaped; it may have ended by itself.

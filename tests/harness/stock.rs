@@ -2,13 +2,14 @@
 
 use std::collections::HashMap;
 use std::io;
+use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use futures::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, StreamExt};
 use libp2p::core::upgrade::Version;
 use libp2p::request_response::{self, Codec, Message, ProtocolSupport};
 use libp2p::swarm::{self, SwarmEvent};
-use libp2p::{PeerId, StreamProtocol, Swarm, Transport, dns, identity, noise, tcp, websocket, yamux};
+use libp2p::{Multiaddr, PeerId, StreamProtocol, Swarm, Transport, dns, identity, noise, tcp, websocket, yamux};
 use miner_ctrl_protocol::codec::{self as cbor, MAX_BODY};
 use miner_ctrl_protocol::{Request, Response};
 use tokio::sync::{mpsc, oneshot};
@@ -72,7 +73,7 @@ impl Codec for Plain {
     }
 }
 
-fn swarm() -> Swarm<request_response::Behaviour<Plain>> {
+fn swarm() -> Node {
     let keypair = identity::Keypair::generate_ed25519();
     let tcp = tcp::tokio::Transport::new(tcp::Config::default().nodelay(true));
     let transport = websocket::Config::new(dns::tokio::Transport::system(tcp).expect("a DNS configuration"))
@@ -105,31 +106,40 @@ impl Stock {
     }
 }
 
+type Node = Swarm<request_response::Behaviour<Plain>>;
+
+async fn listen(swarm: &mut Node) -> Multiaddr {
+    swarm.listen_on("/ip4/127.0.0.1/tcp/0/ws".parse().expect("an address")).expect("a port is free");
+    loop {
+        if let SwarmEvent::NewListenAddr { address, .. } = swarm.select_next_some().await {
+            return address;
+        }
+    }
+}
+
+/// Answers `Stats` until the process ends.
+async fn answer(mut swarm: Node) {
+    loop {
+        if let SwarmEvent::Behaviour(request_response::Event::Message {
+            message: Message::Request { channel, .. },
+            ..
+        }) = swarm.select_next_some().await
+        {
+            // A client that is gone does not wait for its answer.
+            let _ = swarm.behaviour_mut().send_response(channel, Response::Stats(Box::new(stats())));
+        }
+    }
+}
+
 /// Two swarms; the second answers `Stats`.
 ///
 /// # Panics
 /// When loopback cannot be used.
 pub async fn pair() -> Stock {
     let mut server = swarm();
-    server.listen_on("/ip4/127.0.0.1/tcp/0/ws".parse().expect("an address")).expect("a port is free");
-    let address = loop {
-        if let SwarmEvent::NewListenAddr { address, .. } = server.select_next_some().await {
-            break address;
-        }
-    };
+    let address = listen(&mut server).await;
     let server_id: PeerId = *server.local_peer_id();
-    tokio::spawn(async move {
-        loop {
-            if let SwarmEvent::Behaviour(request_response::Event::Message {
-                message: Message::Request { channel, .. },
-                ..
-            }) = server.select_next_some().await
-            {
-                // A client that is gone does not wait for its answer.
-                let _ = server.behaviour_mut().send_response(channel, Response::Stats(Box::new(stats())));
-            }
-        }
-    });
+    tokio::spawn(answer(server));
     let mut client = swarm();
     client.dial(address).expect("an address");
     loop {
@@ -160,4 +170,100 @@ pub async fn pair() -> Stock {
         }
     });
     Stock { requests }
+}
+
+/// Set for a process that hosts stock rigs: `address of the controller,count`.
+pub const RIGS_OF: &str = "MINER_CTRL_BENCH_STOCK_RIGS";
+
+/// A swarm here, and many that answer `Stats` in another process.
+#[derive(Debug)]
+pub struct Crowd {
+    sweeps: mpsc::Sender<oneshot::Sender<()>>,
+    rigs: Child,
+}
+
+impl Crowd {
+    /// Asks every rig once, all at the same time, and waits for all answers.
+    ///
+    /// # Panics
+    /// When a connection is gone.
+    pub async fn sweep(&self) {
+        let (reply, done) = oneshot::channel();
+        self.sweeps.send(reply).await.expect("the swarm runs");
+        done.await.expect("all answer");
+    }
+}
+
+impl Drop for Crowd {
+    fn drop(&mut self) {
+        // Killed and reaped; it may have ended by itself.
+        let _ = self.rigs.kill();
+        let _ = self.rigs.wait();
+    }
+}
+
+/// A swarm to which `count` others have connected.
+///
+/// # Panics
+/// When they do not connect.
+pub async fn crowd(count: usize) -> Crowd {
+    let mut swarm = swarm();
+    let address = listen(&mut swarm).await;
+    let rigs = Command::new(std::env::current_exe().expect("this program has a file"))
+        .env(RIGS_OF, format!("{address},{count}"))
+        .stdin(Stdio::piped())
+        .spawn()
+        .expect("the rigs' process starts");
+    let mut peers = Vec::with_capacity(count);
+    let connected = async {
+        while peers.len() < count {
+            if let SwarmEvent::ConnectionEstablished { peer_id, .. } = swarm.select_next_some().await {
+                peers.push(peer_id);
+            }
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(120), connected).await.expect("all rigs connect");
+    let (sweeps, mut asked) = mpsc::channel::<oneshot::Sender<()>>(1);
+    tokio::spawn(async move {
+        let (mut waiting, mut done) = (0, None);
+        loop {
+            tokio::select! {
+                Some(reply) = asked.recv(), if done.is_none() => {
+                    for peer in &peers {
+                        swarm.behaviour_mut().send_request(peer, Request::Stats);
+                    }
+                    (waiting, done) = (peers.len(), Some(reply));
+                }
+                event = swarm.select_next_some() => match event {
+                    SwarmEvent::Behaviour(request_response::Event::Message { message: Message::Response { .. }, .. }) => {
+                        waiting -= 1;
+                        if waiting == 0 && let Some(reply) = done.take() {
+                            let _ = reply.send(());
+                        }
+                    }
+                    SwarmEvent::Behaviour(request_response::Event::OutboundFailure { error, .. }) => {
+                        panic!("a request failed: {error}");
+                    }
+                    _ => {}
+                }
+            }
+        }
+    });
+    Crowd { sweeps, rigs }
+}
+
+/// Hosts stock rigs until the parent closes our standard input.
+///
+/// # Panics
+/// On a malformed [`RIGS_OF`].
+pub async fn be_rigs(of: &str) {
+    let (address, count) = of.split_once(',').expect("an address and a number");
+    let address: Multiaddr = address.parse().expect("an address");
+    for _ in 0..count.parse().expect("a number") {
+        let mut swarm = swarm();
+        swarm.dial(address.clone()).expect("an address");
+        tokio::spawn(answer(swarm));
+    }
+    // The parent holds the other end; when it is gone we go.
+    let _ = tokio::task::spawn_blocking(|| std::io::copy(&mut std::io::stdin(), &mut std::io::sink())).await;
 }

@@ -1,0 +1,242 @@
+//! The program itself, as it is shipped without its dashboard: a controller of many, and a rig.
+
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use miner_ctrl::control::Client;
+use miner_ctrl::fleet::{NewPeer, enrol};
+use miner_ctrl::store::{Database, Places};
+use miner_ctrl_protocol::smsg::NodeSecret;
+use miner_ctrl_protocol::{Permission, Role};
+use miner_ctrl_tests::bench::{cpu_time_of, median};
+use miner_ctrl_tests::processes::{resident_bytes_of, terminate};
+use miner_ctrl_tests::stratum::StubPool;
+use miner_ctrl_tests::{Farm, Home, Serving, wait_for};
+use serde_json::Value;
+use tokio::time::sleep;
+
+use crate::Row;
+
+/// Rigs whose rates drift.
+const RIGS: u32 = 1000;
+/// Peers that are registered at a start.
+const PEERS: u32 = 5000;
+/// Starts; the table shows the median.
+const STARTS: usize = 5;
+/// After the last connection or the first rate, until things are as they stay.
+const SETTLE: Duration = Duration::from_secs(12);
+/// How long CPU is counted: at ticks of 10 ms, 0.03 % of a core can be told apart.
+const SPAN: Duration = Duration::from_secs(30);
+/// Every rig's reading changes each 3 s; within this each has been heard anew, or the controller does not keep up.
+const HEARD: Duration = Duration::from_secs(5);
+/// No wait in a benchmark is longer.
+const LONGEST: Duration = Duration::from_secs(120);
+
+/// Builds the program beside this benchmark, without its dashboard.
+pub(crate) fn build() {
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let built = Command::new(cargo)
+        .args(["build", "--quiet", "--release", "--package", "miner-ctrl", "--no-default-features"])
+        .status()
+        .expect("cargo starts");
+    assert!(built.success(), "the program cannot be built");
+}
+
+/// Part of a core, in percent, that a process uses over [`SPAN`].
+async fn cpu_percent(pid: i32) -> f64 {
+    let (begun, used) = (Instant::now(), cpu_time_of(&pid.to_string()));
+    sleep(SPAN).await;
+    (cpu_time_of(&pid.to_string()) - used).as_secs_f64() / begun.elapsed().as_secs_f64() * 100.0
+}
+
+fn megabytes(bytes: u64) -> String {
+    format!("{:.1} MB", bytes as f64 / 1e6)
+}
+
+/// Simulated rigs that joined a controller; ended and reaped when dropped.
+struct Rigs(Child);
+
+impl Rigs {
+    async fn join(controller: &Home, count: u32) -> Self {
+        let said = controller.path().join("rigs.out");
+        let child = controller
+            .command(&["-o", "json", "simulate", "fleet", "--join", "--rigs", &count.to_string()])
+            .stdout(std::fs::File::create(&said).expect("the home can be written to"))
+            .stderr(Stdio::inherit())
+            .spawn()
+            .expect("the program starts");
+        let this = Self(child);
+        wait_for("all simulated rigs are online", LONGEST, async || {
+            let text = std::fs::read_to_string(&said).unwrap_or_default();
+            let document: Value = serde_json::from_str(&text).ok()?;
+            (document["online"] == count).then_some(())
+        })
+        .await;
+        this
+    }
+}
+
+impl Drop for Rigs {
+    fn drop(&mut self) {
+        terminate(i32::try_from(self.0.id()).expect("a process number"));
+        // Its end is what is waited for.
+        let _ = self.0.wait();
+    }
+}
+
+/// Revision of each rig's statistics at the controller.
+async fn revisions(client: &Client) -> Vec<(String, u64)> {
+    let rigs: Vec<Value> = client.fetch("/remote/stats").await.expect("the controller answers");
+    let revision = |rig: &Value| Some((rig["id"].as_str()?.to_owned(), rig["stats"]["revision"].as_u64()?));
+    rigs.iter().filter_map(revision).collect()
+}
+
+/// Asks the node of a home.
+pub(crate) fn client(home: &Home) -> Client {
+    Client::Socket(places(home).socket())
+}
+
+fn places(home: &Home) -> Places {
+    Places::resolve(Some(home.path()), |_| None).expect("a home has places")
+}
+
+/// A controller of a thousand rigs at work.
+pub(crate) async fn drift() -> Vec<Row> {
+    let home = Home::init("control-center", "controller").await;
+    let node = home.serve_with(&[]).await;
+    let empty = resident_bytes_of(node.pid());
+    let rigs = Rigs::join(&home, RIGS).await;
+    sleep(SETTLE).await;
+    let percent = cpu_percent(node.pid()).await;
+    let resident = resident_bytes_of(node.pid());
+    let client = client(&home);
+    let before = revisions(&client).await;
+    assert_eq!(before.len(), RIGS as usize, "all rigs are known");
+    sleep(HEARD).await;
+    let after: std::collections::HashMap<_, _> = revisions(&client).await.into_iter().collect();
+    let heard = before.iter().filter(|(id, revision)| after.get(id).is_some_and(|now| now > revision)).count();
+    assert_eq!(heard, RIGS as usize, "a rig's news did not come within {HEARD:?}");
+    drop(rigs);
+    vec![
+        Row::new("1 000 rigs, each with news every 3 s: controller CPU", format!("{percent:.1} % of a core"), "5 %"),
+        Row::new(
+            "the same: controller RSS, and per rig",
+            format!(
+                "{}, {:.1} KB",
+                megabytes(resident),
+                (resident.saturating_sub(empty)) as f64 / f64::from(RIGS) / 1024.0
+            ),
+            "–",
+        ),
+    ]
+}
+
+/// XMRig as `MINER_CTRL_XMRIG` names it.
+pub(crate) fn real_xmrig() -> Option<PathBuf> {
+    std::env::var_os("MINER_CTRL_XMRIG").filter(|path| !path.is_empty()).map(PathBuf::from)
+}
+
+/// A rig with one miner that its controller watches; and the file of the program.
+pub(crate) async fn rig() -> Vec<Row> {
+    let real = real_xmrig();
+    let pool = StubPool::start("cn-pico", 5000).await.expect("a pool");
+    let home = Home::init("rig-alpha", "worker").await;
+    let home = match &real {
+        Some(path) => home.with_variable("MINER_CTRL_XMRIG", path),
+        None => home,
+    };
+    let node = home.serve_with(if real.is_some() { &[] } else { &["--simulate"] }).await;
+    let controller = Home::init("control-center", "controller").await;
+    let _controls = controller.serve_with(&[]).await;
+    mine(&controller, &home, &node, &pool.url()).await;
+    sleep(SETTLE).await;
+    let percent = cpu_percent(node.pid()).await;
+    let resident = resident_bytes_of(node.pid());
+    let _ = controller.run("remote stop rig-alpha --all").await.done();
+    let with = if real.is_some() { "a real XMRig" } else { "a stand-in for XMRig" };
+    vec![
+        Row::new(format!("rig with {with}, watched by a controller: RSS"), megabytes(resident), "20 MB"),
+        Row::new("the same: CPU", format!("{percent:.2} % of a core"), "0.3 %"),
+        Row::new("release binary without dashboard, stripped", megabytes(stripped_size()), "12 MB"),
+    ]
+}
+
+/// Pairs both, and has the rig mine with one thread until it has a rate.
+async fn mine(controller: &Home, rig: &Home, node: &Serving, pool: &str) {
+    let (address, code) = (rig.address(), node.code());
+    let _ = controller.run(&format!("peer add --address {address} --name rig-alpha --code {code}")).await.done();
+    let add = "profile add light --program xmrig --algorithm cn-pico --threads 1 --huge-pages false --wallet WALLET";
+    let _ = controller.run(&format!("{add} --pool {pool}")).await.done();
+    let _ = controller.run("remote start rig-alpha --profile light --from here").await.done();
+    Farm::online(controller, "rig-alpha").await;
+    wait_for("it hashes", LONGEST, async || {
+        let status = controller.json("remote status rig-alpha").await;
+        status["hashrate"].as_f64().filter(|rate| *rate > 0.0)
+    })
+    .await;
+}
+
+/// Bytes of the program without its symbols.
+fn stripped_size() -> u64 {
+    let directory = tempfile::tempdir().expect("a directory");
+    let stripped = directory.path().join("miner-ctrl");
+    let strip = Command::new("strip").arg("-o").arg(&stripped).arg(miner_ctrl_tests::home::program()).status();
+    assert!(strip.is_ok_and(|status| status.success()), "`strip` of binutils is needed");
+    std::fs::metadata(&stripped).expect("the stripped program").len()
+}
+
+/// How long a controller with many registered peers takes from its start to its first answer: all of them.
+pub(crate) async fn start() -> Vec<Row> {
+    let home = Home::init("control-center", "controller").await;
+    let database = Database::open(&places(&home).database_file()).expect("the registry");
+    let new = (1..=PEERS).map(|number| {
+        let mut seed = [0x77; 32];
+        seed[..4].copy_from_slice(&number.to_be_bytes());
+        NewPeer {
+            key: NodeSecret::from_seed(&seed).expect("a seed has 32 bytes").public(),
+            name: None,
+            own_name: format!("rig-{number:05}").parse().expect("a name"),
+            role: Role::Worker,
+            // Nobody listens there, so that it has the work of dialling them all.
+            addresses: vec!["/ip4/127.0.0.1/tcp/9/ws".to_owned()],
+            permission: Permission::None,
+            now: 1_700_000_000,
+        }
+    });
+    enrol(&database, new).await.expect("they are registered");
+    drop(database);
+    let mut times = Vec::new();
+    for _ in 0..STARTS {
+        times.push(first_answer(&home).await);
+    }
+    let (first, second) = (times.iter().map(|(health, _)| health * 1e3), times.iter().map(|(_, peers)| peers * 1e3));
+    let shown = format!("{:.0} ms, {:.0} ms", median(first.collect()), median(second.collect()));
+    vec![Row::new("start with 5 000 registered peers: first answer, and all of them listed", shown, "1 s")]
+}
+
+async fn first_answer(home: &Home) -> (f64, f64) {
+    let client = client(home);
+    let begun = Instant::now();
+    let mut node = home
+        .command(&["node", "serve", "--listen", &home.address()])
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("the program starts");
+    let until = |path: &'static str, whole: fn(&Value) -> bool| {
+        let client = &client;
+        async move {
+            while !client.get(path).await.is_ok_and(|answer| whole(&answer)) {
+                assert!(begun.elapsed() < LONGEST, "no answer");
+                sleep(Duration::from_millis(2)).await;
+            }
+            begun.elapsed().as_secs_f64()
+        }
+    };
+    let health = until("/health", |_| true).await;
+    let peers = until("/peers", |peers| peers.as_array().is_some_and(|peers| peers.len() == PEERS as usize)).await;
+    terminate(i32::try_from(node.id()).expect("a process number"));
+    let _ = node.wait();
+    (health, peers)
+}
