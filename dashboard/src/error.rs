@@ -65,6 +65,9 @@ codes! {
     /// The body is larger than any valid one.
     BodyTooLarge = "body-too-large", PAYLOAD_TOO_LARGE, "The body is too large",
         "send less: 64 KiB, or 256 KiB for a profile";
+    /// The body did not come in time.
+    BodyTooSlow = "body-too-slow", REQUEST_TIMEOUT, "The body did not come in time",
+        "nothing was done: send it again";
     /// The rig has too much to do.
     Busy = "busy", SERVICE_UNAVAILABLE, "Busy",
         "nothing was done: try again in a moment";

@@ -62,7 +62,7 @@ async fn whole<S: Send + Sync>(request: Request, state: &S) -> Result<Bytes, Api
         Ok(read) => Ok(read?),
         Err(_) => {
             let seconds = BODY_TIMEOUT.as_secs();
-            Err(ApiError::new(Code::Timeout, format!("the body was not there within {seconds} s: nothing was done")))
+            Err(ApiError::new(Code::BodyTooSlow, format!("the body was not there within {seconds} s")))
         }
     }
 }

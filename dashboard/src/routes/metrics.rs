@@ -325,11 +325,11 @@ mod tests {
     #[tokio::test]
     async fn each_series_comes_once_and_below_its_family() {
         let text = rendered(&[rig(peer(1, "rig-alpha"), true), rig(peer(2, "rig-beta"), false)]).await;
-        let (mut family, mut seen) = (String::new(), HashSet::new());
+        let (mut family, mut families, mut seen) = (String::new(), HashSet::new(), HashSet::new());
         for line in text.lines() {
             if let Some(rest) = line.strip_prefix("# TYPE ") {
                 family = rest.split(' ').next().unwrap().to_owned();
-                assert!(seen.insert(family.clone()), "{family} twice");
+                assert!(families.insert(family.clone()), "{family} twice");
             } else if !line.starts_with('#') {
                 let (series, value) = line.rsplit_once(' ').unwrap();
                 assert_eq!(series.split('{').next(), Some(family.as_str()));

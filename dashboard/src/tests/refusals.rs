@@ -99,8 +99,9 @@ async fn every_code_is_reached_by_some_refusal() {
         Code::NotReady,
         Code::UnsupportedMediaType,
     ];
-    // Each in the tests of the door: guard, session, events.
+    // Each in the tests of the door: guard, security, session, events.
     let at_the_door = [
+        Code::BodyTooSlow,
         Code::CrossOrigin,
         Code::Misdirected,
         Code::ScopeTooSmall,

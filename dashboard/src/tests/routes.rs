@@ -100,7 +100,7 @@ async fn the_history_of_the_fleet_is_a_sum_for_each_algorithm() {
         json!({"t0": 1_700_000_000, "step": 900, "measure": "hashrate", "measures": measures, "series": series});
     assert_eq!(history.body, columns);
     assert_eq!(ask(&node, "GET", "/history?step=7", None).await.body["code"], "invalid");
-    assert_eq!(ask(&node, "GET", "/history?miner=xmrig-1", None).await.body["code"], "invalid");
+    assert_eq!(ask(&node, "GET", "/history?miner=xmrig-1", None).await.body["code"], "bad-request");
 }
 
 #[tokio::test]

@@ -52,6 +52,7 @@ const TABLE: &[(Code, Exit)] = &[
     (Code::AmbiguousPeer, Exit::Refused),
     (Code::BadRequest, Exit::Error),
     (Code::BodyTooLarge, Exit::Usage),
+    (Code::BodyTooSlow, Exit::Unreachable),
     (Code::Busy, Exit::Unreachable),
     (Code::Conflict, Exit::Refused),
     (Code::CrossOrigin, Exit::NotAllowed),
