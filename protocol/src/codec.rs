@@ -17,8 +17,8 @@ use crate::message::Request;
 /// Largest sealed message: the largest log page fits; bigger things are chunked.
 pub const MAX_MESSAGE: usize = 256 * 1024;
 
-/// What the seal adds to a body: header (45), signature (64), tag (16), with room to grow.
-pub const SEAL_OVERHEAD: usize = 256;
+/// What the seal adds to a body: header (45), signature with its path (387), tag (16), with room to grow.
+pub const SEAL_OVERHEAD: usize = 512;
 
 /// Largest body inside a sealed message.
 pub const MAX_BODY: usize = MAX_MESSAGE - SEAL_OVERHEAD;

@@ -26,6 +26,7 @@ use super::dialer::Dialer;
 use super::gate::{Door, DoorEvent};
 use super::link::{Answer, Greeting, Link, LinkEnd, LinkTask, RequestRate};
 use super::pairing::{self, Ourselves};
+use super::signer::Signer;
 use super::streams::Protocol;
 use super::transport;
 
@@ -126,6 +127,7 @@ pub async fn start(
         swarm,
         household,
         us: Ourselves { key: config.secret.public(), name: config.name, role: config.role },
+        signer: Signer::spawn(Arc::clone(&config.secret)),
         secret: config.secret,
         links,
         counts,
@@ -217,6 +219,7 @@ struct EventLoop {
     household: Arc<dyn Household>,
     us: Ourselves,
     secret: Arc<NodeSecret>,
+    signer: Signer,
     links: Arc<Links>,
     counts: Arc<Counts>,
     rate: RequestRate,
@@ -434,7 +437,7 @@ impl EventLoop {
             peer: connection.key,
             stream,
             dialer: connection.dialer,
-            greeting: Greeting { hello, secret: Arc::clone(&self.secret) },
+            greeting: Greeting { hello, secret: Arc::clone(&self.secret), signer: self.signer.clone() },
             answer,
             counts: Arc::clone(&self.counts),
             rate: self.rate,

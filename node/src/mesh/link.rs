@@ -11,11 +11,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::BytesMut;
-use futures::StreamExt;
+use futures::future::OptionFuture;
+use futures::{FutureExt, StreamExt};
 use libp2p::Stream;
 use miner_ctrl_protocol::codec::{self, CodecError, MAX_BODY};
 use miner_ctrl_protocol::message::Hello;
-use miner_ctrl_protocol::smsg::{Answerer, LinkNonce, NodeSecret, OpenError, PendingAnswer, Receiver, Sender};
+use miner_ctrl_protocol::smsg::{
+    Answerer, LinkNonce, NodeSecret, OpenError, PendingAnswer, Proof, Receiver, Sender, Unsigned,
+};
 use miner_ctrl_protocol::{PeerKey, Refusal, Request, Response, VERSION};
 use tokio::io::{AsyncWriteExt, ReadHalf, WriteHalf};
 use tokio::sync::{mpsc, oneshot};
@@ -26,6 +29,7 @@ use tokio_util::compat::{Compat, FuturesAsyncReadCompatExt};
 
 use super::command::Counts;
 use super::frame::{Frame, FrameError, Frames, Kind};
+use super::signer::{AT_ONCE, Signer};
 
 /// Requests that wait for their turn; a caller that finds it full is told *Busy*.
 const QUEUE: usize = 64;
@@ -34,6 +38,10 @@ const MAX_OPEN: usize = 32;
 /// Bytes waiting to be sent above which no further request is read: a peer that does not read its answers is not
 /// given more.
 const HIGH_WATER: usize = 2 * codec::MAX_MESSAGE;
+/// Messages that wait for a signature above which no further one is taken up. Those that were taken up before may still
+/// bring an answer each.
+const LINK_BATCH: usize = 64;
+const _: () = assert!(LINK_BATCH + 2 * MAX_OPEN <= AT_ONCE);
 /// A write buffer larger than this is freed once sent: thousands of links would each keep their largest log page.
 const KEEP_BUFFER: usize = 4 * 1024;
 /// How long the first frame may take.
@@ -100,6 +108,7 @@ pub enum AskError {
 pub(crate) struct Greeting {
     pub(crate) hello: Hello,
     pub(crate) secret: Arc<NodeSecret>,
+    pub(crate) signer: Signer,
 }
 
 /// A way to a peer that is up.
@@ -223,6 +232,9 @@ impl LinkTask {
             receiver: Receiver::new(greeting.secret, peer, nonce),
             nonce,
             out,
+            signer: greeting.signer,
+            unsigned: Vec::new(),
+            unsigned_bytes: 0,
             open: HashMap::new(),
             next_id: 0,
             answers: JoinSet::new(),
@@ -274,12 +286,27 @@ struct Asked {
 
 type Answered = (u64, Answerer, Response);
 
+/// A message that is ready but for its signature, and the frame it goes into.
+struct Message {
+    kind: Kind,
+    id: u64,
+    unsigned: Unsigned,
+}
+
+/// The messages of one batch, with their proofs.
+type Signed = (Vec<Message>, Option<Vec<Proof>>);
+
 struct Session {
     peer: PeerKey,
     sender: Sender,
     receiver: Receiver,
     nonce: LinkNonce,
     out: Out,
+    signer: Signer,
+    /// What goes out under the next signature.
+    unsigned: Vec<Message>,
+    /// Of their bodies, and of those that are being signed.
+    unsigned_bytes: usize,
     open: HashMap<u64, Asked>,
     next_id: u64,
     answers: JoinSet<Answered>,
@@ -302,11 +329,13 @@ impl Session {
     ) -> Result<(), LinkEnd> {
         let clock = tokio::time::sleep(BEAT);
         tokio::pin!(clock);
+        let mut signing: Option<Pin<Box<dyn Future<Output = Signed> + Send>>> = None;
         let mut retire: Option<Instant> = None;
         let mut closed = false;
         let mut seen = 0;
         loop {
-            if retire.is_some_and(|until| Instant::now() >= until || self.is_idle()) {
+            let idle = signing.is_none() && self.is_idle();
+            if retire.is_some_and(|until| idle || Instant::now() >= until) {
                 return Ok(());
             }
             tokio::select! {
@@ -325,9 +354,17 @@ impl Session {
                         retire = retire.or_else(|| Some(Instant::now() + RETIRE));
                     }
                 },
-                frame = frames.next(), if self.out.bytes.len() < HIGH_WATER => {
+                frame = frames.next(), if self.has_room() => {
                     self.heard = Instant::now();
                     self.on_frame(&frame.ok_or(LinkEnd::Closed)?.map_err(end_of)?, dialer)?;
+                }
+                signed = OptionFuture::from(signing.as_mut()), if signing.is_some() => {
+                    signing = None;
+                    self.on_signed(signed.unwrap_or_default());
+                }
+                // All that came together is there by now.
+                () = std::future::ready(()), if signing.is_none() && !self.unsigned.is_empty() => {
+                    signing = Some(self.sign());
                 }
                 sent = self.out.drain(), if self.out.waits() => sent.map_err(|_| LinkEnd::Closed)?,
                 () = &mut clock => {
@@ -343,12 +380,39 @@ impl Session {
         }
     }
 
+    fn has_room(&self) -> bool {
+        self.unsigned.len() < LINK_BATCH && self.out.bytes.len() + self.unsigned_bytes < HIGH_WATER
+    }
+
     fn may_ask(&self) -> bool {
-        self.open.len() < MAX_OPEN && self.out.bytes.len() < HIGH_WATER
+        self.open.len() < MAX_OPEN && self.has_room()
     }
 
     fn is_idle(&self) -> bool {
-        self.open.is_empty() && self.answers.is_empty() && !self.out.waits()
+        self.open.is_empty() && self.answers.is_empty() && self.unsigned.is_empty() && !self.out.waits()
+    }
+
+    fn push_unsigned(&mut self, kind: Kind, id: u64, unsigned: Unsigned) {
+        self.unsigned_bytes += unsigned.body_length();
+        self.unsigned.push(Message { kind, id, unsigned });
+    }
+
+    fn sign(&mut self) -> Pin<Box<dyn Future<Output = Signed> + Send>> {
+        let messages = std::mem::take(&mut self.unsigned);
+        let leaves = messages.iter().map(|message| message.unsigned.leaf()).collect();
+        let proofs = self.signer.clone().sign(leaves);
+        Box::pin(async move { (messages, proofs.await) })
+    }
+
+    fn on_signed(&mut self, (messages, proofs): Signed) {
+        self.unsigned_bytes = self.unsigned.iter().map(|message| message.unsigned.body_length()).sum();
+        // Without proofs the node is stopping, and this link with it.
+        for (Message { kind, id, unsigned }, proof) in messages.into_iter().zip(proofs.iter().flatten()) {
+            match unsigned.seal(proof) {
+                Ok(sealed) => self.out.push(kind, id, &sealed),
+                Err(error) => tracing::error!(peer = %self.peer.node_id(), %error, "cannot seal a message"),
+            }
+        }
     }
 
     fn on_ask(&mut self, body: Vec<u8>, reply: oneshot::Sender<Result<Response, AskError>>) {
@@ -359,11 +423,11 @@ impl Session {
     }
 
     fn send(&mut self, body: Vec<u8>, reply: oneshot::Sender<Result<Response, AskError>>, renewed: bool) {
-        match self.sender.seal(&body, self.started.elapsed(), &mut rand::rng()) {
-            Ok((sealed, answer)) => {
+        match self.sender.prepare(body.clone(), self.started.elapsed(), &mut rand::rng()) {
+            Ok((unsigned, answer)) => {
                 let id = self.next_id;
                 self.next_id += 1;
-                self.out.push(Kind::Request, id, &sealed);
+                self.push_unsigned(Kind::Request, id, unsigned);
                 self.open.insert(id, Asked { body, answer, reply, renewed });
             }
             Err(error) => {
@@ -422,8 +486,12 @@ impl Session {
         };
         match codec::decode_request(&body, MAX_BODY) {
             Ok(request) => {
-                let answer = self.answer.answer(self.peer, request);
-                self.answers.spawn(async move { (id, answerer, answer.await) });
+                let mut answer = self.answer.answer(self.peer, request);
+                match (&mut answer).now_or_never() {
+                    // Most are only read from what is known.
+                    Some(response) => self.push_answer(id, answerer, &response),
+                    None => drop(self.answers.spawn(async move { (id, answerer, answer.await) })),
+                }
             }
             Err(error) => {
                 let refusal = match error {
@@ -464,8 +532,8 @@ impl Session {
             let limit = u32::try_from(MAX_BODY).unwrap_or(u32::MAX);
             codec::encode(&Response::Refused(Refusal::TooLarge { limit }), MAX_BODY)
         });
-        match body.map(|body| answerer.seal(&body)) {
-            Ok(Ok(sealed)) => self.out.push(Kind::Answer, id, &sealed),
+        match body.map(|body| answerer.prepare(body)) {
+            Ok(Ok(unsigned)) => self.push_unsigned(Kind::Answer, id, unsigned),
             Ok(Err(error)) => tracing::error!(%error, "cannot seal an answer"),
             Err(error) => tracing::error!(%error, "cannot encode an answer"),
         }

@@ -4,7 +4,8 @@
 //!   event_loop  owns the swarm          behaviour  door + identify + ping      transport  TCP, WebSocket, Noise, Yamux
 //!   gate        who may connect         registered what strangers never meet   streams    our substreams
 //!   link        one task per peer       frame      its bytes                    pairing    two strangers become peers
-//!   dialer      whom to dial, when      command    the handle                   convert    keys and addresses
+//!   signer      one signature for all   dialer     whom to dial, when           command    the handle
+//!   convert     keys and addresses
 //! ```
 //!
 //! What may not enter: what a request means (the worker answers it), who is registered (the fleet knows).
@@ -19,6 +20,7 @@ mod gate;
 mod link;
 mod pairing;
 mod registered;
+mod signer;
 mod streams;
 mod transport;
 

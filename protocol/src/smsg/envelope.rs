@@ -1,18 +1,19 @@
 //! The bytes of a sealed message, and the statement that its author signs.
 //!
 //! ```text
-//!   request   v 1 | session 4 | enc 32 | seq 8 | AEAD( signature 64 | body )      big endian; the first 45 bytes are the AAD
-//!   answer    v 1 | seq 8                      | AEAD( signature 64 | body )      the AAD is these 9 bytes and enc
-//!   signed    domain 26 | author 32 | addressee 32 | enc 32 | seq 8 | body
+//!   request   v 1 | session 4 | enc 32 | seq 8 | AEAD( proof | body )      big endian; the first 45 bytes are the AAD
+//!   answer    v 1 | seq 8                      | AEAD( proof | body )      the AAD is these 9 bytes and enc
+//!   leaf of   domain 26 | author 32 | addressee 32 | enc 32 | seq 8 | body, see `batch`
 //! ```
 
-use ed25519_dalek::ed25519::signature::MultipartSigner;
-use ed25519_dalek::{SIGNATURE_LENGTH, Signature, VerifyingKey};
+use std::sync::Arc;
 
 use crate::VERSION;
 use crate::codec::{MAX_BODY, MAX_MESSAGE, SEAL_OVERHEAD};
 use crate::id::PeerKey;
+use crate::smsg::batch::{self, Leaf, MAX_PROOF, Proof, Verifier};
 use crate::smsg::hpke::{Cipher, TAG};
+use crate::smsg::session::SessionKeys;
 use crate::smsg::{NodeSecret, OpenError, SealError};
 
 const REQUEST_HEADER: usize = 1 + 4 + 32 + 8;
@@ -22,7 +23,7 @@ const DOMAIN: usize = 26;
 const PREAMBLE: usize = DOMAIN + 32 + 32 + 32 + 8;
 
 // A body of `MAX_BODY` bytes fits a message of `MAX_MESSAGE`, whichever way it goes.
-const _: () = assert!(REQUEST_HEADER + SIGNATURE_LENGTH + TAG <= SEAL_OVERHEAD && ANSWER_HEADER < REQUEST_HEADER);
+const _: () = assert!(REQUEST_HEADER + MAX_PROOF + TAG <= SEAL_OVERHEAD && ANSWER_HEADER < REQUEST_HEADER);
 
 /// Which way a message goes. The domain strings have one length, so that what follows cannot be shifted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,7 +41,7 @@ impl Direction {
     }
 }
 
-/// All that a signature says, apart from the body.
+/// All that a leaf says, apart from the body.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Statement {
     pub(super) direction: Direction,
@@ -51,9 +52,9 @@ pub(super) struct Statement {
 }
 
 impl Statement {
-    /// The author's signature under this statement and the body.
-    pub(super) fn sign(&self, signer: &NodeSecret, body: &[u8]) -> [u8; SIGNATURE_LENGTH] {
-        signer.signing().multipart_sign(&[&self.preamble(), body]).to_bytes()
+    /// What stands for this statement with this body under a signature.
+    pub(super) fn leaf(&self, body: &[u8]) -> Leaf {
+        Leaf::new(&self.preamble(), body)
     }
 
     fn preamble(&self) -> [u8; PREAMBLE] {
@@ -116,45 +117,81 @@ fn check_frame(message: &[u8]) -> Result<(), OpenError> {
     }
 }
 
-/// A request's bytes. The caller gives each `seq` of a session to one message only.
-pub(super) fn seal_request(
-    cipher: &Cipher,
-    session: u32,
-    statement: &Statement,
-    signer: &NodeSecret,
-    body: &[u8],
-) -> Result<Vec<u8>, SealError> {
-    let header = RequestHeader { session, enc: statement.enc, seq: statement.seq }.to_bytes();
-    seal(cipher, &header, &header, statement, signer, body)
+/// A message that is ready but for its author's signature, which it may share with others: see [`batch::sign`].
+pub struct Unsigned {
+    keys: Arc<SessionKeys>,
+    statement: Statement,
+    body: Vec<u8>,
 }
 
-/// The body of a request whose header was read before and whose author is `author`.
+impl Unsigned {
+    /// The caller gives each `seq` of a session to one message of each direction only.
+    pub(super) fn new(keys: Arc<SessionKeys>, statement: Statement, body: Vec<u8>) -> Result<Self, SealError> {
+        if body.len() > MAX_BODY {
+            return Err(SealError::TooLarge { size: body.len(), limit: MAX_BODY });
+        }
+        Ok(Self { keys, statement, body })
+    }
+
+    /// Bytes of its body.
+    #[must_use]
+    pub const fn body_length(&self) -> usize {
+        self.body.len()
+    }
+
+    /// What the author signs of it.
+    #[must_use]
+    pub fn leaf(&self) -> Leaf {
+        self.statement.leaf(&self.body)
+    }
+
+    /// The message's bytes. With a proof of another leaf they do not open.
+    ///
+    /// # Errors
+    /// [`SealError::TooLarge`], which no body that was accepted meets.
+    pub fn seal(self, proof: &Proof) -> Result<Vec<u8>, SealError> {
+        let Self { keys, statement, body } = self;
+        match statement.direction {
+            Direction::Answer => {
+                let aad = answer_aad(&statement);
+                seal(&keys.answers, &aad[..ANSWER_HEADER], &aad, &statement, proof, &body)
+            }
+            Direction::Request => {
+                let header = RequestHeader { session: keys.number, enc: statement.enc, seq: statement.seq }.to_bytes();
+                seal(&keys.requests, &header, &header, &statement, proof, &body)
+            }
+        }
+    }
+
+    /// The message's bytes under a signature of its own.
+    pub(super) fn seal_alone(self, signer: &NodeSecret) -> Result<Vec<u8>, SealError> {
+        let proofs = batch::sign(signer, &[self.leaf()]);
+        self.seal(&proofs[0])
+    }
+}
+
+impl std::fmt::Debug for Unsigned {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Unsigned").field("seq", &self.statement.seq).finish_non_exhaustive()
+    }
+}
+
+/// The body of a request whose header was read before.
 pub(super) fn open_request(
     cipher: &Cipher,
     statement: &Statement,
-    author: &VerifyingKey,
+    author: &mut Verifier,
     message: &[u8],
 ) -> Result<Vec<u8>, OpenError> {
     let (header, sealed) = message.split_at_checked(REQUEST_HEADER).ok_or(OpenError::Unreadable)?;
     open(cipher, header, sealed, statement, author)
 }
 
-/// An answer's bytes.
-pub(super) fn seal_answer(
-    cipher: &Cipher,
-    statement: &Statement,
-    signer: &NodeSecret,
-    body: &[u8],
-) -> Result<Vec<u8>, SealError> {
-    let aad = answer_aad(statement);
-    seal(cipher, &aad[..ANSWER_HEADER], &aad, statement, signer, body)
-}
-
 /// The body of the answer to the request that `statement` names.
 pub(super) fn open_answer(
     cipher: &Cipher,
     statement: &Statement,
-    author: &VerifyingKey,
+    author: &mut Verifier,
     message: &[u8],
 ) -> Result<Vec<u8>, OpenError> {
     check_frame(message)?;
@@ -176,17 +213,14 @@ fn seal(
     header: &[u8],
     aad: &[u8],
     statement: &Statement,
-    signer: &NodeSecret,
+    proof: &Proof,
     body: &[u8],
 ) -> Result<Vec<u8>, SealError> {
-    let too_large = SealError::TooLarge { size: body.len(), limit: MAX_BODY };
-    if body.len() > MAX_BODY {
-        return Err(too_large);
-    }
-    let mut message = Vec::with_capacity(header.len() + SIGNATURE_LENGTH + body.len() + TAG);
+    let mut message = Vec::with_capacity(header.len() + proof.length() + body.len() + TAG);
     message.extend_from_slice(header);
-    message.extend_from_slice(&statement.sign(signer, body));
+    proof.write(&mut message);
     message.extend_from_slice(body);
+    let too_large = SealError::TooLarge { size: body.len(), limit: MAX_BODY };
     let tag = cipher.seal(statement.seq, aad, &mut message[header.len()..]).map_err(|_| too_large)?;
     message.extend_from_slice(&tag);
     Ok(message)
@@ -197,22 +231,14 @@ fn open(
     aad: &[u8],
     sealed: &[u8],
     statement: &Statement,
-    author: &VerifyingKey,
+    author: &mut Verifier,
 ) -> Result<Vec<u8>, OpenError> {
-    // Strict verification takes one slice, so that the buffer is laid out for it: the signature is decrypted to where
-    // the end of the preamble will stand, and the body ends up right behind the preamble without being copied.
-    const GAP: usize = PREAMBLE - SIGNATURE_LENGTH;
     let (ciphertext, tag) = sealed.split_last_chunk::<TAG>().ok_or(OpenError::Unreadable)?;
-    if ciphertext.len() < SIGNATURE_LENGTH {
-        return Err(OpenError::Unreadable);
-    }
-    let mut buffer = Vec::with_capacity(GAP + ciphertext.len());
-    buffer.resize(GAP, 0);
-    buffer.extend_from_slice(ciphertext);
-    cipher.open(statement.seq, aad, &mut buffer[GAP..], tag).map_err(|_| OpenError::Unreadable)?;
-    let signature = Signature::from_slice(&buffer[GAP..PREAMBLE]).map_err(|_| OpenError::BadSignature)?;
-    buffer[..PREAMBLE].copy_from_slice(&statement.preamble());
-    author.verify_strict(&buffer, &signature).map_err(|_| OpenError::BadSignature)?;
-    buffer.drain(..PREAMBLE);
-    Ok(buffer)
+    let mut text = ciphertext.to_vec();
+    cipher.open(statement.seq, aad, &mut text, tag).map_err(|_| OpenError::Unreadable)?;
+    // Only the peer, or a thief of our own secret, can have sealed it: what is wrong from here on is wrongly signed.
+    let (proof, body) = Proof::read(&text).ok_or(OpenError::BadSignature)?;
+    author.check(statement.leaf(body), &proof)?;
+    text.drain(..proof.length());
+    Ok(text)
 }

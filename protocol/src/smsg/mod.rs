@@ -4,6 +4,7 @@
 //!   keys         the node's one secret, and what follows from a public key
 //!   hpke         RFC 9180: one session's keys between two nodes
 //!   envelope     the bytes of a sealed message, and the statement that its author signs
+//!   batch        one signature for all messages of a moment
 //!   sender       seals requests, opens the answer to each          (one per link)
 //!   receiver     opens requests once, seals the answer to each     (one per link)
 //!   window       which sequence numbers of a session were seen
@@ -14,6 +15,7 @@
 //!
 //! The only room that touches ciphers. No IO, no clock: random numbers and time are arguments.
 
+mod batch;
 mod code;
 mod envelope;
 mod error;
@@ -26,7 +28,9 @@ mod sender;
 mod session;
 mod window;
 
+pub use batch::{Leaf, MAX_BATCH, Proof, sign};
 pub use code::{NotAPairingCode, PairingCode};
+pub use envelope::Unsigned;
 pub use error::{OpenError, SealError};
 pub use fingerprint::{fingerprint_words, words_match};
 pub use keys::{KeyError, LinkNonce, NodeSecret};

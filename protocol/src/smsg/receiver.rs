@@ -3,10 +3,9 @@
 use std::fmt;
 use std::sync::Arc;
 
-use ed25519_dalek::VerifyingKey;
-
 use crate::id::PeerKey;
-use crate::smsg::envelope::{self, Direction, RequestHeader, Statement};
+use crate::smsg::batch::Verifier;
+use crate::smsg::envelope::{self, Direction, RequestHeader, Statement, Unsigned};
 use crate::smsg::session::{Ends, SessionKeys};
 use crate::smsg::window::ReplayWindow;
 use crate::smsg::{LinkNonce, NodeSecret, OpenError, SealError};
@@ -19,7 +18,7 @@ const MAX_SESSIONS: usize = 4;
 pub struct Receiver {
     secret: Arc<NodeSecret>,
     ends: Ends,
-    peer: VerifyingKey,
+    peer: Verifier,
     nonce: LinkNonce,
     /// By number, the lowest first; never more than [`MAX_SESSIONS`]. A number below the lowest is of a session that
     /// has ended: only the lowest ever leaves, so that none can come back.
@@ -77,7 +76,7 @@ impl Receiver {
         Self {
             ends: Ends::new(peer, secret.public()),
             secret,
-            peer: peer.verifying(),
+            peer: Verifier::new(peer.verifying()),
             nonce,
             sessions: Vec::with_capacity(MAX_SESSIONS + 1),
             counts: RefusalCounts::default(),
@@ -111,7 +110,7 @@ impl Receiver {
                     return Err(OpenError::Replayed);
                 }
                 let statement = session.keys.statement(&self.ends, Direction::Request, header.seq);
-                let body = envelope::open_request(&session.keys.requests, &statement, &self.peer, bytes)?;
+                let body = envelope::open_request(&session.keys.requests, &statement, &mut self.peer, bytes)?;
                 session.window.mark(header.seq);
                 let keys = Arc::clone(&session.keys);
                 Ok((body, self.answerer(keys, header.seq)))
@@ -121,7 +120,7 @@ impl Receiver {
                 let keys = SessionKeys::join(&self.secret, &self.ends, self.nonce, header.session, header.enc)
                     .map_err(|_| OpenError::NoSession)?;
                 let statement = keys.statement(&self.ends, Direction::Request, header.seq);
-                let body = envelope::open_request(&keys.requests, &statement, &self.peer, bytes)
+                let body = envelope::open_request(&keys.requests, &statement, &mut self.peer, bytes)
                     .map_err(|error| if error == OpenError::Unreadable { OpenError::NoSession } else { error })?;
                 // Only now, when the peer has proved that it began this session, may another one give way to it.
                 let mut window = ReplayWindow::new();
@@ -160,13 +159,22 @@ pub struct Answerer {
 }
 
 impl Answerer {
-    /// The answer's bytes. Sealing a refusal in place of a body that is too large needs a body that fits: check the
-    /// length against [`crate::codec::MAX_BODY`] first.
+    /// The answer, which only needs a signature. Sealing a refusal in place of a body that is too large needs a body that
+    /// fits: check the length against [`crate::codec::MAX_BODY`] first.
     ///
     /// # Errors
     /// [`SealError::TooLarge`].
+    pub fn prepare(self, body: Vec<u8>) -> Result<Unsigned, SealError> {
+        Unsigned::new(self.keys, self.statement, body)
+    }
+
+    /// The answer's bytes under a signature of their own.
+    ///
+    /// # Errors
+    /// As [`Answerer::prepare`].
     pub fn seal(self, body: &[u8]) -> Result<Vec<u8>, SealError> {
-        envelope::seal_answer(&self.keys.answers, &self.statement, &self.secret, body)
+        let secret = Arc::clone(&self.secret);
+        self.prepare(body.to_vec())?.seal_alone(&secret)
     }
 }
 
@@ -183,6 +191,7 @@ impl fmt::Debug for Answerer {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::smsg::batch;
 
     const NONCE: LinkNonce = LinkNonce([9; 16]);
 
@@ -195,15 +204,15 @@ mod tests {
     }
 
     /// A session of node 1's with node 2, and what it would take to seal anything in it.
-    fn session(number: u32) -> (Ends, SessionKeys) {
+    fn session(number: u32) -> (Ends, Arc<SessionKeys>) {
         let ends = Ends::new(secret(1).public(), secret(2).public());
         let keys = SessionKeys::begin(&secret(1), &ends, NONCE, number, &mut rand::rng()).unwrap();
-        (ends, keys)
+        (ends, Arc::new(keys))
     }
 
-    fn seal(ends: &Ends, keys: &SessionKeys, seq: u64, signer: &NodeSecret) -> Vec<u8> {
+    fn seal(ends: &Ends, keys: &Arc<SessionKeys>, seq: u64, signer: &NodeSecret) -> Vec<u8> {
         let statement = keys.statement(ends, Direction::Request, seq);
-        envelope::seal_request(&keys.requests, keys.number, &statement, signer, b"stop").unwrap()
+        Unsigned::new(Arc::clone(keys), statement, b"stop".to_vec()).unwrap().seal_alone(signer).unwrap()
     }
 
     #[test]
@@ -233,15 +242,33 @@ mod tests {
             Statement { enc: [0; 32], ..right },
             Statement { seq: 1, ..right },
         ] {
-            // Seals with the right header and the signature of the wrong statement.
-            let mut message = envelope::seal_request(&keys.requests, 0, &right, &secret(1), b"stop").unwrap();
-            let (header, sealed) = message.split_at_mut(45);
-            let (text, tag) = sealed.split_last_chunk_mut::<16>().unwrap();
-            keys.requests.open(0, header, text, tag).unwrap();
-            text[..64].copy_from_slice(&wrong.sign(&secret(1), b"stop"));
-            *tag = keys.requests.seal(0, header, text).unwrap();
+            let unsigned = Unsigned::new(Arc::clone(&keys), right, b"stop".to_vec()).unwrap();
+            let message = unsigned.seal(&batch::sign(&secret(1), &[wrong.leaf(b"stop")])[0]).unwrap();
             assert_eq!(receiver().open(&message).unwrap_err(), OpenError::BadSignature, "{wrong:?}");
         }
+    }
+
+    #[test]
+    fn a_batch_is_accepted_message_by_message_and_each_once() {
+        let mut receiver = receiver();
+        let (ends, keys) = session(0);
+        let unsigned = |seq| {
+            let statement = keys.statement(&ends, Direction::Request, seq);
+            Unsigned::new(Arc::clone(&keys), statement, vec![7; 3]).unwrap()
+        };
+        let leaves: Vec<_> = (0..5).map(|seq| unsigned(seq).leaf()).collect();
+        let proofs = batch::sign(&secret(1), &leaves);
+        let sealed: Vec<_> = (0..5).zip(&proofs).map(|(seq, proof)| unsigned(seq).seal(proof).unwrap()).collect();
+        for message in &sealed {
+            receiver.open(message).unwrap();
+            assert_eq!(receiver.open(message).unwrap_err(), OpenError::Replayed);
+        }
+        // A leaf's proof under another seq of the same session, and one wrong message among good ones.
+        let moved = unsigned(9).seal(&proofs[3]).unwrap();
+        assert_eq!(receiver.open(&moved).unwrap_err(), OpenError::BadSignature);
+        let good = unsigned(9);
+        let proof = batch::sign(&secret(1), &[good.leaf()]);
+        receiver.open(&good.seal(&proof[0]).unwrap()).unwrap();
     }
 
     #[test]

@@ -1,15 +1,15 @@
 //! The asking end of a link: seals requests, and opens the one answer to each.
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use ed25519_dalek::VerifyingKey;
 use rand_core::CryptoRng;
 
 use crate::codec::MAX_BODY;
 use crate::id::PeerKey;
-use crate::smsg::envelope::{self, Direction, Statement};
+use crate::smsg::batch::Verifier;
+use crate::smsg::envelope::{self, Direction, Statement, Unsigned};
 use crate::smsg::session::{Ends, SessionKeys};
 use crate::smsg::{LinkNonce, NodeSecret, OpenError, SealError};
 
@@ -24,7 +24,8 @@ const SESSION_LIFE: Duration = Duration::from_secs(3600);
 pub struct Sender {
     secret: Arc<NodeSecret>,
     ends: Arc<Ends>,
-    peer: VerifyingKey,
+    /// Answers come in batches under one signature: what was verified for one holds for all.
+    peer: Arc<Mutex<Verifier>>,
     nonce: LinkNonce,
     /// Only ever grows, so that the peer can tell an ended session from a new one.
     next_number: Option<u32>,
@@ -48,27 +49,48 @@ impl Sender {
     #[must_use]
     pub fn new(secret: Arc<NodeSecret>, peer: PeerKey, nonce: LinkNonce) -> Self {
         let ends = Arc::new(Ends::new(secret.public(), peer));
-        Self { secret, ends, peer: peer.verifying(), nonce, next_number: Some(0), session: None }
+        Self {
+            secret,
+            ends,
+            peer: Arc::new(Mutex::new(Verifier::new(peer.verifying()))),
+            nonce,
+            next_number: Some(0),
+            session: None,
+        }
     }
 
-    /// Seals one request. `now` counts from any fixed moment and never runs backwards.
+    /// A request that only needs a signature. `now` counts from any fixed moment and never runs backwards.
     ///
     /// # Errors
     /// [`SealError::TooLarge`] for a body above [`MAX_BODY`]; the others end the connection's usefulness.
+    pub fn prepare<R: CryptoRng>(
+        &mut self,
+        body: Vec<u8>,
+        now: Duration,
+        rng: &mut R,
+    ) -> Result<(Unsigned, PendingAnswer), SealError> {
+        if body.len() > MAX_BODY {
+            return Err(SealError::TooLarge { size: body.len(), limit: MAX_BODY });
+        }
+        let (keys, seq) = self.next(now, rng)?;
+        let statement = keys.statement(&self.ends, Direction::Request, seq);
+        let expected = keys.statement(&self.ends, Direction::Answer, seq);
+        let pending = PendingAnswer { keys: Arc::clone(&keys), expected, peer: Arc::clone(&self.peer) };
+        Ok((Unsigned::new(keys, statement, body)?, pending))
+    }
+
+    /// Seals one request under a signature of its own.
+    ///
+    /// # Errors
+    /// As [`Sender::prepare`].
     pub fn seal<R: CryptoRng>(
         &mut self,
         body: &[u8],
         now: Duration,
         rng: &mut R,
     ) -> Result<(Vec<u8>, PendingAnswer), SealError> {
-        if body.len() > MAX_BODY {
-            return Err(SealError::TooLarge { size: body.len(), limit: MAX_BODY });
-        }
-        let (keys, seq) = self.next(now, rng)?;
-        let statement = keys.statement(&self.ends, Direction::Request, seq);
-        let message = envelope::seal_request(&keys.requests, keys.number, &statement, &self.secret, body)?;
-        let expected = keys.statement(&self.ends, Direction::Answer, seq);
-        Ok((message, PendingAnswer { keys, expected, peer: self.peer }))
+        let (unsigned, pending) = self.prepare(body.to_vec(), now, rng)?;
+        Ok((unsigned.seal_alone(&self.secret)?, pending))
     }
 
     /// Begins anew after a refusal as stale, which told `nonce`. Answers to what was sealed before still open.
@@ -108,7 +130,7 @@ impl fmt::Debug for Sender {
 pub struct PendingAnswer {
     keys: Arc<SessionKeys>,
     expected: Statement,
-    peer: VerifyingKey,
+    peer: Arc<Mutex<Verifier>>,
 }
 
 impl PendingAnswer {
@@ -117,7 +139,8 @@ impl PendingAnswer {
     /// # Errors
     /// [`OpenError`] for anything but this peer's answer to this request.
     pub fn open(self, bytes: &[u8]) -> Result<Vec<u8>, OpenError> {
-        envelope::open_answer(&self.keys.answers, &self.expected, &self.peer, bytes)
+        let mut peer = self.peer.lock().unwrap_or_else(PoisonError::into_inner);
+        envelope::open_answer(&self.keys.answers, &self.expected, &mut peer, bytes)
     }
 }
 
