@@ -11,12 +11,12 @@ use std::path::PathBuf;
 
 use miner_ctrl_protocol::codec::{MAX_BODY, decode, decode_request, encode};
 use miner_ctrl_protocol::message::Hello;
-use miner_ctrl_protocol::smsg::{PairingCode, fingerprint_words};
+use miner_ctrl_protocol::smsg::{PairingCode, Unsigned, fingerprint_words, sign};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::examples::{self, Variants};
-use crate::link::{Counting, Link, NOW, key};
+use crate::link::{Counting, Link, NOW, key, secret};
 
 /// One line for each example: its name and its bytes.
 #[derive(Default)]
@@ -93,6 +93,15 @@ fn a_sealed_request_and_answer_have_the_bytes_they_always_had() {
         let answer = answerer.seal(b"its answer").unwrap();
         page.line("sealed-answer", &answer);
         assert_eq!(pending.open(&answer).unwrap(), b"its answer");
+    }
+    // Three under one signature: a tree of depth 2 with one leaf of padding.
+    let bodies = [b"one".as_slice(), b"two", b"three"];
+    let batch = bodies.map(|body| link.sender.prepare(body.to_vec(), NOW, rng).unwrap().0);
+    let leaves: Vec<_> = batch.iter().map(Unsigned::leaf).collect();
+    for ((unsigned, proof), body) in batch.into_iter().zip(sign(&secret(1), &leaves)).zip(bodies) {
+        let request = unsigned.seal(&proof).unwrap();
+        page.line("sealed-of-a-batch", &request);
+        assert_eq!(link.receiver.open(&request).unwrap().0, body);
     }
     page.compare("sealed.hex");
 }
