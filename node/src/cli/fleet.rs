@@ -195,10 +195,10 @@ impl Stage {
         };
         let serving = self.controller.insert(engine.serve(options, self.stop.clone()).await?);
         let controller = at(&serving.info)?;
-        let document = json!({ "home": home, "dashboard": serving.page, "link": serving.link });
+        let document = json!({ "home": home, "dashboard": serving.info.dashboard, "link": serving.link });
         output.item(&document, || {
             let shown = [
-                ("dashboard", serving.page.clone()),
+                ("dashboard", serving.info.dashboard.clone()),
                 ("sign in once", serving.link.clone()),
                 ("command line", home.map(|home| format!("miner-ctrl --home {} remote status", home.display()))),
             ];
