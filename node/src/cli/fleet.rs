@@ -264,7 +264,7 @@ impl Stage {
     async fn run_apart(&mut self, fleet: &Fleet, home: Option<&Path>, output: &Output) -> Result<(), Failure> {
         let broken = |error: io::Error| failure("no-second-process").caused_by(&error);
         let mut command = Command::new(std::env::current_exe().map_err(broken)?);
-        for home in home {
+        if let Some(home) = home {
             command.arg("--home").arg(home);
         }
         if output.is_json() {
