@@ -54,6 +54,12 @@ const VIEWS = [
   ['rigs-wrong', 'fleet', 'rigs?f=temp%3Ewarm', (page) => page.locator('.error').waitFor()],
   ['rigs-empty', 'empty', 'rigs'],
   ['rig', 'fleet', `rig/${ALPHA}`],
+  ['rig-gpu', 'fleet', 'rigs?f=algo%3Akawpow%20state%3Amining', async (page) => {
+    await page.locator('tbody .name a, tbody .two a').first().click();
+    const power = page.getByRole('img', { name: /^Power over/ });
+    await power.scrollIntoViewIfNeeded();
+    await power.locator('canvas').waitFor();
+  }],
   ['rig-gone', 'fleet', 'rig/0000000000000000', (page) => page.getByRole('alert').waitFor()],
   ['rig-offline', 'fleet', 'rigs?show=offline', async (page) => {
     await page.locator('tbody .name a, tbody .two a').first().click();

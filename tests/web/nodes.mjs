@@ -48,10 +48,15 @@ class ServingNode {
   /** Waits for a line `word: …` of the greeting; gives what stands behind it. */
   async says(word) {
     const line = new RegExp(`^\\s*${word}: +(\\S.*)$`, 'm');
-    await expect.poll(() => line.exec(this.#text)?.[1] ?? (this.#child.exitCode === null ? null : `ended: ${this.#text}`), { message: `${this.name} says ${word}`, timeout: START_MS }).toBeTruthy();
-    const found = line.exec(this.#text)?.[1];
-    if (!found) throw new Error(`${this.name} ended: ${this.#text}`);
-    return found;
+    const late = AbortSignal.timeout(START_MS);
+    for (;;) {
+      const found = line.exec(this.#text)?.[1];
+      if (found) return found;
+      if (this.#child.exitCode !== null) throw new Error(`${this.name} ended: ${this.#text}`);
+      await Promise.race([once(this.#child.stdout, 'data', { signal: late }), once(this.#child.stderr, 'data', { signal: late }), once(this.#child, 'exit', { signal: late })]).catch(() => {
+        throw new Error(`${this.name} did not say ${word}: ${this.#text}`);
+      });
+    }
   }
 
   /** Processor time since its start, seconds, and resident memory, MB. */
@@ -134,7 +139,9 @@ export async function signIn(page, node) {
 
 /** A test with real nodes; an error in the console that it did not expect fails it. */
 export const test = base.extend({
-  mesh: async ({}, use) => {
+  mesh: async ({}, use, info) => {
+    info.skip(!PROGRAM, 'MINER_CTRL names no program');
+    info.setTimeout(180_000);
     const mesh = new Mesh(await mkdtemp(join(tmpdir(), 'page-')));
     try {
       await use(mesh);
@@ -150,9 +157,4 @@ export const test = base.extend({
     await use(page);
     expect(faults, 'errors in the console').toEqual([]);
   },
-});
-
-test.beforeEach(() => {
-  test.skip(!PROGRAM, 'MINER_CTRL names no program');
-  test.setTimeout(180_000);
 });

@@ -128,20 +128,21 @@ async function logs(query) {
 }
 
 /** Waves with a gap of three hours; `sums` by algorithm, or one miner of a rig. */
-function history(query, ids, base) {
+function history(query, ids, base, hot = false) {
   const since = Number(query.get('since') ?? now() - 86_400);
   const back = now() - since;
   const step = Number(query.get('step') ?? (back <= 15_000 ? 10 : back <= 90_000 ? 60 : 900));
   const t0 = since - (since % step);
   const gap = now() - 6 * 3600;
   const value = (which, at) => (at > gap && at < gap + 3 * 3600 ? null : Math.round(base(which) * (1 + 0.04 * Math.sin(at / 3100 + which) + 0.01 * Math.sin(at / 97))));
-  return { t0, step, series: ids.map((id, which) => ({ id, v: Array.from({ length: Math.ceil((now() - t0) / step) }, (_, at) => value(which, t0 + at * step)) })) };
+  const measure = query.get('measure') ?? 'hashrate';
+  return { t0, step, measure, measures: hot ? ['hashrate', 'power', 'temperature'] : ['hashrate'], series: ids.map((id, which) => ({ id, v: Array.from({ length: Math.ceil((now() - t0) / step) }, (_, at) => value(which, t0 + at * step)) })) };
 }
 
 const info = () => ({
   id: '1a2b3c4d5e6f0000', name: 'desk', role: 'dual', peer_id: '12D3KooWQe5VqM9mockmockmockmockmockmockmockmock', public_key: 'AAAA', fingerprint: 'amber birch cedar delta ember fjord', created_at: 1_780_000_000, version: '0.1.0',
   serving: true, addresses: ['/ip4/192.168.1.10/tcp/9091/ws/p2p/12D3KooWQe5VqM9mock'], peers: Math.max(0, fleet.rigs.length - 1), peers_online: fleet.rigs.filter((rig) => rig.on && !rig.here).length, pairing: 'ask',
-  ...(code ? { pairing_code: code } : {}), data_dir: '/var/lib/miner-ctrl', config_dir: '/etc/miner-ctrl',
+  ...(code ? { pairing_code: code } : {}), certificate: Array.from({ length: 32 }, (_, at) => (at * 37 % 256).toString(16).padStart(2, '0')).join(':').toUpperCase(), data_dir: '/var/lib/miner-ctrl', config_dir: '/etc/miner-ctrl',
 });
 const session = () => ({ signed_in: signedIn, password_set: true, ...(signedIn ? { scope: 'admin', by: 'session', expires_at: now() + 2_592_000 } : {}) });
 
@@ -192,7 +193,7 @@ const ROUTES = [
     for (const rig of fleet.rigs) if (rig.algo && rig.hash) sums.set(rig.algo, (sums.get(rig.algo) ?? 0) + rig.base);
     return history(query, [...sums.keys()].sort(), (which) => [...sums].sort()[which][1]);
   }],
-  ['GET', '/history/:id', ({ id, query }) => { const rig = rigNamed(id); return history(query, rig.fate === 'never' || !rig.miners ? [] : [fleet.view(rig).stats.miners[0].name], () => rig.base); }],
+  ['GET', '/history/:id', ({ id, query }) => { const rig = rigNamed(id); return history(query, rig.fate === 'never' || !rig.miners ? [] : [fleet.view(rig).stats.miners[0].name], () => ({ temperature: rig.temp, power: rig.watt })[query.get('measure')] ?? rig.base, rig.temp !== null); }],
   ['GET', '/profiles', () => [...profiles.values()]],
   ['POST', '/profiles', ({ body }) => { if (profiles.has(body.name)) throw new Refused(409, 'conflict', `profile \`${body.name}\` is there already`, 'look at what is there first'); profiles.set(body.name, checked(body)); return body; }],
   ['PUT', '/profiles/:name', ({ name, body }) => { profiles.set(name, checked(body)); return body; }],

@@ -21,6 +21,7 @@ export interface NodeInfo {
   peers_online: number;
   pairing: string;
   pairing_code?: string;
+  certificate?: string;
   data_dir: string;
   config_dir: string;
 }
@@ -157,7 +158,7 @@ export interface DeployOutcome { rig: string; profile: string; changed: boolean 
 export interface LogPage { miner: string; lines: { number: number; text: string }[]; newest: number; lost: number }
 
 /** Numbers evenly spaced from `t0` on, `step` seconds apart; null where nothing is known. */
-export interface History { t0: number; step: number; series: HistorySeries[] }
+export interface History { t0: number; step: number; measures: string[]; series: HistorySeries[] }
 export interface HistorySeries { id: string; v: (number | null)[] }
 
 export interface PeerChange { name?: string; permission?: Permission }

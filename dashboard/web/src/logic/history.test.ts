@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
 
-import { alone, change, colours, facts, HASHRATE, lines, MAX_LINES, panels, rangeOf, rows, sentence, sparkPaths, timeMarks } from './history';
+import { alone, change, colours, facts, HASHRATE, lines, MAX_LINES, OTHERS, panels, rangeOf, rows, sentence, sparkPaths, timeMarks } from './history';
 
 const rig = (id: string, ...v: (number | null)[]) => ({ id, v });
 
@@ -52,6 +52,12 @@ test('marks of an axis have one unit, and no more decimals than they need', () =
   expect(HASHRATE.axis([0, 500, 1000, 1500])).toEqual(['0 kH/s', '0.5 kH/s', '1 kH/s', '1.5 kH/s']);
   expect(HASHRATE.axis([0, 50])).toEqual(['0 H/s', '50 H/s']);
   expect(HASHRATE.axis([])).toEqual([]);
+});
+
+test('every measure has its unit, and unknown is not zero', () => {
+  expect(OTHERS.map(({ text }) => text(61.4))).toEqual(['61 °C', '61 W', '61.4']);
+  expect(OTHERS.map(({ text }) => text(null))).toEqual(['–', '–', '–']);
+  expect(OTHERS.map(({ axis }) => axis([0, 2.5])[1])).toEqual(['2.5 °C', '2.5 W', '2.5']);
 });
 
 test('a mark at midnight says the day', () => {

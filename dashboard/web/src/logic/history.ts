@@ -1,12 +1,12 @@
 // Numbers over time, as charts and tables need them. Unknown stays unknown: a gap, never a zero.
 
 import type { HistorySeries } from '../api/types';
-import { hashrate, UNIT_STEP, UNITS } from './format';
+import { hashrate, UNIT_STEP, UNITS, UNKNOWN } from './format';
 
 /** What is measured over time. */
 export interface Measure {
   /** As the API calls it. */
-  key: 'hashrate' | 'temperature';
+  key: 'hashrate' | 'power' | 'shares' | 'temperature';
   title: string;
   /** Whether zero belongs to the picture: half a hashrate is half the height, half of 60 °C means nothing. */
   fromZero: boolean;
@@ -16,6 +16,16 @@ export interface Measure {
 }
 
 export const HASHRATE: Measure = { key: 'hashrate', title: 'Hashrate', fromZero: true, text: hashrate, axis: rateMarks };
+
+const number = (unit: string, digits: number) => (value: number | null) => (value === null ? UNKNOWN : `${value.toFixed(digits)} ${unit}`.trimEnd());
+const marks = (unit: string) => (all: number[]) => all.map((mark) => `${Number(mark.toFixed(2))} ${unit}`.trimEnd());
+
+/** What a rig may measure besides, where it has something to measure with. */
+export const OTHERS: readonly Measure[] = [
+  { key: 'temperature', title: 'Temperature', fromZero: false, text: number('°C', 0), axis: marks('°C') },
+  { key: 'power', title: 'Power', fromZero: true, text: number('W', 0), axis: marks('W') },
+  { key: 'shares', title: 'Shares taken in a minute', fromZero: true, text: number('', 1), axis: marks('') },
+];
 
 export type RangeKey = '1h' | '24h' | '7d' | '30d';
 export interface Range {

@@ -5,7 +5,7 @@ import { useState } from 'preact/hooks';
 import { part } from '../api/client';
 import type { MinerStatus, PeerView, RigView } from '../api/types';
 import { bytes, celsius, duration, exactTime, hashrate, lastSeen, ping, span, UNKNOWN } from '../logic/format';
-import { HASHRATE, RANGES } from '../logic/history';
+import { HASHRATE, OTHERS, RANGES } from '../logic/history';
 import { minerShown, runs, type Rig } from '../logic/rig';
 import { pingOne } from '../store/commands';
 import { open } from '../store/dialogs';
@@ -48,7 +48,7 @@ export function RigPage({ id }: { id: string }) {
                 <MinerTable miners={miners} rig={row} why={why} onConsole={setConsole} refresh={refresh} />
               )}
             </section>
-            <HistoryCard title="Hashrate" path={`/history/${part(id)}`} measure={HASHRATE} ranges={RANGES} empty={collecting(miners)} />
+            <HistoryCard title="Hashrate" path={`/history/${part(id)}`} measure={HASHRATE} ranges={RANGES} empty={collecting(miners)} also={OTHERS} />
             {shownConsole !== null && miners && (
               <section class="card" aria-labelledby="console">
                 <div class="row">

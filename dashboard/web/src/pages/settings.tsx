@@ -263,6 +263,12 @@ function About() {
         </dd>
         <dt>Fingerprint</dt>
         <dd>{me.fingerprint}</dd>
+        {me.certificate != null && (
+          <>
+            <dt>Certificate of this page</dt>
+            <dd class="mono wrap">SHA-256 {me.certificate}</dd>
+          </>
+        )}
         <dt>Listens on</dt>
         <dd class="mono wrap">{me.addresses.join('\n') || UNKNOWN}</dd>
         <dt>Pairing</dt>

@@ -18,35 +18,47 @@ interface Props {
   ranges: readonly Range[];
   /** Shown where nothing is known yet. */
   empty: string;
+  /** Drawn below, where the node has them; the span is the same. */
+  also?: readonly Measure[];
 }
 
-export function HistoryCard({ title, path, measure, ranges, empty }: Props) {
+export function HistoryCard({ title, path, measure, ranges, empty, also = [] }: Props) {
   const id = useId();
   const range = rangeOf(route.value.query.get('range'));
   const { history, at, failure } = useHistory(path, range, measure);
   const [table, setTable] = useState(false);
   const some = history !== null && history.series.length > 0;
+  // Kept while another span is on its way, so that nothing below jumps.
+  const others = useRef<readonly Measure[]>([]);
+  if (history) others.current = also.filter(({ key }) => history.measures.includes(key));
   return (
-    <section class="card" aria-labelledby={id}>
-      <div class="row">
-        <h2 id={id}>{title}</h2>
-        {some && (
-          <button type="button" class="plain" aria-pressed={table} onClick={() => setTable(!table)}>
-            {table ? 'Show as chart' : 'Show as table'}
-          </button>
-        )}
-        <div class="chips ranges" role="group" aria-label={`Span of ${title.toLowerCase()}`}>
-          {ranges.map(({ key }) => (
-            <button key={key} type="button" class="chip" aria-pressed={range.key === key} onClick={() => setQuery({ range: key === '24h' ? null : key })}>
-              {key.replace(/(\d+)/, '$1 ')}
+    <>
+      <section class="card" aria-labelledby={id}>
+        <div class="row">
+          <h2 id={id}>{title}</h2>
+          {some && (
+            <button type="button" class="plain" aria-pressed={table} onClick={() => setTable(!table)}>
+              {table ? 'Show as chart' : 'Show as table'}
             </button>
-          ))}
+          )}
+          {ranges.length > 0 && (
+            <div class="chips ranges" role="group" aria-label={`Span of ${title.toLowerCase()}`}>
+              {ranges.map(({ key }) => (
+                <button key={key} type="button" class="chip" aria-pressed={range.key === key} onClick={() => setQuery({ range: key === '24h' ? null : key })}>
+                  {key.replace(/(\d+)/, '$1 ')}
+                </button>
+              ))}
+            </div>
+          )}
         </div>
-      </div>
-      {/* A node that is gone is told once, above. */}
-      {failure && !(stale.value && history) && <Trouble failure={failure} />}
-      {table && some ? <Numbers history={history} range={range} measure={measure} /> : <Chart history={history} at={at} range={range} measure={measure} empty={failure ? '' : empty} />}
-    </section>
+        {/* A node that is gone is told once, above. */}
+        {failure && !(stale.value && history) && <Trouble failure={failure} />}
+        {table && some ? <Numbers history={history} range={range} measure={measure} /> : <Chart history={history} at={at} range={range} measure={measure} empty={failure ? '' : empty} />}
+      </section>
+      {others.current.map((other) => (
+        <HistoryCard key={other.key} title={other.title} path={path} measure={other} ranges={[]} empty={empty} />
+      ))}
+    </>
   );
 }
 
