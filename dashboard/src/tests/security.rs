@@ -88,10 +88,8 @@ async fn reading_changes_nothing() {
     let before = (door.node.recorded().len(), door.node.commands().len());
     // The stream of events does not end by itself; what it tells is looked up as the routes do.
     for (_, path) in ROUTES.iter().filter(|(method, path)| ["GET", "POST"].contains(method) && *path != "/events") {
-        for method in ["GET", "HEAD"] {
-            let answer = door.ask(knock(method, path).token(&token)).await;
-            assert_ne!(answer.status, StatusCode::UNAUTHORIZED, "{path}");
-        }
+        let answer = door.ask(knock("GET", path).token(&token)).await;
+        assert_ne!(answer.status, StatusCode::UNAUTHORIZED, "{path}");
     }
     assert_eq!((door.node.recorded().len(), door.node.commands().len()), before);
 }

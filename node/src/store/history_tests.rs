@@ -1,0 +1,127 @@
+//! Numbers over time: every step, gaps, and what is kept of whom.
+
+use super::*;
+
+/// An hour, a quarter and a day begin here.
+const START: u64 = 1_700_006_400;
+
+fn minute(miner: &str, number: f32) -> Minute {
+    let numbers = [Some(number); IN_A_MINUTE];
+    Minute { rig: "a".into(), miner: miner.into(), measure: Measure::Hashrate, numbers }
+}
+
+async fn read_all(database: &Database, tier: Tier, span: Range<u64>) -> Vec<Series> {
+    read(database, "a".into(), None, None, tier, span).await.unwrap()
+}
+
+#[tokio::test]
+async fn a_minute_shows_in_every_step() {
+    let database = Database::in_memory().unwrap();
+    for (index, number) in [10.0, 20.0].into_iter().enumerate() {
+        write(&database, START + 60 * index as u64, vec![minute("x", number)]).await.unwrap();
+    }
+    let [fine, minutes, quarters] = TIERS;
+    let series = read_all(&database, fine, START..START + 180).await;
+    assert_eq!(series[0].numbers[..12], [[Some(10.0); 6], [Some(20.0); 6]].concat());
+    assert_eq!(series[0].numbers[12..], [None; 6]);
+    assert_eq!(read_all(&database, minutes, START..START + 180).await[0].numbers, [Some(10.0), Some(20.0), None]);
+    assert_eq!(read_all(&database, quarters, START..START + 1800).await[0].numbers, [Some(15.0), None]);
+}
+
+#[tokio::test]
+async fn a_gap_stays_a_gap_and_what_is_known_is_kept() {
+    let database = Database::in_memory().unwrap();
+    let mut gap = minute("x", 10.0);
+    gap.numbers[2] = None;
+    write(&database, START, vec![gap.clone()]).await.unwrap();
+    gap.numbers = [None; IN_A_MINUTE];
+    write(&database, START, vec![gap]).await.unwrap();
+    let series = read_all(&database, TIERS[0], START..START + 60).await;
+    assert_eq!(series[0].numbers, [Some(10.0), Some(10.0), None, Some(10.0), Some(10.0), Some(10.0)]);
+    assert_eq!(read_all(&database, TIERS[1], START..START + 60).await[0].numbers, [Some(10.0)]);
+}
+
+#[tokio::test]
+async fn a_span_over_many_blocks_is_one_row_of_numbers() {
+    let database = Database::in_memory().unwrap();
+    for hour in 0..5 {
+        write(&database, START + hour * 3600 + 600, vec![minute("x", 1.0 + hour as f32)]).await.unwrap();
+    }
+    let numbers = read_all(&database, TIERS[1], START + 300..START + 5 * 3600).await.remove(0).numbers;
+    assert_eq!(numbers.len(), 295);
+    let known: Vec<_> = numbers.iter().enumerate().filter_map(|(at, number)| Some((at, (*number)?))).collect();
+    assert_eq!(known, [(5, 1.0), (65, 2.0), (125, 3.0), (185, 4.0), (245, 5.0)]);
+}
+
+#[tokio::test]
+async fn miners_are_read_one_or_all_and_many_are_written() {
+    let database = Database::in_memory().unwrap();
+    let many =
+        (0..600).map(|number| Minute { rig: format!("rig-{}", number / 100), ..minute(&format!("x-{number}"), 1.0) });
+    write(&database, START, many.collect()).await.unwrap();
+    let read = |rig: &str, miner: Option<&str>| {
+        let (database, rig, miner) = (database.clone(), rig.to_owned(), miner.map(str::to_owned));
+        async move { read(&database, rig, miner, None, TIERS[0], START..START + 60).await.unwrap() }
+    };
+    assert_eq!(read("rig-1", None).await.len(), 100);
+    let one = read("rig-0", Some("x-7")).await;
+    assert_eq!((one.len(), one[0].miner.as_str()), (1, "x-7"));
+    assert!(read("rig-9", None).await.is_empty());
+}
+
+#[tokio::test]
+async fn measures_are_kept_apart_and_a_rig_has_its_share_of_them() {
+    let database = Database::in_memory().unwrap();
+    let hot = Minute { measure: Measure::Temperature, ..minute("x", 65.0) };
+    write(&database, START, vec![minute("x", 1.0), hot]).await.unwrap();
+    assert_eq!(measures(&database, "a".into()).await.unwrap(), [Measure::Hashrate, Measure::Temperature]);
+    let one = read(&database, "a".into(), None, Some(Measure::Temperature), TIERS[1], START..START + 60);
+    assert_eq!(one.await.unwrap()[0].numbers, [Some(65.0)]);
+    let invented = (0..200).map(|number| minute(&format!("made-up-{number}"), 1.0)).collect();
+    write(&database, START, invented).await.unwrap();
+    assert_eq!(read_all(&database, TIERS[1], START..START + 60).await.len(), 128);
+    let other = Minute { rig: "b".into(), ..minute("x", 1.0) };
+    write(&database, START, vec![other]).await.unwrap();
+    assert_eq!(measures(&database, "b".into()).await.unwrap(), [Measure::Hashrate]);
+}
+
+#[tokio::test]
+async fn a_gap_is_filled_in_every_coarser_step_and_nothing_that_is_known_is_overwritten() {
+    let database = Database::in_memory().unwrap();
+    // The last minute of an hour is known, and the third of the next.
+    write(&database, START + 3540, vec![minute("x", 10.0)]).await.unwrap();
+    write(&database, START + 3720, vec![minute("x", 40.0)]).await.unwrap();
+    let rig = |numbers| vec![Series { miner: "x".into(), measure: Measure::Hashrate, numbers }];
+    let [fine, minutes, quarters] = TIERS;
+    let four_minutes = [vec![Some(99.0); 6], vec![Some(20.0); 6], vec![None; 3], vec![Some(30.0); 9]].concat();
+    fill(&database, "a".into(), fine, START + 3540, rig(four_minutes)).await.unwrap();
+    let filled = read_all(&database, minutes, START + 3540..START + 3780).await.remove(0).numbers;
+    assert_eq!(filled, [Some(10.0), Some(20.0), Some(30.0), Some(40.0)]);
+    let filled = read_all(&database, fine, START + 3600..START + 3730).await.remove(0).numbers;
+    assert_eq!(filled, [vec![Some(20.0); 6], vec![None; 3], vec![Some(30.0); 3], vec![Some(40.0)]].concat());
+    // Older ones come by the minute, and show in quarters.
+    fill(&database, "a".into(), minutes, START - 900, rig(vec![Some(5.0); 15])).await.unwrap();
+    let filled = read_all(&database, quarters, START - 900..START).await.remove(0).numbers;
+    assert_eq!(filled, [Some(5.0)]);
+    let hours = newest_hours(&database).await.unwrap();
+    assert_eq!(hours, HashMap::from([("a".to_owned(), START + 3600)]));
+}
+
+#[tokio::test]
+async fn what_is_old_goes_step_by_step() {
+    let database = Database::in_memory().unwrap();
+    write(&database, START, vec![minute("x", 1.0)]).await.unwrap();
+    let steps = || {
+        database.run_blocking(|c| {
+            c.prepare("SELECT step FROM history_blocks ORDER BY step")?.query_map([], |row| row.get(0))?.collect()
+        })
+    };
+    for (days, left) in [(0, vec![10, 60, 900]), (2, vec![60, 900]), (32, vec![900]), (402, vec![])] {
+        prune(&database, START + days * DAY).await.unwrap();
+        let steps: Vec<i64> = steps().unwrap();
+        assert_eq!(steps, left, "after {days} days");
+    }
+    let series: i64 =
+        database.run_blocking(|c| c.query_row("SELECT count(*) FROM history_series", [], |row| row.get(0))).unwrap();
+    assert_eq!(series, 0);
+}
