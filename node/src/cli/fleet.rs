@@ -39,8 +39,10 @@ const SECRET: &str = "simulated-rigs.key";
 const OTHER_FILES: u64 = 512;
 /// How long a second process may take to end.
 const LAST_WAIT: Duration = Duration::from_secs(10);
-/// Pause between two looks at how many rigs are online.
-const LOOK_AGAIN: Duration = Duration::from_millis(100);
+/// How long a rig waits for its turn to pair.
+const TURN: Duration = Duration::from_secs(20);
+/// Pause between two looks at how many rigs are online, and between two tries to pair.
+const LOOK_AGAIN: Duration = Duration::from_millis(250);
 
 #[derive(Debug, Args)]
 pub(crate) struct Fleet {
@@ -235,7 +237,7 @@ impl Stage {
                     let shown: Value = client.send("POST", "/node/pairing-code", None).await.map_err(asking)?;
                     let code = shown["code"].as_str().and_then(|code| code.parse().ok());
                     let code = code.ok_or_else(|| failure("no-code").because("the controller shows no code"))?;
-                    let paired = hall.pair(place, &controller.address, Some(controller.key), code).await;
+                    let paired = pair(&hall, place, &controller.address, Some(controller.key), &code).await;
                     paired.map_err(|error| not_paired(name.as_str(), &error))?;
                 }
             }
@@ -253,7 +255,7 @@ impl Stage {
         let count = u32::try_from(fleet.code.len()).unwrap_or(MAX_RIGS).min(MAX_RIGS);
         let hall = Arc::new(fleet.hall(&FleetKey::generate(&mut rand::rng()), count));
         for (place, ((_, name), code)) in hall.members().zip(&fleet.code).enumerate() {
-            let paired = hall.pair(place, &address, key, code.clone()).await;
+            let paired = pair(&hall, place, &address, key, code).await;
             key = Some(paired.map_err(|error| not_paired(name.as_str(), &error))?);
         }
         let key = key.ok_or_else(|| failure("no-code"))?;
@@ -319,6 +321,24 @@ impl Stage {
 impl Fleet {
     fn hall(&self, key: &FleetKey, count: u32) -> Hall {
         Hall::new(key, count, self.drift, Faults { fail_starts: self.fail_starts, offline: self.offline })
+    }
+}
+
+/// Pairs one rig; waits for its turn where a controller lets strangers in four a second.
+async fn pair(
+    hall: &Hall,
+    place: usize,
+    address: &Address,
+    expected: Option<PeerKey>,
+    code: &PairingCode,
+) -> Result<PeerKey, PairError> {
+    let until = Instant::now() + TURN;
+    loop {
+        match hall.pair(place, address, expected, code.clone()).await {
+            // Turned away before the code was tried.
+            Err(PairError::Connect(_)) if Instant::now() < until => tokio::time::sleep(LOOK_AGAIN).await,
+            paired => return paired,
+        }
     }
 }
 

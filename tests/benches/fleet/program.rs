@@ -6,9 +6,11 @@ use std::time::{Duration, Instant};
 
 use miner_ctrl::control::Client;
 use miner_ctrl::fleet::{NewPeer, enrol};
+use miner_ctrl::simulate::fleet::{Faults, FleetKey, Hall};
+use miner_ctrl::store::file::create_secret;
 use miner_ctrl::store::{Database, Places};
 use miner_ctrl_protocol::smsg::NodeSecret;
-use miner_ctrl_protocol::{Permission, Role};
+use miner_ctrl_protocol::{NodeName, PeerKey, Permission, Role};
 use miner_ctrl_tests::bench::{cpu_time_of, median};
 use miner_ctrl_tests::processes::{resident_bytes_of, terminate};
 use miner_ctrl_tests::stratum::StubPool;
@@ -33,8 +35,11 @@ const HEARD: Duration = Duration::from_secs(5);
 /// No wait in a benchmark is longer.
 const LONGEST: Duration = Duration::from_secs(120);
 
-/// Builds the program beside this benchmark, without its dashboard.
+/// Builds the program beside this benchmark, without its dashboard; not when `MINER_CTRL_BIN` names one.
 pub(crate) fn build() {
+    if std::env::var_os("MINER_CTRL_BIN").is_some() {
+        return;
+    }
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let built = Command::new(cargo)
         .args(["build", "--quiet", "--release", "--package", "miner-ctrl", "--no-default-features"])
@@ -101,9 +106,26 @@ fn places(home: &Home) -> Places {
     Places::resolve(Some(home.path()), |_| None).expect("a home has places")
 }
 
+/// The rigs that will join are registered beforehand: pairing them by codes would take minutes.
+async fn register_simulated(home: &Home) {
+    let key = FleetKey::generate(&mut rand::rng());
+    let places = places(home);
+    create_secret(&places.data_dir.join("simulated-rigs.key"), key.as_bytes()).expect("the rigs' secret is stored");
+    let database = Database::open(&places.database_file()).expect("the registry");
+    let hall = Hall::new(&key, RIGS, 0.0, Faults::default());
+    let new = hall.members().map(|(key, name)| peer(key, name.clone(), vec![]));
+    enrol(&database, new).await.expect("they are registered");
+}
+
+fn peer(key: PeerKey, own_name: NodeName, addresses: Vec<String>) -> NewPeer {
+    let (role, permission) = (Role::Worker, Permission::None);
+    NewPeer { key, name: None, own_name, role, addresses, permission, now: 1_700_000_000 }
+}
+
 /// A controller of a thousand rigs at work.
 pub(crate) async fn drift() -> Vec<Row> {
     let home = Home::init("control-center", "controller").await;
+    register_simulated(&home).await;
     let node = home.serve_with(&[]).await;
     let empty = resident_bytes_of(node.pid());
     let rigs = Rigs::join(&home, RIGS).await;
@@ -193,16 +215,10 @@ pub(crate) async fn start() -> Vec<Row> {
     let new = (1..=PEERS).map(|number| {
         let mut seed = [0x77; 32];
         seed[..4].copy_from_slice(&number.to_be_bytes());
-        NewPeer {
-            key: NodeSecret::from_seed(&seed).expect("a seed has 32 bytes").public(),
-            name: None,
-            own_name: format!("rig-{number:05}").parse().expect("a name"),
-            role: Role::Worker,
-            // Nobody listens there, so that it has the work of dialling them all.
-            addresses: vec!["/ip4/127.0.0.1/tcp/9/ws".to_owned()],
-            permission: Permission::None,
-            now: 1_700_000_000,
-        }
+        let key = NodeSecret::from_seed(&seed).expect("a seed has 32 bytes").public();
+        // Nobody listens there, so that it has the work of dialling them all.
+        let addresses = vec!["/ip4/127.0.0.1/tcp/9/ws".to_owned()];
+        peer(key, format!("rig-{number:05}").parse().expect("a name"), addresses)
     });
     enrol(&database, new).await.expect("they are registered");
     drop(database);
