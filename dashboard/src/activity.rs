@@ -10,6 +10,7 @@ use crate::access::book::unix_now;
 use crate::error::{ApiError, Code};
 use crate::gateway::Gateway;
 use crate::node::Node;
+use crate::once::REPLAYED;
 use crate::records::Activity;
 use crate::router::API;
 
@@ -57,7 +58,9 @@ pub(crate) async fn recorded<N: Node>(
             None if response.status().is_success() => None,
             None => Some(ApiError::of_status(response.status()).code),
         };
-        if code != Some(Code::MethodNotAllowed) {
+        // What was done before is written already.
+        let replayed = response.headers().contains_key(REPLAYED);
+        if code != Some(Code::MethodNotAllowed) && !replayed {
             let target = target.or(named).or_else(|| failed.and_then(|error| error.target.clone()));
             gateway.record(&caller, action, target, detail, code.map_or("ok", Code::as_str)).await;
         }
@@ -73,8 +76,9 @@ pub(crate) async fn recorded<N: Node>(
 }
 
 /// The word for what a request does; none for one that does nothing.
-fn action(method: &Method, path: &str) -> Option<&'static str> {
+pub(crate) fn action(method: &Method, path: &str) -> Option<&'static str> {
     Some(match (method.as_str(), path) {
+        ("POST", "/node/init") => "init",
         ("POST", "/node/pairing-code") => "show-pairing-code",
         ("POST", "/peers") => "add-peer",
         ("PATCH", "/peers/{peer}") => "change-peer",
@@ -96,6 +100,8 @@ fn action(method: &Method, path: &str) -> Option<&'static str> {
         ("DELETE", "/session") => "sign-out",
         // Written by its route, since nobody is signed in before.
         ("POST", "/session") => return None,
+        // Each rig of it is written by itself, as it ends.
+        ("POST", "/jobs" | "/jobs/{job}/retry") => return None,
         // It changes nothing, and a script does it every few seconds.
         ("POST", "/peers/{peer}/ping") => return None,
         ("GET" | "HEAD" | "OPTIONS", _) => return None,

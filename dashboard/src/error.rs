@@ -8,6 +8,7 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use miner_ctrl_protocol::Refusal;
 use miner_ctrl_protocol::profile::Invalid;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::node::NodeError;
@@ -64,7 +65,7 @@ codes! {
         "compare it with the API's description";
     /// The body is larger than any valid one.
     BodyTooLarge = "body-too-large", PAYLOAD_TOO_LARGE, "The body is too large",
-        "send less: 64 KiB, or 256 KiB for a profile";
+        "send less: 64 KiB, 256 KiB for a profile, 640 KiB for a job";
     /// The body did not come in time.
     BodyTooSlow = "body-too-slow", REQUEST_TIMEOUT, "The body did not come in time",
         "nothing was done: send it again";
@@ -86,6 +87,12 @@ codes! {
     /// The path takes other methods.
     MethodNotAllowed = "method-not-allowed", METHOD_NOT_ALLOWED, "This path does not take that method",
         "the Allow header lists what it takes";
+    /// The request that a key stands for is under way.
+    KeyInUse = "key-in-use", CONFLICT, "The request with this Idempotency-Key is under way",
+        "send it again in a moment: the answer is then that of the first";
+    /// A key that stands for another request.
+    KeyReused = "key-reused", UNPROCESSABLE_ENTITY, "This Idempotency-Key was sent with another request",
+        "make a new key for each new request";
     /// A mining program cannot be started at the rig.
     MinerUnavailable = "miner-unavailable", CONFLICT, "The mining program cannot be started on the rig",
         "install the program on the rig, then run `miner-ctrl doctor` there";
@@ -149,6 +156,9 @@ codes! {
     /// No such session or token.
     UnknownCredential = "unknown-credential", NOT_FOUND, "No such session or token",
         "list them with `miner-ctrl token list`, or in Settings";
+    /// No such job.
+    UnknownJob = "unknown-job", NOT_FOUND, "No such job",
+        "list jobs with GET /jobs; the last 100 are kept, until the node stops";
     /// No such miner.
     UnknownMiner = "unknown-miner", NOT_FOUND, "The rig has no such miner",
         "list its miners with `miner-ctrl remote status`";
@@ -236,7 +246,7 @@ impl Code {
 }
 
 /// The body of every failure, `application/problem+json`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ProblemDetails {
     /// [`TYPE_PREFIX`] and the code.
     #[serde(rename = "type")]
@@ -259,7 +269,7 @@ pub struct ProblemDetails {
 }
 
 /// One field that cannot be taken.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct FieldError {
     /// JSON pointer into the body as a URI fragment, e.g. `#/pools/0/url`.
     pub pointer: String,

@@ -58,13 +58,15 @@ impl<S: Send + Sync, T: DeserializeOwned + Default> FromRequest<S> for MaybeJson
 }
 
 async fn whole<S: Send + Sync>(request: Request, state: &S) -> Result<Bytes, ApiError> {
-    match tokio::time::timeout(BODY_TIMEOUT, Bytes::from_request(request, state)).await {
-        Ok(read) => Ok(read?),
-        Err(_) => {
-            let seconds = BODY_TIMEOUT.as_secs();
-            Err(ApiError::new(Code::BodyTooSlow, format!("the body was not there within {seconds} s")))
-        }
-    }
+    Ok(in_time(Bytes::from_request(request, state)).await??)
+}
+
+/// Reading a body, as long as it may take.
+pub(crate) async fn in_time<T>(reading: impl Future<Output = T>) -> Result<T, ApiError> {
+    tokio::time::timeout(BODY_TIMEOUT, reading).await.map_err(|_| {
+        let seconds = BODY_TIMEOUT.as_secs();
+        ApiError::new(Code::BodyTooSlow, format!("the body was not there within {seconds} s"))
+    })
 }
 
 /// The variable parts of a path.

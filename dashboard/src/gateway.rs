@@ -6,8 +6,10 @@ use axum::Router;
 use tokio_util::sync::CancellationToken;
 
 use crate::access::Access;
+use crate::jobs::Jobs;
 use crate::live::Live;
 use crate::node::Node;
+use crate::once::Once;
 use crate::router;
 use crate::tls::Tls;
 
@@ -19,7 +21,9 @@ pub struct Gateway<N>(Arc<Inner<N>>);
 struct Inner<N> {
     node: N,
     access: Access,
+    jobs: Jobs,
     live: Live<N>,
+    once: Once,
     /// Where the page is served, once it is.
     door: OnceLock<Door>,
 }
@@ -39,8 +43,16 @@ impl<N> Clone for Gateway<N> {
 impl<N: Node> Gateway<N> {
     /// A gateway whose streams end when `stop` is cancelled.
     pub fn new(node: N, stop: CancellationToken) -> Self {
-        let live = Live::new(node.clone(), stop);
-        Self(Arc::new(Inner { node, access: Access::default(), live, door: OnceLock::new() }))
+        let jobs = Jobs::new(stop.clone());
+        let live = Live::new(node.clone(), jobs.clone(), stop);
+        Self(Arc::new(Inner {
+            node,
+            access: Access::default(),
+            jobs,
+            live,
+            once: Once::default(),
+            door: OnceLock::new(),
+        }))
     }
 
     /// The API for this machine's own user. It knows no login: whoever serves it lets in nobody else.
@@ -77,6 +89,14 @@ impl<N: Node> Gateway<N> {
 
     pub(crate) fn access(&self) -> &Access {
         &self.0.access
+    }
+
+    pub(crate) fn jobs(&self) -> &Jobs {
+        &self.0.jobs
+    }
+
+    pub(crate) fn once(&self) -> &Once {
+        &self.0.once
     }
 
     pub(crate) fn live(&self) -> &Live<N> {

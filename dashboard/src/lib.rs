@@ -6,6 +6,9 @@
 //!                         │         │                    │  extract     live    one look a second for all open pages
 //!                         │       access                 │
 //!                      answers ◄──── error     problem+json: one status, one code and one hint per kind of failure
+//!
+//!   jobs: one command to many rigs, carried out when its asker is gone; once: a write that is sent twice is done once
+//!   contract: routes describe themselves as they are registered; the OpenAPI document is made of that
 //! ```
 //!
 //! Two doors to the same routes. The local router knows no login: the socket lets in this machine's own user alone.
@@ -17,14 +20,18 @@ mod activity;
 #[cfg(feature = "web")]
 mod assets;
 mod connection;
+mod contract;
 mod crowd;
 pub mod error;
 mod extract;
 mod gateway;
+mod jobs;
 mod live;
 #[cfg(any(test, feature = "memory"))]
 pub mod memory;
 pub mod node;
+mod once;
+mod paging;
 pub mod records;
 mod router;
 mod routes;
@@ -38,6 +45,7 @@ mod tests;
 pub use error::{Code, FieldError, ProblemDetails};
 pub use gateway::Gateway;
 pub use ipnet::IpNet;
+pub use jobs::{JobSummary, JobView};
 pub use node::{Node, NodeError};
 pub use records::{Records, Scope};
 pub use router::{API, router};

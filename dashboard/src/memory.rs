@@ -11,8 +11,8 @@ use miner_ctrl_protocol::{
 };
 
 use crate::node::{
-    AddPeer, Added, DeployOutcome, History, HistoryQuery, HistorySeries, Internals, LogQuery, MinerCommand,
-    MinerOutcome, Node, NodeError, NodeInfo, PeerChange, PeerView, PendingView, Pinged, Process, RigView,
+    AddPeer, Added, DeployOutcome, History, HistoryQuery, HistorySeries, InitNode, Initialised, Internals, LogQuery,
+    MinerCommand, MinerOutcome, Node, NodeError, NodeInfo, PeerChange, PeerView, PendingView, Pinged, Process, RigView,
 };
 use crate::records::{AccessRecord, Activity, ActivityQuery, Records};
 
@@ -34,6 +34,7 @@ struct State {
     panics: bool,
     code: Option<String>,
     looks: u64,
+    named: Option<Initialised>,
     access: AccessRecord,
     activity: Vec<Activity>,
 }
@@ -60,6 +61,7 @@ impl Default for Memory {
             panics: false,
             code: None,
             looks: 0,
+            named: None,
             access: AccessRecord::default(),
             activity: vec![],
         })))
@@ -228,6 +230,17 @@ impl Node for Memory {
             messages_refused: vec![("replayed", 1), ("stale", 2)],
             database_bytes: Some(8192),
             process: Some(process),
+        }
+    }
+
+    /// It was never named, and is so by the first that asks.
+    async fn init(&self, init: InitNode) -> Result<Initialised, NodeError> {
+        let mut state = self.checked()?;
+        let InitNode { name, role } = init;
+        let done = Initialised { name, role: role.unwrap_or(Role::Controller), restart_needed: true };
+        match state.named.get_or_insert_with(|| done.clone()) {
+            named if *named == done => Ok(done),
+            named => Err(NodeError::Conflict(format!("this is already node {}", named.name))),
         }
     }
 

@@ -11,18 +11,23 @@ use miner_ctrl_protocol::{
     Hashrate, Measure, MinerName, MinerStatus, NodeId, NodeName, Permission, ProfileDraft, ProfileName, Refusal,
     RigStats, Role,
 };
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::contract::shape;
 use crate::records::Records;
 
 /// This node.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct NodeInfo {
     /// Its handle.
+    #[schemars(with = "shape::NodeId")]
     pub id: NodeId,
     /// What its operator calls it.
+    #[schemars(with = "shape::NodeName")]
     pub name: NodeName,
     /// What it is for.
+    #[schemars(with = "shape::Role")]
     pub role: Role,
     /// libp2p's spelling of its public key.
     pub peer_id: String,
@@ -85,14 +90,43 @@ pub struct Process {
     pub started_at: f64,
 }
 
+/// What to call this node, and what for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct InitNode {
+    /// Its name.
+    #[schemars(with = "shape::NodeName")]
+    pub name: NodeName,
+    /// What it is for; left out, what it is already.
+    #[schemars(with = "Option<shape::Role>")]
+    #[serde(default)]
+    pub role: Option<Role>,
+}
+
+/// What this node is called and what it is for, from its next start on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Initialised {
+    /// Its name.
+    #[schemars(with = "shape::NodeName")]
+    pub name: NodeName,
+    /// What it is for.
+    #[schemars(with = "shape::Role")]
+    pub role: Role,
+    /// Whether the node that runs still goes by the name or the role before: start it anew.
+    pub restart_needed: bool,
+}
+
 /// One registered peer.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct PeerView {
     /// Its handle.
+    #[schemars(with = "shape::NodeId")]
     pub id: NodeId,
     /// What we call it.
+    #[schemars(with = "shape::NodeName")]
     pub name: NodeName,
     /// What it is for, by its own word.
+    #[schemars(with = "shape::Role")]
     pub role: Role,
     /// libp2p's spelling of its key.
     pub peer_id: String,
@@ -101,6 +135,7 @@ pub struct PeerView {
     /// All addresses we would dial.
     pub addresses: Vec<String>,
     /// What it may ask of us.
+    #[schemars(with = "shape::Permission")]
     pub permission: Permission,
     /// Whether its link is up.
     pub online: bool,
@@ -119,25 +154,30 @@ pub struct PeerView {
 }
 
 /// What to change of a registered peer; what is left out stays.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct PeerChange {
     /// What we call it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<shape::NodeName>")]
     pub name: Option<NodeName>,
     /// What it may ask of us.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<shape::Permission>")]
     pub permission: Option<Permission>,
 }
 
 /// A stranger that wants to pair and waits for a person.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct PendingView {
     /// Its handle.
+    #[schemars(with = "shape::NodeId")]
     pub id: NodeId,
     /// The name it gave.
+    #[schemars(with = "shape::NodeName")]
     pub name: NodeName,
     /// The role it gave.
+    #[schemars(with = "shape::Role")]
     pub role: Role,
     /// Where it comes from.
     pub address: String,
@@ -148,24 +188,26 @@ pub struct PendingView {
 }
 
 /// What to add.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct AddPeer {
     /// `host`, `host:port` or a multiaddr, with or without `/p2p/<peer id>`.
     pub address: String,
     /// What to call it; left out, the name it gives itself.
     #[serde(default)]
+    #[schemars(with = "Option<shape::NodeName>")]
     pub name: Option<NodeName>,
     /// The code that the peer shows; left out, its operator approves.
     #[serde(default)]
     pub code: Option<String>,
     /// What it may ask of us; left out, by the roles.
     #[serde(default)]
+    #[schemars(with = "Option<shape::Permission>")]
     pub permission: Option<Permission>,
 }
 
 /// How adding a peer stands.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "state", rename_all = "kebab-case")]
 pub enum Added {
     /// Both sides hold each other's key.
@@ -176,6 +218,7 @@ pub enum Added {
     /// The other side's operator must approve; ask again with the same address.
     Pending {
         /// Handle of the node found at the address.
+        #[schemars(with = "shape::NodeId")]
         id: NodeId,
         /// Words to compare with those shown there.
         words: String,
@@ -183,24 +226,28 @@ pub enum Added {
 }
 
 /// A measured round trip through every layer to a peer's worker and back.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Pinged {
     /// The peer.
+    #[schemars(with = "shape::NodeId")]
     pub id: NodeId,
     /// Its name.
+    #[schemars(with = "shape::NodeName")]
     pub name: NodeName,
     /// Milliseconds.
     pub round_trip_ms: f64,
 }
 
 /// One rig as the node last heard of it.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct RigView {
     /// The peer.
     pub peer: PeerView,
     /// Its last statistics; none when it never answered or may not be read.
+    #[schemars(with = "Option<shape::RigStats>")]
     pub stats: Option<RigStats>,
     /// Sum over its miners, none when not known.
+    #[schemars(with = "Option<shape::Hashrate>")]
     pub hashrate: Option<Hashrate>,
     /// Seconds since these statistics were current; 0 while the link is up.
     pub age_seconds: Option<u64>,
@@ -209,22 +256,26 @@ pub struct RigView {
 }
 
 /// What a command to a rig's miner found or reached.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct MinerOutcome {
     /// The rig.
+    #[schemars(with = "shape::NodeName")]
     pub rig: NodeName,
     /// The miner or miners.
+    #[schemars(with = "Vec<shape::MinerStatus>")]
     pub miners: Vec<MinerStatus>,
     /// False when they were found so already.
     pub changed: bool,
 }
 
 /// What deploying a profile found or reached.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct DeployOutcome {
     /// The rig.
+    #[schemars(with = "shape::NodeName")]
     pub rig: NodeName,
     /// The profile.
+    #[schemars(with = "shape::ProfileName")]
     pub profile: ProfileName,
     /// False when the rig had it already.
     pub changed: bool,
@@ -273,15 +324,17 @@ pub struct HistoryQuery {
 }
 
 /// Numbers over time, evenly spaced, in columns.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct History {
     /// Unix time of the first number, seconds.
     pub t0: u64,
     /// Seconds from one number to the next.
     pub step: u64,
     /// What was measured.
+    #[schemars(with = "shape::Measure")]
     pub measure: Measure,
     /// Which measures there are of these miners.
+    #[schemars(with = "Vec<shape::Measure>")]
     pub measures: Vec<Measure>,
     /// One for each miner, or of a fleet for each algorithm.
     pub series: Vec<HistorySeries>,
@@ -293,7 +346,7 @@ impl History {
 }
 
 /// Numbers of one miner.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct HistorySeries {
     /// The miner, or the algorithm.
     pub id: String,
@@ -390,6 +443,8 @@ pub trait Node: Records + Clone {
     fn info(&self) -> impl Future<Output = NodeInfo> + Send;
     /// What goes on inside.
     fn internals(&self) -> impl Future<Output = Internals> + Send;
+    /// Names a node that was made without a name of its operator's choice; one that was named is a conflict.
+    fn init(&self, init: InitNode) -> impl Future<Output = Result<Initialised, NodeError>> + Send;
     /// All registered peers, by name.
     fn peers(&self) -> impl Future<Output = Vec<PeerView>> + Send;
     /// One registered peer.

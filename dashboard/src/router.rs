@@ -2,18 +2,19 @@
 
 use std::sync::Arc;
 
-use axum::Router;
-use axum::extract::DefaultBodyLimit;
 use axum::middleware::{from_fn, from_fn_with_state};
-use axum::routing::{delete, get, post, put};
+use axum::{Extension, Router};
 use tokio_util::sync::CancellationToken;
 
 use crate::access::guard::{self, Guard, Rules};
 use crate::activity::recorded;
+use crate::contract::{Contract, Routes};
 use crate::gateway::Gateway;
 use crate::node::Node;
+use crate::once::once;
 use crate::routes::{
-    access, activity, events, health, history, metrics, node as this_node, peers, profiles, remote, session,
+    access, activity, contract, events, health, history, jobs, metrics, node as this_node, peers, profiles, remote,
+    session,
 };
 use crate::surround;
 
@@ -22,6 +23,9 @@ pub const API: &str = "/api/v1/mining";
 
 /// Largest body: names, addresses and one profile written inline stay far below.
 const BODY_LIMIT: usize = 64 * 1024;
+
+/// Largest job: 5000 names of 63 characters, and a profile.
+pub(crate) const JOB_LIMIT: usize = 640 * 1024;
 
 /// Largest profile: the most pools and arguments that a profile may have, every character escaped.
 const PROFILE_LIMIT: usize = 256 * 1024;
@@ -36,67 +40,68 @@ pub fn router<N: Node>(node: N) -> Router {
 
 /// For the local socket.
 pub(crate) fn local<N: Node>(gateway: &Gateway<N>) -> Router {
-    let links = Router::new().route("/access/links", post(access::make_link::<N>)).with_state(gateway.clone());
-    let api = api(gateway).merge(links.route_layer(from_fn_with_state(gateway.clone(), recorded::<N>)));
+    let (api, contract) = api(gateway);
+    let (links, _) = links(gateway).into_parts();
+    let api = api.merge(links.route_layer(from_fn_with_state(gateway.clone(), recorded::<N>)));
     // Outermost, so that what axum itself answers (404, 405) is a problem document with the headers, too.
-    Router::new().nest(API, api).layer(from_fn(guard::local)).layer(from_fn(surround::surround))
+    let all = Router::new().nest(API, api.layer(Extension(contract)));
+    all.layer(from_fn(guard::local)).layer(from_fn(surround::surround))
 }
 
 /// For TCP: nothing passes the guard that brings no credential, but the page and what one signs in with.
 pub(crate) fn web<N: Node>(gateway: &Gateway<N>, rules: Arc<Rules>, page: Router) -> Router {
-    let session = Router::new()
-        .route("/session", post(session::sign_in::<N>).delete(session::sign_out::<N>))
-        .with_state(gateway.clone())
-        .layer(DefaultBodyLimit::max(BODY_LIMIT))
-        .route_layer(from_fn_with_state(gateway.clone(), recorded::<N>));
+    let (api, contract) = api(gateway);
+    let (session, _) = sessions(gateway).into_parts();
+    let api = api.merge(session.route_layer(from_fn_with_state(gateway.clone(), recorded::<N>)));
     let guarding = Guard { gateway: gateway.clone(), rules };
     Router::new()
-        .nest(API, api(gateway).merge(session))
+        .nest(API, api.layer(Extension(contract)))
         .merge(page)
         .layer(from_fn_with_state(guarding, guard::guard::<N>))
         .layer(from_fn(surround::surround))
 }
 
-fn api<N: Node>(gateway: &Gateway<N>) -> Router {
-    let profiles = Router::new()
-        .route("/profiles", get(profiles::list::<N>).post(profiles::add::<N>))
-        .route("/profiles/{name}", get(profiles::show::<N>).put(profiles::replace::<N>).delete(profiles::remove::<N>))
-        .layer(DefaultBodyLimit::max(PROFILE_LIMIT));
-    let of_node = Router::new()
-        .route("/health", get(health::alive))
-        .route("/ready", get(health::ready::<N>))
-        .route("/node/pairing-code", post(this_node::pairing_code::<N>))
-        .route("/history", get(history::fleet::<N>))
-        .route("/history/{peer}", get(history::show::<N>))
-        .route("/peers", get(peers::list::<N>).post(peers::add::<N>))
-        .route("/peers/pending", get(peers::pending::<N>))
-        .route("/peers/pending/{request}/approve", post(peers::approve::<N>))
-        .route("/peers/pending/{request}/deny", post(peers::deny::<N>))
-        .route("/peers/{peer}", get(peers::show::<N>).merge(delete(peers::remove::<N>)).patch(peers::change::<N>))
-        .route("/peers/{peer}/ping", post(peers::ping::<N>))
-        .route("/remote/stats", get(remote::rigs::<N>))
-        .route("/remote/{peer}/stats", get(remote::rig::<N>))
-        .route("/remote/{peer}/start", post(remote::start::<N>))
-        .route("/remote/{peer}/stop", post(remote::stop::<N>))
-        .route("/remote/{peer}/restart", post(remote::restart::<N>))
-        .route("/remote/{peer}/deploy", post(remote::deploy::<N>))
-        .route("/remote/{peer}/logs", get(remote::logs::<N>))
-        .route("/remote/{peer}/logs/{miner}", get(remote::logs_of::<N>))
-        .layer(DefaultBodyLimit::max(BODY_LIMIT))
-        .merge(profiles)
-        .with_state(gateway.node().clone());
-    let of_gateway = Router::new()
-        .route("/access", get(access::show::<N>))
-        .route("/access/password", put(access::set_password::<N>))
-        .route("/access/sessions/{session}", delete(access::end_session::<N>))
-        .route("/access/tokens", post(access::add_token::<N>))
-        .route("/access/tokens/{token}", delete(access::remove_token::<N>))
-        .route("/activity", get(activity::list::<N>))
-        .route("/events", get(events::listen::<N>))
-        .route("/metrics", get(metrics::all::<N>))
-        .route("/node/info", get(this_node::info::<N>))
-        .route("/session", get(session::show::<N>))
-        .layer(DefaultBodyLimit::max(BODY_LIMIT))
-        .with_state(gateway.clone());
-    of_node.merge(of_gateway).route_layer(from_fn_with_state(gateway.clone(), recorded::<N>))
+/// What every door has, and what is promised of all doors.
+fn api<N: Node>(gateway: &Gateway<N>) -> (Router, Arc<Contract>) {
+    let of_node = health::routes::<N>()
+        .and(history::routes())
+        .and(peers::routes())
+        .and(remote::routes())
+        .and(contract::routes())
+        .limited(BODY_LIMIT)
+        .and(profiles::routes().limited(PROFILE_LIMIT))
+        .over(gateway.node().clone());
+    let of_gateway = access::routes::<N>()
+        .and(activity::routes())
+        .and(events::routes())
+        .and(metrics::routes())
+        .and(session::routes())
+        .and(this_node::routes())
+        .limited(BODY_LIMIT)
+        .and(jobs::routes().limited(JOB_LIMIT))
+        .over(gateway.clone());
+    let (router, mut operations) = of_node.and(of_gateway).into_parts();
+    for elsewhere in [links(gateway), sessions(gateway)] {
+        operations.extend(elsewhere.into_parts().1);
+    }
+    // Inside of what records: what was begun is ended and kept, whether its asker waits or not.
+    let router = router.route_layer(from_fn_with_state(gateway.clone(), once::<N>));
+    let router = router.route_layer(from_fn_with_state(gateway.clone(), recorded::<N>));
+    (router, Arc::new(Contract::new(operations)))
+}
+
+/// What is promised, without a router.
+#[cfg(test)]
+pub(crate) fn contract<N: Node>(gateway: &Gateway<N>) -> Arc<Contract> {
+    api(gateway).1
+}
+
+/// On the local socket alone.
+fn links<N: Node>(gateway: &Gateway<N>) -> Routes<()> {
+    access::local_routes::<N>().limited(BODY_LIMIT).over(gateway.clone())
+}
+
+/// Over TCP alone.
+fn sessions<N: Node>(gateway: &Gateway<N>) -> Routes<()> {
+    session::web_routes::<N>().limited(BODY_LIMIT).over(gateway.clone())
 }

@@ -7,8 +7,8 @@ use std::time::Duration;
 use futures::StreamExt;
 use futures::stream;
 use miner_ctrl_dashboard::node::{
-    AddPeer, Added, DeployOutcome, History, HistoryQuery, Internals, LogQuery, MinerCommand, MinerOutcome, NodeInfo,
-    PeerChange, PeerView, PendingView, Pinged, RigView,
+    AddPeer, Added, DeployOutcome, History, HistoryQuery, InitNode, Initialised, Internals, LogQuery, MinerCommand,
+    MinerOutcome, NodeInfo, PeerChange, PeerView, PendingView, Pinged, RigView,
 };
 use miner_ctrl_dashboard::{Node, NodeError};
 use miner_ctrl_protocol::message::{LogPage, MAX_WAIT_SECONDS};
@@ -22,7 +22,7 @@ use tokio::time::Instant;
 use crate::fleet::snapshot::Heard;
 use crate::fleet::{FleetHandle, FleetSnapshot, NewPeer, Observation, PairingMode, PeerSnapshot};
 use crate::house::dialable;
-use crate::identity::NodeRecord;
+use crate::identity::{self, IdentityError, NodeRecord};
 use crate::mesh::{AskError, MeshHandle, PairBy, PairError, Paired, dial_address};
 use crate::miners::drivers::driver;
 use crate::store::clock::unix_now;
@@ -292,6 +292,20 @@ impl Node for NodeHandle {
 
     async fn internals(&self) -> Internals {
         self.look_inside().await
+    }
+
+    async fn init(&self, init: InitNode) -> Result<Initialised, NodeError> {
+        let places = self.inner.places.clone();
+        let InitNode { name, role } = init;
+        let named = tokio::task::spawn_blocking(move || identity::name(&places, name, role)).await;
+        let record = match named.map_err(|_| NodeError::ShuttingDown)? {
+            Ok(record) => record,
+            Err(error @ IdentityError::Exists { .. }) => return Err(NodeError::Conflict(error.to_string())),
+            Err(error) => return Err(NodeError::Internal(chain(&error))),
+        };
+        let running = &self.inner.record;
+        let restart_needed = record.name != running.name || record.role != running.role;
+        Ok(Initialised { name: record.name, role: record.role, restart_needed })
     }
 
     async fn peers(&self) -> Vec<PeerView> {

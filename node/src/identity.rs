@@ -188,6 +188,27 @@ pub fn load(places: &Places) -> Result<Option<Identity>, IdentityError> {
     Ok(Some(Identity { secret: Arc::new(secret), record }))
 }
 
+/// Names a node that goes by the name of its machine, and says what it is for; left out, what it is already. A node
+/// that runs goes by it from its next start on.
+///
+/// # Errors
+/// [`IdentityError::Exists`] when somebody has named it already, and everything that [`load`] finds wrong.
+pub fn name(places: &Places, name: NodeName, role: Option<Role>) -> Result<NodeRecord, IdentityError> {
+    let Some(Identity { secret, record }) = load(places)? else {
+        return init(places, Some(name), role.unwrap_or_default()).map(|made| made.record);
+    };
+    let role = role.unwrap_or(record.role);
+    if record.name == name && record.role == role {
+        return Ok(record);
+    }
+    if record.name != describe(&secret.public(), None, role, record.created_at).name {
+        return Err(IdentityError::Exists { record: Box::new(record) });
+    }
+    let record = NodeRecord { name, role, ..record };
+    write_record(places, &record)?;
+    Ok(record)
+}
+
 /// libp2p's spelling of a key: base58 of the identity multihash of its protobuf.
 #[must_use]
 pub fn peer_id(key: &PeerKey) -> String {
@@ -290,6 +311,22 @@ mod tests {
         let error = init(&places, Some("other".parse().unwrap()), Role::Worker).unwrap_err();
         assert!(matches!(error, IdentityError::Exists { .. }), "{error}");
         assert_eq!((fs::read(places.key_file()).unwrap(), fs::read(places.node_file()).unwrap()), (key, record));
+    }
+
+    #[test]
+    fn a_node_without_a_chosen_name_is_named_once() {
+        let (_home, places) = home();
+        let made = init(&places, None, Role::Dual).unwrap();
+        let named = name(&places, "barn".parse().unwrap(), Some(Role::Controller)).unwrap();
+        assert_eq!((named.name.as_str(), named.role, named.id), ("barn", Role::Controller, made.record.id));
+        let found = load(&places).unwrap().unwrap();
+        assert_eq!((found.record, found.key()), (named.clone(), made.key()));
+        assert_eq!(name(&places, "barn".parse().unwrap(), None).unwrap(), named, "again is no change");
+        for (other, role) in [("cellar", None), ("barn", Some(Role::Worker))] {
+            let error = name(&places, other.parse().unwrap(), role).unwrap_err();
+            assert!(matches!(error, IdentityError::Exists { .. }), "{error}");
+        }
+        assert_eq!(load(&places).unwrap().unwrap().record, named);
     }
 
     #[test]

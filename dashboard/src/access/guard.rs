@@ -136,7 +136,7 @@ impl<N: Node> Guard<N> {
 const MAX_COOKIES: usize = 4;
 
 /// What may be asked without a credential: whether the node lives, and how to sign in.
-fn is_open(method: &Method, path: &str) -> bool {
+pub(crate) fn is_open(method: &Method, path: &str) -> bool {
     match path {
         "/health" | "/ready" => *method == Method::GET || *method == Method::HEAD,
         "/session" => matches!(*method, Method::GET | Method::HEAD | Method::POST),
@@ -145,14 +145,14 @@ fn is_open(method: &Method, path: &str) -> bool {
 }
 
 /// What a request needs. What is not known to need less needs everything.
-fn needed(method: &Method, path: &str) -> Scope {
+pub(crate) fn needed(method: &Method, path: &str) -> Scope {
     let safe = *method == Method::GET || *method == Method::HEAD;
     let mut segments = path.split('/').skip(1);
     match (segments.next().unwrap_or_default(), safe) {
         ("access", _) => Scope::Admin,
         // Signing out is for whoever is in.
         ("session", _) | (_, true) => Scope::Read,
-        ("remote" | "profiles", false) => Scope::Control,
+        ("jobs" | "profiles" | "remote", false) => Scope::Control,
         ("peers", false) if segments.nth(1) == Some("ping") && segments.next().is_none() => Scope::Control,
         _ => Scope::Admin,
     }

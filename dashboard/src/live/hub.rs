@@ -14,6 +14,7 @@ use super::columns::Row;
 use super::places::Places;
 use super::table::{Change, Table};
 use crate::access::book::unix_now;
+use crate::jobs::Jobs;
 use crate::node::{Node, PendingView};
 use crate::records::Activity;
 
@@ -23,14 +24,16 @@ const TICK: Duration = Duration::from_secs(1);
 /// How often everybody hears something, so that a page knows a dead stream from a quiet fleet.
 const HEARTBEAT: Duration = Duration::from_secs(15);
 
-/// Frames that a slow reader may lag behind. Beyond, it gets a snapshot, which holds all that it missed.
-const RING: usize = 8;
+/// Frames that a slow reader may lag behind. Beyond, it gets a snapshot, which holds all that it missed. A job ends for
+/// up to 64 rigs at once, and tells as many activities; frames are shared by all readers.
+const RING: usize = 128;
 
 /// Which events a stream carries.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Topics {
     pub(crate) activity: bool,
     pub(crate) fleet: bool,
+    pub(crate) jobs: bool,
     pub(crate) pairing: bool,
 }
 
@@ -46,6 +49,7 @@ pub(super) enum Topic {
     Activity,
     All,
     Fleet,
+    Jobs,
     Pairing,
 }
 
@@ -56,6 +60,7 @@ pub(crate) struct Live<N>(Arc<Shared<N>>);
 #[derive(Debug)]
 pub(super) struct Shared<N> {
     node: N,
+    jobs: Jobs,
     /// Ends every stream.
     pub(super) stop: CancellationToken,
     pub(super) places: Places,
@@ -87,10 +92,10 @@ impl<N> Clone for Live<N> {
 }
 
 impl<N: Node> Live<N> {
-    pub(crate) fn new(node: N, stop: CancellationToken) -> Self {
+    pub(crate) fn new(node: N, jobs: Jobs, stop: CancellationToken) -> Self {
         let boot = format!("{:08x}", rand::random::<u32>());
         let (frames, _) = broadcast::channel(RING);
-        Self(Arc::new(Shared { node, stop, places: Places::default(), boot, frames, state: Mutex::default() }))
+        Self(Arc::new(Shared { node, jobs, stop, places: Places::default(), boot, frames, state: Mutex::default() }))
     }
 
     pub(super) fn shared(&self) -> &Shared<N> {
@@ -125,6 +130,8 @@ impl<N: Node> Live<N> {
             let mut state = self.0.state();
             if !state.running {
                 state.running = true;
+                // What changed while nobody listened stands in the jobs themselves.
+                drop(self.0.jobs.take_changes());
                 state.table.update(rows, unix_now());
                 state.pending = pending;
                 // Listens before the task looks whether anybody does.
@@ -159,6 +166,7 @@ impl<N: Node> Live<N> {
                 break state.rest();
             }
             shared.tell_changes(&mut state, rows, pending);
+            shared.tell_jobs(&mut state);
             if heard.elapsed() >= HEARTBEAT {
                 heard = Instant::now();
                 let data = json!({ "at": unix_now() }).to_string();
@@ -206,11 +214,23 @@ impl<N: Node> Shared<N> {
         }
     }
 
+    fn tell_jobs(&self, state: &mut State) {
+        for change in self.jobs.take_changes() {
+            if let Ok(data) = serde_json::to_vec(&change) {
+                self.send(state, Topic::Jobs, "job", &data);
+            }
+        }
+    }
+
     fn beginning(&self, state: &mut State) -> Beginning {
         let later = self.frames.subscribe();
         let snapshot = Frame { topic: Topic::Fleet, bytes: self.snapshot(state) };
         let pairing = self.frame(state, Topic::Pairing, "pairing", pending_document(&state.pending).as_bytes());
-        Beginning { frames: vec![snapshot, pairing], later }
+        let mut frames = vec![snapshot, pairing];
+        for job in self.jobs.beginnings() {
+            frames.extend(serde_json::to_vec(&job).map(|data| self.frame(state, Topic::Jobs, "job", &data)));
+        }
+        Beginning { frames, later }
     }
 
     fn snapshot(&self, state: &mut State) -> Bytes {

@@ -87,11 +87,12 @@ impl<N: Node> Reader<N> {
     }
 
     fn take(&mut self, frames: Vec<Frame>) {
-        let Topics { activity, fleet, pairing } = self.topics;
+        let Topics { activity, fleet, jobs, pairing } = self.topics;
         let wanted = |frame: &Frame| match frame.topic {
             Topic::Activity => activity,
             Topic::All => true,
             Topic::Fleet => fleet,
+            Topic::Jobs => jobs,
             Topic::Pairing => pairing,
         };
         self.ready.extend(frames.into_iter().filter(wanted).map(|frame| frame.bytes));

@@ -3,38 +3,50 @@
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Json;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 
 use crate::access::book::{LINK_LIFE, expires_at, unix_now};
 use crate::access::{Caller, Secret};
 use crate::activity::About;
-use crate::error::{ApiError, ProblemDetails};
+use crate::contract::{Operation, Routes};
+use crate::error::{ApiError, Code, ProblemDetails};
 use crate::extract::{self, Path};
 use crate::gateway::Gateway;
 use crate::node::Node;
 use crate::records::{By, Scope, SessionRecord, TokenRecord};
 
 /// All of it, without anything secret.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub(crate) struct AccessView {
+    /// Whether a password is set.
     password_set: bool,
+    /// Signed-in browsers.
     sessions: Vec<SessionView>,
+    /// Tokens for scripts.
     tokens: Vec<TokenView>,
 }
 
-#[derive(Debug, Serialize)]
+/// A signed-in browser.
+#[derive(Debug, Serialize, JsonSchema)]
 struct SessionView {
+    /// Its handle.
     id: String,
+    /// Unix time, seconds.
     created_at: u64,
+    /// Unix time, seconds, to the hour.
     last_used: u64,
+    /// Unix time, seconds.
     expires_at: u64,
+    /// What the browser calls itself.
     agent: String,
     /// The one that asks.
     current: bool,
 }
 
 /// A token, without its secret.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct TokenView {
     /// Its handle.
     pub id: String,
@@ -49,7 +61,7 @@ pub struct TokenView {
 }
 
 /// A new token.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct NewToken {
     /// What is kept.
     #[serde(flatten)]
@@ -59,23 +71,29 @@ pub struct NewToken {
 }
 
 /// Which token.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct AddToken {
+    /// What to call it.
     name: String,
+    /// What it may do.
     scope: Scope,
 }
 
 /// Which password.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct SetPassword {
+    /// The new one.
+    #[schemars(with = "String")]
     password: Secret,
+    /// The one before, when there is one.
+    #[schemars(with = "Option<String>")]
     current: Option<Secret>,
 }
 
 /// A new link.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct NewLink {
     /// What stands behind the page's address: `#/link/…`.
     pub fragment: String,
@@ -88,10 +106,59 @@ pub struct NewLink {
     pub certificate: Option<String>,
 }
 
-pub(crate) async fn show<N: Node>(
-    State(gateway): State<Gateway<N>>,
-    caller: Caller,
-) -> Result<Json<AccessView>, ApiError> {
+/// The routes of this noun.
+pub(crate) fn routes<N: Node>() -> Routes<Gateway<N>> {
+    Routes::of("access")
+        .get(
+            "/access",
+            show::<N>,
+            Operation::new("access", "Who may come in, without anything secret")
+                .answers::<AccessView>(StatusCode::OK, "Sessions and tokens."),
+        )
+        .put(
+            "/access/password",
+            set_password::<N>,
+            Operation::new("setPassword", "Sets the password; every other browser is signed out")
+                .takes::<SetPassword>(json!({ "password": "correct horse battery" }))
+                .answers_nothing("It is set."),
+        )
+        .delete(
+            "/access/sessions/{session}",
+            end_session::<N>,
+            Operation::new("endSession", "Signs a browser out")
+                .answers_nothing("It is signed out.")
+                .fails(&[Code::UnknownCredential]),
+        )
+        .post(
+            "/access/tokens",
+            add_token::<N>,
+            Operation::new("addToken", "Makes a token for a script")
+                .takes::<AddToken>(json!({ "name": "grafana", "scope": "read" }))
+                .answers::<NewToken>(StatusCode::CREATED, "The token; it is shown this once.")
+                .fails(&[Code::Conflict]),
+        )
+        .delete(
+            "/access/tokens/{token}",
+            remove_token::<N>,
+            Operation::new("removeToken", "Makes a token worthless")
+                .answers_nothing("It is worthless.")
+                .fails(&[Code::UnknownCredential]),
+        )
+}
+
+/// The route that only the local socket has.
+pub(crate) fn local_routes<N: Node>() -> Routes<Gateway<N>> {
+    Routes::of("access").post(
+        "/access/links",
+        make_link::<N>,
+        Operation::new("makeLink", "Makes a link that signs a browser in, once, within ten minutes")
+            .notes("On the local socket alone: elsewhere nothing lives at this path.")
+            .answers::<NewLink>(StatusCode::OK, "The link.")
+            .fails(&[Code::NotFound]),
+    )
+}
+
+async fn show<N: Node>(State(gateway): State<Gateway<N>>, caller: Caller) -> Result<Json<AccessView>, ApiError> {
     let record = gateway.access().record(gateway.node()).await?;
     let session = |session: SessionRecord| SessionView {
         expires_at: expires_at(&session),
@@ -108,7 +175,7 @@ pub(crate) async fn show<N: Node>(
     }))
 }
 
-pub(crate) async fn set_password<N: Node>(
+async fn set_password<N: Node>(
     State(gateway): State<Gateway<N>>,
     caller: Caller,
     extract::Json(body): extract::Json<SetPassword>,
@@ -117,7 +184,7 @@ pub(crate) async fn set_password<N: Node>(
     Ok(StatusCode::NO_CONTENT)
 }
 
-pub(crate) async fn add_token<N: Node>(
+async fn add_token<N: Node>(
     State(gateway): State<Gateway<N>>,
     extract::Json(body): extract::Json<AddToken>,
 ) -> Result<(StatusCode, About, Json<NewToken>), ApiError> {
@@ -126,7 +193,7 @@ pub(crate) async fn add_token<N: Node>(
     Ok((StatusCode::CREATED, about, Json(NewToken { view: kept.into(), token: token.as_str().to_owned() })))
 }
 
-pub(crate) async fn remove_token<N: Node>(
+async fn remove_token<N: Node>(
     State(gateway): State<Gateway<N>>,
     Path(token): Path<String>,
 ) -> Result<StatusCode, ApiError> {
@@ -134,7 +201,7 @@ pub(crate) async fn remove_token<N: Node>(
     Ok(StatusCode::NO_CONTENT)
 }
 
-pub(crate) async fn end_session<N: Node>(
+async fn end_session<N: Node>(
     State(gateway): State<Gateway<N>>,
     Path(session): Path<String>,
 ) -> Result<StatusCode, ApiError> {
@@ -143,7 +210,7 @@ pub(crate) async fn end_session<N: Node>(
 }
 
 /// On the local socket alone: whoever can ask here is this machine's own user.
-pub(crate) async fn make_link<N: Node>(State(gateway): State<Gateway<N>>) -> Json<NewLink> {
+async fn make_link<N: Node>(State(gateway): State<Gateway<N>>) -> Json<NewLink> {
     Json(gateway.link())
 }
 

@@ -1,10 +1,12 @@
 //! Who did what.
 
 use axum::extract::State;
-use axum::http::header;
+use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Json, Response};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::contract::{Operation, Routes};
 use crate::error::ApiError;
 use crate::extract::{Query, invalid};
 use crate::gateway::Gateway;
@@ -18,20 +20,29 @@ const DEFAULT_ENTRIES: u32 = 100;
 const MAX_ENTRIES: u32 = 1000;
 
 /// Which entries.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Which {
+    /// At most so many, the newest; 100 when left out.
+    #[schemars(range(min = 1, max = MAX_ENTRIES))]
     limit: Option<u32>,
+    /// Only entries below this id.
     before: Option<u64>,
+    /// Only of this rig, peer, profile or token.
     target: Option<String>,
+    /// Only by this session or token.
     who: Option<String>,
+    /// Only this action, e.g. `start`.
     action: Option<String>,
+    /// Only with this result: `ok`, or a problem's code.
     result: Option<String>,
+    /// As JSON, or as a table for spreadsheets.
     #[serde(default)]
     format: Format,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+/// In which form.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 enum Format {
     Csv,
@@ -40,7 +51,7 @@ enum Format {
 }
 
 /// Entries, newest first.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
 pub struct ActivityPage {
     /// Newest first.
     pub entries: Vec<Activity>,
@@ -48,10 +59,19 @@ pub struct ActivityPage {
     pub next: Option<u64>,
 }
 
-pub(crate) async fn list<N: Node>(
-    State(gateway): State<Gateway<N>>,
-    Query(which): Query<Which>,
-) -> Result<Response, ApiError> {
+/// The routes of this noun.
+pub(crate) fn routes<N: Node>() -> Routes<Gateway<N>> {
+    Routes::of("activity").get(
+        "/activity",
+        list::<N>,
+        Operation::new("listActivity", "Who did what to which rig, with what result")
+            .query::<Which>()
+            .answers::<ActivityPage>(StatusCode::OK, "The entries, newest first.")
+            .answers_text("text/csv", "The entries, newest first."),
+    )
+}
+
+async fn list<N: Node>(State(gateway): State<Gateway<N>>, Query(which): Query<Which>) -> Result<Response, ApiError> {
     let Which { limit, before, target, who, action, result, format } = which;
     let limit = limit.unwrap_or(DEFAULT_ENTRIES);
     if !(1..=MAX_ENTRIES).contains(&limit) {

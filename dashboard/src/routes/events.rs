@@ -3,23 +3,40 @@
 use axum::extract::State;
 use axum::http::{HeaderName, header};
 use axum::response::{IntoResponse, Response};
+use schemars::JsonSchema;
 use serde::Deserialize;
 
 use crate::access::Caller;
-use crate::error::ApiError;
+use crate::contract::{Operation, Routes};
+use crate::error::{ApiError, Code};
 use crate::extract::{Query, invalid};
 use crate::gateway::Gateway;
 use crate::live::Topics;
 use crate::node::Node;
 
 /// Which events.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Which {
+    /// Some of `activity`, `fleet`, `jobs`, `pairing`, parted by commas; left out, all.
+    #[schemars(regex(pattern = "^(activity|fleet|jobs|pairing)(,(activity|fleet|jobs|pairing))*$"))]
     topics: Option<String>,
 }
 
-pub(crate) async fn listen<N: Node>(
+/// The routes of this noun.
+pub(crate) fn routes<N: Node>() -> Routes<Gateway<N>> {
+    Routes::of("activity").get(
+        "/events",
+        listen::<N>,
+        Operation::new("listen", "Live events (server-sent): rigs and jobs as they change, writes, pairing requests")
+            .notes("Each event is an id, a name and one line of JSON, whose schema the name tells.")
+            .query::<Which>()
+            .answers_text("text/event-stream", "The stream goes on until it is closed.")
+            .fails(&[Code::TooManyStreams]),
+    )
+}
+
+async fn listen<N: Node>(
     State(gateway): State<Gateway<N>>,
     caller: Caller,
     Query(which): Query<Which>,
@@ -35,14 +52,17 @@ pub(crate) async fn listen<N: Node>(
 
 impl Which {
     fn parsed(&self) -> Result<Topics, ApiError> {
-        let Some(text) = &self.topics else { return Ok(Topics { activity: true, fleet: true, pairing: true }) };
-        let mut topics = Topics { activity: false, fleet: false, pairing: false };
+        let Some(text) = &self.topics else {
+            return Ok(Topics { activity: true, fleet: true, jobs: true, pairing: true });
+        };
+        let mut topics = Topics { activity: false, fleet: false, jobs: false, pairing: false };
         for word in text.split(',') {
             match word {
                 "activity" => topics.activity = true,
                 "fleet" => topics.fleet = true,
+                "jobs" => topics.jobs = true,
                 "pairing" => topics.pairing = true,
-                _ => return Err(invalid("", "topics", "is a list of activity, fleet, pairing")),
+                _ => return Err(invalid("", "topics", "is a list of activity, fleet, jobs, pairing")),
             }
         }
         Ok(topics)

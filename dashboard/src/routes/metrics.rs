@@ -6,6 +6,7 @@ use axum::extract::State;
 use axum::http::{HeaderName, header};
 use miner_ctrl_protocol::MinerStatus;
 
+use crate::contract::{Operation, Routes};
 use crate::error::ApiError;
 use crate::gateway::Gateway;
 use crate::node::{Internals, Node, NodeInfo, RigView};
@@ -31,7 +32,17 @@ struct Page<'a> {
     certificate_expires_at: Option<u64>,
 }
 
-pub(crate) async fn all<N: Node>(
+/// The routes of this noun.
+pub(crate) fn routes<N: Node>() -> Routes<Gateway<N>> {
+    Routes::of("history").get(
+        "/metrics",
+        all::<N>,
+        Operation::new("metrics", "Numbers for Prometheus, in its text format")
+            .answers_text("text/plain", "The numbers; what is not known is left out."),
+    )
+}
+
+async fn all<N: Node>(
     State(gateway): State<Gateway<N>>,
 ) -> Result<([(HeaderName, &'static str); 1], String), ApiError> {
     let node = gateway.node();

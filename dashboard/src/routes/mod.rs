@@ -4,9 +4,11 @@
 
 pub(crate) mod access;
 pub(crate) mod activity;
+pub(crate) mod contract;
 pub(crate) mod events;
 pub(crate) mod health;
 pub(crate) mod history;
+pub(crate) mod jobs;
 pub(crate) mod metrics;
 pub(crate) mod node;
 pub(crate) mod peers;

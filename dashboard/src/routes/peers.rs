@@ -4,26 +4,107 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Json;
 use miner_ctrl_protocol::Permission;
+use schemars::JsonSchema;
 use serde::Deserialize;
+use serde_json::json;
 
 use crate::activity::About;
-use crate::error::ApiError;
-use crate::extract::{self, MaybeJson, Path};
+use crate::contract::{Operation, RIG, Routes, shape};
+use crate::error::{ApiError, Code};
+use crate::extract::{self, MaybeJson, Path, Query};
 use crate::node::{AddPeer, Added, Node, PeerChange, PeerView, PendingView, Pinged};
+use crate::paging::{Listed, Part};
 
 /// How a stranger is admitted.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Approval {
+    /// What it may ask of us; left out, by the roles.
+    #[schemars(with = "Option<shape::Permission>")]
     permission: Option<Permission>,
 }
 
-pub(crate) async fn list<N: Node>(State(node): State<N>) -> Json<Vec<PeerView>> {
-    Json(node.peers().await)
+/// The routes of this noun.
+pub(crate) fn routes<N: Node>() -> Routes<N> {
+    let unknown = &[Code::AmbiguousPeer, Code::UnknownPeer];
+    Routes::of("peers")
+        .get(
+            "/peers",
+            list::<N>,
+            Operation::new("listPeers", "All registered peers")
+                .query::<Part>()
+                .answers::<Vec<PeerView>>(StatusCode::OK, "The peers, by name.")
+                .counted(),
+        )
+        .post(
+            "/peers",
+            add::<N>,
+            Operation::new("addPeer", "Pairs with the node at an address")
+                .notes("Without a code the other side's operator approves: asking again with the same address tells.")
+                .takes::<AddPeer>(json!({ "address": "192.168.1.100:9091", "name": "rig-alpha", "code": "7KQ2-M9XD" }))
+                .answers::<Added>(StatusCode::OK, "Paired.")
+                .answers::<Added>(StatusCode::ACCEPTED, "The other side's operator has not decided yet.")
+                .fails(&[Code::Conflict, Code::PairingFailed, Code::Unreachable]),
+        )
+        .get(
+            "/peers/pending",
+            pending::<N>,
+            Operation::new("listPending", "Strangers that wait for approval")
+                .answers::<Vec<PendingView>>(StatusCode::OK, "Who waits; compare the words before approving."),
+        )
+        .post(
+            "/peers/pending/{request}/approve",
+            approve::<N>,
+            Operation::new("approve", "Admits a stranger")
+                .may_take::<Approval>(json!({ "permission": "view" }))
+                .answers::<PeerView>(StatusCode::OK, "The new peer.")
+                .fails(&[Code::Conflict, Code::UnknownPairingRequest]),
+        )
+        .post(
+            "/peers/pending/{request}/deny",
+            deny::<N>,
+            Operation::new("deny", "Turns a stranger away")
+                .answers::<PendingView>(StatusCode::OK, "Who was turned away.")
+                .fails(&[Code::Conflict, Code::UnknownPairingRequest]),
+        )
+        .get(
+            "/peers/{peer}",
+            show::<N>,
+            Operation::new("showPeer", "One registered peer")
+                .answers::<PeerView>(StatusCode::OK, "The peer.")
+                .fails(unknown),
+        )
+        .patch(
+            "/peers/{peer}",
+            change::<N>,
+            Operation::new("changePeer", "Calls a peer something else, or grants it something else")
+                .takes::<PeerChange>(json!({ "name": "cellar", "permission": "view" }))
+                .answers::<PeerView>(StatusCode::OK, "The peer as it is now.")
+                .fails(unknown)
+                .fails(&[Code::Conflict]),
+        )
+        .delete(
+            "/peers/{peer}",
+            remove::<N>,
+            Operation::new("removePeer", "Forgets a peer and cuts it off")
+                .answers::<PeerView>(StatusCode::OK, "The peer that was removed.")
+                .fails(unknown),
+        )
+        .post(
+            "/peers/{peer}/ping",
+            ping::<N>,
+            Operation::new("pingPeer", "Measures a round trip through every layer to a peer and back")
+                .answers::<Pinged>(StatusCode::OK, "The round trip.")
+                .fails(RIG),
+        )
+}
+
+async fn list<N: Node>(State(node): State<N>, Query(part): Query<Part>) -> Result<Listed<PeerView>, ApiError> {
+    part.of("/peers", node.peers().await, |peer| peer.name.as_str())
 }
 
 /// 202 while the other side's operator has not decided: asking again with the same address tells.
-pub(crate) async fn add<N: Node>(
+async fn add<N: Node>(
     State(node): State<N>,
     extract::Json(add): extract::Json<AddPeer>,
 ) -> Result<(StatusCode, About, Json<Added>), ApiError> {
@@ -36,11 +117,11 @@ pub(crate) async fn add<N: Node>(
     Ok((status, About { target: Some(target), detail: Some(detail) }, Json(added)))
 }
 
-pub(crate) async fn show<N: Node>(State(node): State<N>, Path(peer): Path<String>) -> Result<Json<PeerView>, ApiError> {
+async fn show<N: Node>(State(node): State<N>, Path(peer): Path<String>) -> Result<Json<PeerView>, ApiError> {
     Ok(Json(node.peer(&peer).await?))
 }
 
-pub(crate) async fn change<N: Node>(
+async fn change<N: Node>(
     State(node): State<N>,
     Path(peer): Path<String>,
     extract::Json(change): extract::Json<PeerChange>,
@@ -48,22 +129,19 @@ pub(crate) async fn change<N: Node>(
     Ok(named(node.change_peer(&peer, change).await?))
 }
 
-pub(crate) async fn remove<N: Node>(
-    State(node): State<N>,
-    Path(peer): Path<String>,
-) -> Result<(About, Json<PeerView>), ApiError> {
+async fn remove<N: Node>(State(node): State<N>, Path(peer): Path<String>) -> Result<(About, Json<PeerView>), ApiError> {
     Ok(named(node.remove_peer(&peer).await?))
 }
 
-pub(crate) async fn ping<N: Node>(State(node): State<N>, Path(peer): Path<String>) -> Result<Json<Pinged>, ApiError> {
+async fn ping<N: Node>(State(node): State<N>, Path(peer): Path<String>) -> Result<Json<Pinged>, ApiError> {
     Ok(Json(node.ping_peer(&peer).await?))
 }
 
-pub(crate) async fn pending<N: Node>(State(node): State<N>) -> Json<Vec<PendingView>> {
+async fn pending<N: Node>(State(node): State<N>) -> Json<Vec<PendingView>> {
     Json(node.pending().await)
 }
 
-pub(crate) async fn approve<N: Node>(
+async fn approve<N: Node>(
     State(node): State<N>,
     Path(request): Path<String>,
     MaybeJson(approval): MaybeJson<Approval>,
@@ -71,7 +149,7 @@ pub(crate) async fn approve<N: Node>(
     Ok(named(node.approve(&request, approval.permission).await?))
 }
 
-pub(crate) async fn deny<N: Node>(
+async fn deny<N: Node>(
     State(node): State<N>,
     Path(request): Path<String>,
 ) -> Result<(About, Json<PendingView>), ApiError> {

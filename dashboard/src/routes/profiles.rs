@@ -1,25 +1,98 @@
 //! Profiles of this node. A password goes in and never comes out.
 
+use std::borrow::Cow;
+
 use axum::extract::State;
 use axum::http::{HeaderName, StatusCode, header};
 use axum::response::Json;
 use miner_ctrl_protocol::{ProfileDraft, ProfileName};
-use serde_json::Value;
+use schemars::{JsonSchema, Schema, SchemaGenerator};
+use serde_json::{Value, json};
 
 use crate::activity::About;
-use crate::error::ApiError;
-use crate::extract::{self, Path, invalid};
+use crate::contract::{Operation, Routes, shape};
+use crate::error::{ApiError, Code};
+use crate::extract::{self, Path, Query, invalid};
 use crate::node::{Node, NodeError};
+use crate::paging::{Listed, Part};
 use crate::router::API;
 
 /// What an answer shows instead of a password; sent back, it means the stored one.
 pub(crate) const PLACEHOLDER: &str = "********";
 
-pub(crate) async fn list<N: Node>(State(node): State<N>) -> Result<Json<Vec<ProfileDraft>>, ApiError> {
-    Ok(Json(node.profiles().await?.into_iter().map(masked).collect()))
+/// The routes of this noun.
+pub(crate) fn routes<N: Node>() -> Routes<N> {
+    let example = json!({
+        "name": "monero", "program": "xmrig", "algorithm": "rx/0", "wallet": "YOUR_WALLET",
+        "pools": [{ "url": "pool.example:3333", "tls": false }],
+    });
+    Routes::of("profiles")
+        .get(
+            "/profiles",
+            list::<N>,
+            Operation::new("listProfiles", "Profiles of this node")
+                .notes("A password goes in and never comes out: answers show `********`.")
+                .query::<Part>()
+                .answers::<Vec<shape::Profile>>(StatusCode::OK, "The profiles, by name.")
+                .counted(),
+        )
+        .post(
+            "/profiles",
+            add::<N>,
+            Operation::new("addProfile", "Stores a new profile on this node")
+                .takes::<shape::Profile>(example.clone())
+                .answers::<shape::Profile>(StatusCode::CREATED, "The profile as it is stored.")
+                .located()
+                .fails(&[Code::Conflict]),
+        )
+        .get(
+            "/profiles/{name}",
+            show::<N>,
+            Operation::new("showProfile", "One profile of this node")
+                .answers::<shape::Profile>(StatusCode::OK, "The profile.")
+                .fails(&[Code::Invalid, Code::UnknownProfile]),
+        )
+        .put(
+            "/profiles/{name}",
+            replace::<N>,
+            Operation::new("putProfile", "Stores a profile on this node, in place of one of that name")
+                .notes("`********` in place of a password keeps the stored one.")
+                .takes::<NamedByPath>(example)
+                .answers::<shape::Profile>(StatusCode::OK, "The profile as it is stored.")
+                .fails(&[Code::Conflict]),
+        )
+        .delete(
+            "/profiles/{name}",
+            remove::<N>,
+            Operation::new("removeProfile", "Forgets a profile of this node; rigs keep theirs")
+                .answers_nothing("It is forgotten.")
+                .fails(&[Code::Invalid, Code::UnknownProfile]),
+        )
 }
 
-pub(crate) async fn add<N: Node>(
+/// A profile of which the path tells the name.
+struct NamedByPath;
+
+impl JsonSchema for NamedByPath {
+    fn schema_name() -> Cow<'static, str> {
+        "ProfileAtPath".into()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        let mut schema = shape::Profile::json_schema(generator);
+        if let Some(required) = schema.get_mut("required").and_then(Value::as_array_mut) {
+            required.retain(|field| field != "name");
+        }
+        schema
+    }
+}
+
+async fn list<N: Node>(State(node): State<N>, Query(part): Query<Part>) -> Result<Listed<ProfileDraft>, ApiError> {
+    let all = node.profiles().await?.into_iter().map(masked).collect();
+    part.of("/profiles", all, |draft| draft.name.as_str())
+}
+
+async fn add<N: Node>(
     State(node): State<N>,
     extract::Json(body): extract::Json<Value>,
 ) -> Result<(StatusCode, [(HeaderName, String); 1], About, Json<ProfileDraft>), ApiError> {
@@ -31,14 +104,11 @@ pub(crate) async fn add<N: Node>(
     Ok((StatusCode::CREATED, location, About { target: Some(name), detail: None }, Json(masked(stored))))
 }
 
-pub(crate) async fn show<N: Node>(
-    State(node): State<N>,
-    Path(name): Path<String>,
-) -> Result<Json<ProfileDraft>, ApiError> {
+async fn show<N: Node>(State(node): State<N>, Path(name): Path<String>) -> Result<Json<ProfileDraft>, ApiError> {
     Ok(Json(masked(node.profile(&parsed(&name)?).await?)))
 }
 
-pub(crate) async fn replace<N: Node>(
+async fn replace<N: Node>(
     State(node): State<N>,
     Path(name): Path<String>,
     extract::Json(mut body): extract::Json<Value>,
@@ -62,7 +132,7 @@ pub(crate) async fn replace<N: Node>(
     Ok(Json(masked(node.put_profile(draft, true).await?)))
 }
 
-pub(crate) async fn remove<N: Node>(State(node): State<N>, Path(name): Path<String>) -> Result<StatusCode, ApiError> {
+async fn remove<N: Node>(State(node): State<N>, Path(name): Path<String>) -> Result<StatusCode, ApiError> {
     node.remove_profile(&parsed(&name)?).await?;
     Ok(StatusCode::NO_CONTENT)
 }

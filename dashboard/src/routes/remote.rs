@@ -1,14 +1,17 @@
 //! Rigs, and what their miners are told.
 
 use axum::extract::State;
+use axum::http::StatusCode;
 use axum::response::Json;
 use miner_ctrl_protocol::message::{LogPage, MAX_LOG_LINES, MAX_WAIT_SECONDS, MinerChoice, ProfileChoice};
 use miner_ctrl_protocol::{MinerName, ProfileName};
+use schemars::JsonSchema;
 use serde::Deserialize;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::activity::About;
-use crate::error::ApiError;
+use crate::contract::{Operation, RIG, Routes, shape};
+use crate::error::{ApiError, Code};
 use crate::extract::{self, MaybeJson, Path, Query, invalid};
 use crate::node::{DeployOutcome, LogQuery, MinerCommand, MinerOutcome, Node, RigView};
 use crate::routes::profiles;
@@ -17,107 +20,188 @@ use crate::routes::profiles;
 const DEFAULT_LOG_LINES: u32 = 100;
 
 /// What to start.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Start {
-    /// A name, or a whole profile.
-    profile: Value,
-    miner: Option<MinerName>,
-    from: Option<Source>,
+    /// A name, or a whole profile, which is sent along and not stored.
+    #[schemars(with = "NamedOrWhole")]
+    pub(crate) profile: Value,
+    /// Which instance; left out, the one that runs this profile, or the first free name.
+    #[schemars(with = "Option<shape::MinerName>")]
+    pub(crate) miner: Option<MinerName>,
+    /// Whose profile the name means; left out, the rig's own.
+    pub(crate) from: Option<Source>,
+}
+
+/// A profile in a request.
+#[derive(JsonSchema)]
+#[schemars(untagged)]
+#[expect(dead_code, reason = "only its shape counts")]
+pub(crate) enum NamedOrWhole {
+    Named(shape::ProfileName),
+    Whole(shape::Profile),
 }
 
 /// Whose profile a name means. Without a word it is the rig's own: that is what the rig's operator has checked.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
-enum Source {
+pub(crate) enum Source {
+    /// This node's, sent along and not stored there.
     Here,
+    /// The rig's own.
     Rig,
 }
 
 /// What to stop; nothing said, the only one there is.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Stop {
-    miner: Option<MinerName>,
+    /// This miner.
+    #[schemars(with = "Option<shape::MinerName>")]
+    pub(crate) miner: Option<MinerName>,
+    /// Every miner of the rig; goes without `miner`.
     #[serde(default)]
-    all: bool,
+    pub(crate) all: bool,
 }
 
 /// What to restart; nothing said, the only one there is.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Restart {
+    /// This miner.
+    #[schemars(with = "Option<shape::MinerName>")]
     miner: Option<MinerName>,
 }
 
 /// What to send.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Deploy {
+    /// A profile of this node.
+    #[schemars(with = "shape::ProfileName")]
     profile: ProfileName,
 }
 
 /// Which lines.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Lines {
+    /// At most so many, the newest; 100 when left out.
+    #[schemars(range(min = 1, max = MAX_LOG_LINES))]
     lines: Option<u32>,
+    /// Only lines above this number.
     after: Option<u64>,
+    /// Seconds to wait for a line when there is none.
+    #[schemars(range(max = MAX_WAIT_SECONDS))]
     wait: Option<u32>,
 }
 
-pub(crate) async fn rigs<N: Node>(State(node): State<N>) -> Json<Vec<RigView>> {
+/// The routes of this noun.
+pub(crate) fn routes<N: Node>() -> Routes<N> {
+    let miners = &[Code::AmbiguousMiner, Code::MinerUnavailable, Code::RunsNoMiner, Code::UnknownMiner];
+    Routes::of("remote")
+        .get(
+            "/remote/stats",
+            rigs::<N>,
+            Operation::new("listRigs", "Every rig that this node may read, as it was last heard")
+                .answers::<Vec<RigView>>(StatusCode::OK, "The rigs, by name."),
+        )
+        .get(
+            "/remote/{peer}/stats",
+            rig::<N>,
+            Operation::new("showRig", "One rig, as it was last heard")
+                .answers::<RigView>(StatusCode::OK, "The rig.")
+                .fails(RIG),
+        )
+        .post(
+            "/remote/{peer}/start",
+            start::<N>,
+            Operation::new("startMiner", "Starts a miner on a rig, or finds it running")
+                .takes::<Start>(json!({ "profile": "monero" }))
+                .answers::<MinerOutcome>(StatusCode::OK, "The miner runs.")
+                .fails(RIG)
+                .fails(miners)
+                .fails(&[Code::UnknownProfile, Code::UnknownRigProfile]),
+        )
+        .post(
+            "/remote/{peer}/stop",
+            stop::<N>,
+            Operation::new("stopMiner", "Stops miners of a rig, or finds them stopped")
+                .notes("Nothing said, the only miner there is.")
+                .may_take::<Stop>(json!({ "all": true }))
+                .answers::<MinerOutcome>(StatusCode::OK, "They are stopped.")
+                .fails(RIG)
+                .fails(miners),
+        )
+        .post(
+            "/remote/{peer}/restart",
+            restart::<N>,
+            Operation::new("restartMiner", "Stops a miner of a rig, then starts it with the same profile")
+                .notes("Nothing said, the only miner there is.")
+                .may_take::<Restart>(json!({ "miner": "xmrig-1" }))
+                .answers::<MinerOutcome>(StatusCode::OK, "It runs again.")
+                .fails(RIG)
+                .fails(miners)
+                .fails(&[Code::UnknownRigProfile]),
+        )
+        .post(
+            "/remote/{peer}/deploy",
+            deploy::<N>,
+            Operation::new("deployProfile", "Sends one of this node's profiles to a rig, which stores it")
+                .takes::<Deploy>(json!({ "profile": "monero" }))
+                .answers::<DeployOutcome>(StatusCode::OK, "The rig has it.")
+                .fails(RIG)
+                .fails(&[Code::RunsNoMiner, Code::UnknownProfile]),
+        )
+        .get(
+            "/remote/{peer}/logs",
+            logs::<N>,
+            Operation::new("logsOfOnlyMiner", "Console lines of the only miner of a rig")
+                .query::<Lines>()
+                .answers::<shape::LogPage>(StatusCode::OK, "The lines.")
+                .fails(RIG)
+                .fails(miners),
+        )
+        .get(
+            "/remote/{peer}/logs/{miner}",
+            logs_of::<N>,
+            Operation::new("logsOfMiner", "Console lines of a miner of a rig")
+                .notes("To follow it, ask again with `after` set to `newest`, and with `wait`.")
+                .query::<Lines>()
+                .answers::<shape::LogPage>(StatusCode::OK, "The lines.")
+                .fails(RIG)
+                .fails(miners),
+        )
+}
+
+async fn rigs<N: Node>(State(node): State<N>) -> Json<Vec<RigView>> {
     Json(node.rigs().await)
 }
 
-pub(crate) async fn rig<N: Node>(State(node): State<N>, Path(peer): Path<String>) -> Result<Json<RigView>, ApiError> {
+async fn rig<N: Node>(State(node): State<N>, Path(peer): Path<String>) -> Result<Json<RigView>, ApiError> {
     Ok(Json(node.rig(&peer).await?))
 }
 
-pub(crate) async fn start<N: Node>(
+async fn start<N: Node>(
     State(node): State<N>,
     Path(peer): Path<String>,
     extract::Json(start): extract::Json<Start>,
 ) -> Result<(About, Json<MinerOutcome>), ApiError> {
-    let profile = match (start.profile, start.from) {
-        (Value::String(name), from) => {
-            let name: ProfileName =
-                name.parse().map_err(|error| invalid("", "profile", format!("is no profile name: {error}")))?;
-            match from {
-                None | Some(Source::Rig) => ProfileChoice::Stored(name),
-                Some(Source::Here) => ProfileChoice::Inline(Box::new(node.profile(&name).await?)),
-            }
-        }
-        (_, Some(_)) => return Err(invalid("", "from", "goes with the name of a profile, not with a whole one")),
-        (inline, None) => {
-            let draft = extract::profile("profile", inline)?;
-            profiles::refuse_placeholder("profile", &draft)?;
-            ProfileChoice::Inline(Box::new(draft))
-        }
-    };
-    let name = match &profile {
-        ProfileChoice::Inline(draft) => draft.name.to_string(),
-        ProfileChoice::Stored(name) => name.to_string(),
-    };
-    let outcome = node.command(&peer, MinerCommand::Start { profile, miner: start.miner }).await?;
+    let (command, name) = start.command(&node).await?;
+    let outcome = node.command(&peer, command).await?;
     Ok(told(format!("profile {name}, "), outcome))
 }
 
-pub(crate) async fn stop<N: Node>(
+async fn stop<N: Node>(
     State(node): State<N>,
     Path(peer): Path<String>,
     MaybeJson(stop): MaybeJson<Stop>,
 ) -> Result<(About, Json<MinerOutcome>), ApiError> {
-    let choice = match (stop.miner, stop.all) {
-        (Some(_), true) => return Err(invalid("", "all", "and miner are both given: keep one")),
-        (Some(miner), false) => MinerChoice::Named(miner),
-        (None, true) => MinerChoice::All,
-        (None, false) => MinerChoice::Only,
-    };
+    let choice = stop.choice()?;
     Ok(told(String::new(), node.command(&peer, MinerCommand::Stop(choice)).await?))
 }
 
-pub(crate) async fn restart<N: Node>(
+async fn restart<N: Node>(
     State(node): State<N>,
     Path(peer): Path<String>,
     MaybeJson(restart): MaybeJson<Restart>,
@@ -125,7 +209,7 @@ pub(crate) async fn restart<N: Node>(
     Ok(told(String::new(), node.command(&peer, MinerCommand::Restart(restart.miner)).await?))
 }
 
-pub(crate) async fn deploy<N: Node>(
+async fn deploy<N: Node>(
     State(node): State<N>,
     Path(peer): Path<String>,
     extract::Json(deploy): extract::Json<Deploy>,
@@ -135,7 +219,7 @@ pub(crate) async fn deploy<N: Node>(
     Ok((About { target: Some(outcome.rig.to_string()), detail: Some(detail) }, Json(outcome)))
 }
 
-pub(crate) async fn logs<N: Node>(
+async fn logs<N: Node>(
     State(node): State<N>,
     Path(peer): Path<String>,
     Query(lines): Query<Lines>,
@@ -143,7 +227,7 @@ pub(crate) async fn logs<N: Node>(
     Ok(Json(node.logs(&peer, lines.of(None)?).await?))
 }
 
-pub(crate) async fn logs_of<N: Node>(
+async fn logs_of<N: Node>(
     State(node): State<N>,
     Path((peer, miner)): Path<(String, String)>,
     Query(lines): Query<Lines>,
@@ -157,6 +241,45 @@ fn told(before: String, outcome: MinerOutcome) -> (About, Json<MinerOutcome>) {
     let miners: Vec<_> = outcome.miners.iter().map(|miner| miner.name.as_str()).collect();
     let detail = before + &miners.join(" ") + if outcome.changed { "" } else { " (was so already)" };
     (About { target: Some(outcome.rig.to_string()), detail: Some(detail) }, Json(outcome))
+}
+
+impl Start {
+    /// What the rig is told, and the profile's name.
+    pub(crate) async fn command<N: Node>(self, node: &N) -> Result<(MinerCommand, ProfileName), ApiError> {
+        let profile = match (self.profile, self.from) {
+            (Value::String(name), from) => {
+                let name: ProfileName =
+                    name.parse().map_err(|error| invalid("", "profile", format!("is no profile name: {error}")))?;
+                match from {
+                    None | Some(Source::Rig) => ProfileChoice::Stored(name),
+                    Some(Source::Here) => ProfileChoice::Inline(Box::new(node.profile(&name).await?)),
+                }
+            }
+            (_, Some(_)) => return Err(invalid("", "from", "goes with the name of a profile, not with a whole one")),
+            (inline, None) => {
+                let draft = extract::profile("profile", inline)?;
+                profiles::refuse_placeholder("profile", &draft)?;
+                ProfileChoice::Inline(Box::new(draft))
+            }
+        };
+        let name = match &profile {
+            ProfileChoice::Inline(draft) => draft.name.clone(),
+            ProfileChoice::Stored(name) => name.clone(),
+        };
+        Ok((MinerCommand::Start { profile, miner: self.miner }, name))
+    }
+}
+
+impl Stop {
+    /// Which miners.
+    pub(crate) fn choice(self) -> Result<MinerChoice, ApiError> {
+        match (self.miner, self.all) {
+            (Some(_), true) => Err(invalid("", "all", "and miner are both given: keep one")),
+            (Some(miner), false) => Ok(MinerChoice::Named(miner)),
+            (None, true) => Ok(MinerChoice::All),
+            (None, false) => Ok(MinerChoice::Only),
+        }
+    }
 }
 
 impl Lines {

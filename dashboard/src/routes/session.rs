@@ -6,23 +6,28 @@ use axum::Extension;
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Json, Response};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 
 use crate::access::Caller;
 use crate::access::Secret;
 use crate::access::book::{Proof, expires_at};
 use crate::access::client::Client;
 use crate::access::guard::{Rules, caller_of};
-use crate::error::ApiError;
+use crate::contract::{Operation, Routes};
+use crate::error::{ApiError, Code};
 use crate::extract::{self, invalid};
 use crate::gateway::Gateway;
 use crate::node::Node;
 use crate::records::{By, Scope};
 
 /// Who is signed in.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub(crate) struct Session {
+    /// Whether anybody is.
     signed_in: bool,
+    /// Whether a password is set.
     password_set: bool,
     /// Whether nobody on the way can read along; if not, the page says so.
     secure: bool,
@@ -33,32 +38,66 @@ pub(crate) struct Session {
     caller: Option<Signed>,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 struct Signed {
+    /// By which way.
     by: By,
+    /// What this credential may do.
     scope: Scope,
+    /// Unix time, seconds; null for a token.
+    #[schemars(extend("x-null" = true))]
     expires_at: Option<u64>,
 }
 
 /// What one signs in with: one of the two.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct SignIn {
+    /// What stands behind `#/link/` in a one-time link.
+    #[schemars(with = "Option<String>")]
     link: Option<Secret>,
+    /// The password.
+    #[schemars(with = "Option<String>")]
     password: Option<Secret>,
 }
 
-pub(crate) async fn show<N: Node>(
-    State(gateway): State<Gateway<N>>,
-    request: Request,
-) -> Result<Json<Session>, ApiError> {
+/// The route of every door.
+pub(crate) fn routes<N: Node>() -> Routes<Gateway<N>> {
+    Routes::of("access").get(
+        "/session",
+        show::<N>,
+        Operation::new("session", "Whether this browser is signed in")
+            .answers::<Session>(StatusCode::OK, "Whether, and as what."),
+    )
+}
+
+/// The routes of the TCP gateway alone.
+pub(crate) fn web_routes<N: Node>() -> Routes<Gateway<N>> {
+    Routes::of("access")
+        .post(
+            "/session",
+            sign_in::<N>,
+            Operation::new("signIn", "Signs a browser in, by a one-time link or by the password")
+                .notes("The cookie comes with the answer. Not on the local socket.")
+                .takes::<SignIn>(json!({ "password": "correct horse battery" }))
+                .answers::<Session>(StatusCode::OK, "Signed in.")
+                .fails(&[Code::WrongCredentials]),
+        )
+        .delete(
+            "/session",
+            sign_out::<N>,
+            Operation::new("signOut", "Signs this browser out").answers_nothing("The cookie is gone."),
+        )
+}
+
+async fn show<N: Node>(State(gateway): State<Gateway<N>>, request: Request) -> Result<Json<Session>, ApiError> {
     let caller = caller_of(request.extensions()).cloned();
     // The local socket's requests have no client: they do not leave the machine.
     let secure = request.extensions().get::<Client>().is_none_or(|client| client.secure);
     Ok(Json(session(&gateway, caller.as_ref(), secure).await?))
 }
 
-pub(crate) async fn sign_in<N: Node>(
+async fn sign_in<N: Node>(
     State(gateway): State<Gateway<N>>,
     Extension(rules): Extension<Arc<Rules>>,
     Extension(client): Extension<Client>,
@@ -77,7 +116,7 @@ pub(crate) async fn sign_in<N: Node>(
     Ok(([(header::SET_COOKIE, rules.set_cookie(&cookie, client))], Json(document)).into_response())
 }
 
-pub(crate) async fn sign_out<N: Node>(
+async fn sign_out<N: Node>(
     State(gateway): State<Gateway<N>>,
     Extension(rules): Extension<Arc<Rules>>,
     Extension(client): Extension<Client>,

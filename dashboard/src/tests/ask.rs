@@ -6,6 +6,7 @@ use http_body_util::BodyExt;
 use serde_json::Value;
 use tower::ServiceExt;
 
+use super::contract::assert_promised;
 use crate::memory::Memory;
 use crate::{API, router};
 
@@ -28,11 +29,14 @@ pub(super) async fn ask(node: &Memory, method: &str, path: &str, body: Option<Va
 
 /// Sends anything.
 pub(super) async fn send(node: &Memory, request: Request<Body>) -> Answer {
+    let asked = (request.method().clone(), request.uri().path().to_owned());
     let response = router(node.clone()).oneshot(request).await.unwrap();
     let (parts, body) = response.into_parts();
     let bytes = body.collect().await.unwrap().to_bytes();
     let body = if bytes.is_empty() { Value::Null } else { serde_json::from_slice(&bytes).unwrap() };
     assert_eq!(parts.headers[header::CACHE_CONTROL], "no-store");
     assert_eq!(parts.headers[header::X_CONTENT_TYPE_OPTIONS], "nosniff");
-    Answer { status: parts.status, headers: parts.headers, body }
+    let answer = Answer { status: parts.status, headers: parts.headers, body };
+    assert_promised(&asked.0, &asked.1, &answer);
+    answer
 }

@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
 use super::ask::Answer;
+use super::contract::assert_promised;
 use crate::access::client::Via;
 use crate::memory::{Memory, id};
 use crate::surround::HEADERS;
@@ -170,9 +171,12 @@ pub(super) fn cookie_of(headers: &HeaderMap) -> String {
 }
 
 async fn answer(router: Router, request: Request<Body>) -> Answer {
+    let asked = (request.method().clone(), request.uri().path().to_owned());
     let (parts, body) = router.oneshot(request).await.unwrap().into_parts();
     let bytes = body.collect().await.unwrap().to_bytes();
     let text = String::from_utf8_lossy(&bytes).into_owned();
     let body = serde_json::from_slice(&bytes).unwrap_or(Value::String(text));
-    Answer { status: parts.status, headers: parts.headers, body }
+    let answer = Answer { status: parts.status, headers: parts.headers, body };
+    assert_promised(&asked.0, &asked.1, &answer);
+    answer
 }

@@ -2,9 +2,12 @@
 
 mod activity;
 mod ask;
+mod contract;
 mod door;
 mod events;
 mod guard;
+mod jobs;
+mod once;
 mod refusals;
 mod routes;
 mod security;

@@ -84,7 +84,14 @@ async fn every_refusal_of_a_node_or_a_rig_has_its_code_and_status() {
     }
     for (error, code) in all {
         node.fail_with(Some(error));
-        assert_problem(&ask(&node, "POST", "/remote/rig-alpha/stop", None).await, code);
+        let (method, path, body) = match code {
+            Code::PairingFailed => ("POST", "/peers", Some(json!({"address": "192.0.2.3"}))),
+            Code::UnknownPairingRequest => ("POST", "/peers/pending/x/deny", None),
+            Code::UnknownProfile => ("GET", "/profiles/x", None),
+            Code::UnknownRigProfile => ("POST", "/remote/rig-alpha/start", Some(json!({"profile": "x"}))),
+            _ => ("POST", "/remote/rig-alpha/stop", None),
+        };
+        assert_problem(&ask(&node, method, path, body).await, code);
     }
 }
 
@@ -99,10 +106,12 @@ async fn every_code_is_reached_by_some_refusal() {
         Code::NotReady,
         Code::UnsupportedMediaType,
     ];
-    // Each in the tests of the door: guard, security, session, events.
+    // Each in the tests of the door: guard, security, session, events, jobs, once.
     let at_the_door = [
         Code::BodyTooSlow,
         Code::CrossOrigin,
+        Code::KeyInUse,
+        Code::KeyReused,
         Code::Misdirected,
         Code::ScopeTooSmall,
         Code::SignInNeeded,
@@ -110,6 +119,7 @@ async fn every_code_is_reached_by_some_refusal() {
         Code::TooManyStreams,
         Code::TooManyTries,
         Code::UnknownCredential,
+        Code::UnknownJob,
         Code::WrongCredentials,
     ];
     let reached: HashSet<_> = from_nodes.chain(from_http).chain(at_the_door).collect();

@@ -24,6 +24,17 @@ async fn the_node_tells_who_it_is() {
 }
 
 #[tokio::test]
+async fn a_node_is_named_once() {
+    let node = Memory::default();
+    let init = |name: &str| json!({ "name": name, "role": "dual" });
+    let named = ask(&node, "POST", "/node/init", Some(init("barn"))).await;
+    assert_eq!(named.body, json!({ "name": "barn", "role": "dual", "restart_needed": true }));
+    assert_eq!(ask(&node, "POST", "/node/init", Some(init("barn"))).await.body, named.body);
+    assert_eq!(ask(&node, "POST", "/node/init", Some(init("cellar"))).await.body["code"], "conflict");
+    assert_eq!(ask(&node, "POST", "/node/init", Some(init("a b"))).await.body["code"], "invalid");
+}
+
+#[tokio::test]
 async fn a_node_that_lives_is_not_always_one_that_serves() {
     let node = Memory::default();
     assert_eq!(ask(&node, "GET", "/ready", None).await.status, StatusCode::OK);

@@ -1,0 +1,92 @@
+//! Carrying a job out: so many rigs at once, each with its true result.
+
+use std::panic::AssertUnwindSafe;
+
+use futures::{FutureExt, StreamExt, stream};
+
+use super::job::{JobView, NewJob, Order, Progress, RigLine, Told};
+use crate::access::Caller;
+use crate::error::{ApiError, Code};
+use crate::gateway::Gateway;
+use crate::node::Node;
+use crate::surround::REQUEST_TIMEOUT;
+
+impl<N: Node> Gateway<N> {
+    /// Begins a job. It goes on when its beginner is gone, and ends with the node.
+    pub(crate) fn begin_job(&self, new: NewJob, caller: &Caller) -> Result<JobView, ApiError> {
+        let verb = new.verb.as_str();
+        let view = self.jobs().add(new, caller)?;
+        let (this, id, caller) = (self.clone(), view.summary.id.clone(), caller.clone());
+        tokio::spawn(async move {
+            let Some((order, rigs)) = this.jobs().orders(&id) else { return };
+            let (this, order, id, caller) = (&this, &order, &id, &caller);
+            stream::iter(rigs)
+                .for_each_concurrent(None, |(place, rig)| this.job_rig(id, place, rig, verb, order, caller))
+                .await;
+        });
+        Ok(view)
+    }
+
+    /// One rig of a job, from waiting to its end.
+    async fn job_rig(&self, id: &str, place: usize, rig: RigLine, verb: &str, order: &Order, caller: &Caller) {
+        let jobs = self.jobs();
+        let stopping = || ApiError::new(Code::ShuttingDown, "this node is shutting down");
+        let permit = tokio::select! {
+            biased;
+            () = jobs.stop().cancelled() => None,
+            permit = jobs.places().acquire() => permit.ok(),
+        };
+        let Some(_permit) = permit else {
+            return jobs.set(id, place, Progress::Failed, Told::problem(stopping().document("")));
+        };
+        jobs.set(id, place, Progress::Running, Told::default());
+        let asking = AssertUnwindSafe(self.carry_out(order, rig.asked())).catch_unwind();
+        let outcome = tokio::select! {
+            biased;
+            () = jobs.stop().cancelled() => Err(stopping()),
+            answered = tokio::time::timeout(REQUEST_TIMEOUT, asking) => match answered {
+                Ok(Ok(outcome)) => outcome,
+                Ok(Err(_)) => Err(ApiError::new(Code::Internal, "the request broke something")),
+                Err(_) => {
+                    let seconds = REQUEST_TIMEOUT.as_secs();
+                    Err(ApiError::new(Code::Timeout, format!("no answer within {seconds} s")))
+                }
+            },
+        };
+        let (state, told, code) = match outcome {
+            Ok(detail) => (Progress::Done, Told { detail: Some(detail), ..Told::default() }, None),
+            Err(error) => {
+                // These ended while the rig may have been at it.
+                let unsure = matches!(error.code, Code::Internal | Code::ShuttingDown | Code::Timeout);
+                let state = if unsure { Progress::Unknown } else { Progress::Failed };
+                (state, Told::problem(error.document("")), Some(error.code))
+            }
+        };
+        // Kept first: whoever sees the result finds it in the log.
+        if *order != Order::Ping {
+            let detail = if code.is_none() { told.detail.clone() } else { None };
+            self.record(caller, verb, Some(rig.name), detail, code.map_or("ok", Code::as_str)).await;
+        }
+        jobs.set(id, place, state, told);
+    }
+
+    /// Asks one rig; says what was reached.
+    async fn carry_out(&self, order: &Order, peer: String) -> Result<String, ApiError> {
+        Ok(match order {
+            Order::Deploy(profile) => {
+                let outcome = self.node().deploy(&peer, profile).await?;
+                format!("profile {}", outcome.profile) + so_already(outcome.changed)
+            }
+            Order::Miner(command) => {
+                let outcome = self.node().command(&peer, command.clone()).await?;
+                let miners = outcome.miners.iter().map(|miner| format!("{} is {}", miner.name, miner.state));
+                miners.collect::<Vec<_>>().join(", ") + so_already(outcome.changed)
+            }
+            Order::Ping => format!("{:.1} ms", self.node().ping_peer(&peer).await?.round_trip_ms),
+        })
+    }
+}
+
+const fn so_already(changed: bool) -> &'static str {
+    if changed { "" } else { " (was so already)" }
+}
