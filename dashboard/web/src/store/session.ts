@@ -33,7 +33,8 @@ export async function loadSession(): Promise<void> {
 
 export function signedOut(): void {
   if (session.value?.signed_in === false) return;
-  session.value = { signed_in: false, password_set: session.value?.password_set ?? false };
+  const { password_set = false, secure = !isExposed(location.protocol, location.hostname, undefined) } = session.value ?? {};
+  session.value = { signed_in: false, password_set, secure };
 }
 
 whenSignedOut(signedOut);
