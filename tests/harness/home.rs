@@ -298,7 +298,12 @@ impl Drop for Home {
     }
 }
 
-fn free_port() -> u16 {
+/// A port on loopback that nobody listens on.
+///
+/// # Panics
+/// When there is none.
+#[must_use]
+pub fn free_port() -> u16 {
     let length = PORTS.end - PORTS.start;
     let start = u16::try_from(std::process::id() * PORTS_OF_A_PROGRAM % u32::from(length)).expect("below the length");
     let mut ports = std::iter::repeat_with(|| {

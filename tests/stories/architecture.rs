@@ -39,6 +39,8 @@ const ROOMS: [(&[&str], &[&str]); 9] = [
     (&["axum"], &["dashboard/src/", "node/src/cli/engine.rs", "node/src/control/"]),
     (&["clap", "clap_complete", "comfy_table", "indicatif"], &["node/src/cli/"]),
     (&["anstream"], &["node/src/cli/render.rs"]),
+    // What the API promises; the protocol crate stays free of schemas.
+    (&["schemars"], &["dashboard/src/"]),
 ];
 
 /// Where child processes are started.
