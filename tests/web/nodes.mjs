@@ -37,10 +37,15 @@ class ServingNode {
     return stdout;
   }
 
-  async serve({ listen = '127.0.0.1:0', options = [] } = {}) {
+  /** A command that goes on. */
+  start(...words) {
     this.#text = '';
-    this.#child = spawn(PROGRAM, ['--home', this.home, 'node', 'serve', '--listen', listen, '--simulate', ...options], { stdio: ['ignore', 'pipe', 'pipe'] });
+    this.#child = spawn(PROGRAM, ['--home', this.home, ...words], { stdio: ['ignore', 'pipe', 'pipe'] });
     for (const pipe of [this.#child.stdout, this.#child.stderr]) pipe.on('data', (piece) => (this.#text += piece));
+  }
+
+  async serve({ listen = '127.0.0.1:0', options = [] } = {}) {
+    this.start('node', 'serve', '--listen', listen, '--simulate', ...options);
     const url = await this.says('listening');
     this.address = url.replace(/^.*\/tcp\/(\d+)\/.*$/, '127.0.0.1:$1');
   }
@@ -98,6 +103,14 @@ export class Mesh {
   /** A controller with a page. */
   desk(options = {}) {
     return this.node('desk', 'controller', { options: ['--dashboard', '127.0.0.1:0', '--link'], ...options });
+  }
+
+  /** A controller and many rigs in one process, each a node of its own with a made-up miner. */
+  fleet(rigs, ...options) {
+    const node = new ServingNode(join(this.directory, 'fleet'), 'fleet', 'controller');
+    this.nodes.push(node);
+    node.start('simulate', 'fleet', '--rigs', String(rigs), '--dashboard', '127.0.0.1:0', ...options);
+    return node;
   }
 
   async policy({ home }, policy) {

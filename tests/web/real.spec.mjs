@@ -167,3 +167,25 @@ test('a node that is restarted is told of and found again, without a new sign-in
   await expect(facts(page).getByText('Mining')).toBeVisible({ timeout: 60_000 });
   await expect(page.getByRole('button', { name: 'Stop', exact: true }).first()).toBeEnabled();
 });
+
+/** A debug build on two shared cores connects some tens of rigs a second; thousands are for `npm run budgets`. */
+const FLEET = 100;
+
+test('a fleet of hundreds fills the table, and one command reaches all of it', async ({ page, mesh }) => {
+  test.setTimeout(300_000);
+  const fleet = mesh.fleet(FLEET, '--fail-starts', '5');
+  const base = await signIn(page, fleet);
+  await page.goto(`${base}#/rigs?show=online`);
+  await expect(page.getByRole('table', { name: 'Rigs' })).toHaveAttribute('aria-rowcount', String(FLEET + 1), { timeout: 180_000 });
+  await page.getByLabel(`Select all ${FLEET}`).click();
+  await page.getByRole('button', { name: /^Stop \d+/ }).click();
+  const confirm = page.getByRole('dialog');
+  const stop = confirm.getByRole('button', { name: /^Stop \d+/ });
+  const count = /\d+/.exec(await stop.textContent())[0];
+  await confirm.getByRole('textbox').fill(count);
+  await stop.click();
+  await expect(page.getByRole('dialog').getByText(`${count} of ${count} done`)).toBeVisible({ timeout: 120_000 });
+  await page.getByRole('button', { name: 'Close', exact: true }).last().click();
+  await page.goto(`${base}#/rigs?f=state%3Aidle`);
+  await expect(page.getByRole('table', { name: 'Rigs' })).toHaveAttribute('aria-rowcount', String(Number(count) + 1), { timeout: 60_000 });
+});
