@@ -136,7 +136,7 @@ test('a deploy to twenty rigs tells each one’s result, and only what failed is
   const failed = dialog.getByRole('row').filter({ hasText: 'policy' });
   await expect(failed).toHaveCount(1);
   await expect(failed.getByRole('link')).toHaveText('rig-7');
-  await expect(dialog.getByRole('cell', { name: 'Deployed', exact: true })).toHaveCount(19);
+  await expect(dialog.getByRole('cell', { name: 'profile monero-main', exact: true })).toHaveCount(19);
 
   // Its operator changes its mind. A policy is read at the start.
   const rig = rigs[6];

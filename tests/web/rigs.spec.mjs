@@ -89,7 +89,7 @@ test('a deploy to many tells the true result of each, and only the failed are tr
   const failed = dialog.getByText("the rig's policy forbids it: wallet");
   const count = await failed.count();
   expect(count).toBeGreaterThan(0);
-  await expect(dialog.getByText('Deployed', { exact: true }).first()).toBeVisible();
+  await expect(dialog.getByText(/^profile /).first()).toBeVisible();
   await dialog.getByRole('button', { name: /^Retry/ }).click();
   await expect(dialog.getByText(`0 of ${count} done, ${count} failed`)).toBeVisible({ timeout: 20_000 });
 });
@@ -106,6 +106,43 @@ test('stopping more than ten asks for the number', async ({ page }) => {
   await dialog.getByRole('textbox').fill(number);
   await stop.click();
   await expect(page.getByRole('dialog').getByText(/of \d+ done/)).toBeVisible();
+});
+
+test('a job goes on without the page, and is found again', async ({ page, context, node }) => {
+  await page.getByLabel('Filter rigs').fill('-state:offline role:worker');
+  await page.getByLabel(/^Select all/).click();
+  await page.getByRole('button', { name: 'Deploy profile…' }).click();
+  await page.getByRole('button', { name: /^Deploy to/ }).click();
+  await expect(page.getByRole('dialog').getByText('It goes on when this page is closed.', { exact: false })).toBeVisible();
+  await page.close();
+  const other = await context.newPage();
+  await other.goto(`${node.url}#/overview`);
+  const chip = other.getByRole('button', { name: /^Deploy .* of \d+ done/ });
+  await expect(chip).toBeVisible();
+  await chip.click();
+  await expect(other.getByRole('dialog').getByRole('button', { name: /^Retry \d+ failed/ })).toBeVisible({ timeout: 60_000 });
+  await other.keyboard.press('Escape');
+  await expect(chip).toBeHidden();
+  await other.goto(`${node.url}#/activity`);
+  await other.getByRole('button', { name: /^Results of Deploy/ }).click();
+  await expect(other.getByRole('dialog').getByText("the rig's policy forbids it: wallet").first()).toBeVisible();
+});
+
+test('what a restarted node forgot is not known, and is not called failed', async ({ page, node }) => {
+  await page.getByLabel('Filter rigs').fill('-state:offline role:worker');
+  await page.getByLabel(/^Select all/).click();
+  await page.getByRole('button', { name: 'Deploy profile…' }).click();
+  await page.getByRole('button', { name: /^Deploy to/ }).click();
+  const dialog = page.getByRole('dialog');
+  await expect(dialog.getByText('Under way…').first()).toBeVisible();
+  await node.stop();
+  const again = await mockNode('--rigs', '60', '--port', node.port);
+  try {
+    await expect(dialog.getByText(/of \d+ done.*, \d+ not known$/)).toBeVisible({ timeout: 60_000 });
+    await expect(dialog.getByText('The node was started anew before it told what became of this').first()).toBeVisible();
+  } finally {
+    await again.stop();
+  }
 });
 
 test('removing one names it, and Cancel has the focus', async ({ page }) => {

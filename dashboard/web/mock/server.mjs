@@ -113,6 +113,49 @@ function checked(profile) {
   return profile;
 }
 
+const jobs = new Map();
+const summary = ({ rigs, ...job }) => job;
+
+/** Carries a job out, four rigs at a time, as the node does. */
+function beginJob(body) {
+  const job = { id: `mock-${jobs.size + 1}`, v: 1, verb: body.verb, profile: body.profile ?? null, miner: null, by: 'session', who: '4f1d', began: now(), ended: null, counts: { waiting: body.rigs.length, running: 0, done: 0, failed: 0, unknown: 0 }, rigs: body.rigs.map((id) => ({ id, name: fleet.find(id)?.name ?? id, state: 'waiting', code: null, detail: null, hint: null })) };
+  const waiting = job.rigs.map((_, i) => i);
+  const set = (i, change) => {
+    job.counts[job.rigs[i].state] -= 1;
+    Object.assign(job.rigs[i], change);
+    job.counts[job.rigs[i].state] += 1;
+    job.v += 1;
+    if (job.counts.waiting + job.counts.running === 0) job.ended = now();
+    send('job', { ...summary(job), changed: [{ i, ...job.rigs[i] }] });
+  };
+  const worker = async () => {
+    for (let i = waiting.shift(); i !== undefined; i = waiting.shift()) {
+      set(i, { state: 'running' });
+      try {
+        const { id } = job.rigs[i];
+        if (job.verb === 'ping') set(i, { state: 'done', detail: `${reachable(id).ping ?? 1} ms` });
+        else {
+          await command(job.verb, id, { start: 'mining', restart: 'mining', stop: 'idle' }[job.verb], body);
+          set(i, { state: 'done', detail: { deploy: `profile ${body.profile}`, start: 'xmrig-1 is warming', restart: 'xmrig-1 is warming', stop: 'xmrig-1 is stopped' }[job.verb] });
+        }
+      } catch (error) {
+        set(i, error.code === 'timeout' ? { state: 'unknown', code: error.code, detail: error.message, hint: error.hint } : { state: 'failed', code: error.code ?? 'internal', detail: error.message, hint: error.hint ?? null });
+      }
+    }
+  };
+  jobs.set(job.id, job);
+  bodies.set(job.id, body);
+  for (let at = 0; at < 4; at += 1) void worker();
+  return job;
+}
+const bodies = new Map();
+
+function jobNamed(id) {
+  const job = jobs.get(id);
+  if (!job) throw new Refused(404, 'unknown-job', `no job \`${id}\``, 'the last 100 jobs are kept, until the node stops');
+  return job;
+}
+
 let logNumber = 900;
 async function logs(query) {
   const after = Number(query.get('after') ?? 0);
@@ -194,6 +237,10 @@ const ROUTES = [
     return history(query, [...sums.keys()].sort(), (which) => [...sums].sort()[which][1]);
   }],
   ['GET', '/history/:id', ({ id, query }) => { const rig = rigNamed(id); return history(query, rig.fate === 'never' || !rig.miners ? [] : [fleet.view(rig).stats.miners[0].name], () => ({ temperature: rig.temp, power: rig.watt })[query.get('measure')] ?? rig.base, rig.temp !== null); }],
+  ['GET', '/jobs', () => ({ jobs: [...jobs.values()].reverse().map(summary), total: jobs.size, next: null })],
+  ['POST', '/jobs', ({ body }) => beginJob(body)],
+  ['GET', '/jobs/:id', ({ id }) => jobNamed(id)],
+  ['POST', '/jobs/:id/retry', ({ id }) => beginJob({ ...bodies.get(jobNamed(id).id), rigs: jobNamed(id).rigs.filter(({ state }) => state === 'failed' || state === 'unknown').map(({ id: rig }) => rig) })],
   ['GET', '/profiles', () => [...profiles.values()]],
   ['POST', '/profiles', ({ body }) => { if (profiles.has(body.name)) throw new Refused(409, 'conflict', `profile \`${body.name}\` is there already`, 'look at what is there first'); profiles.set(body.name, checked(body)); return body; }],
   ['PUT', '/profiles/:name', ({ name, body }) => { profiles.set(name, checked(body)); return body; }],
@@ -219,6 +266,7 @@ async function answer(request, response, url) {
       send('hello', { boot: 'mock', version: '0.1.0', hz: 1 }, response);
       send('snapshot', fleet.snapshot(), response);
       send('pairing', { pending }, response);
+      for (const job of jobs.values()) if (job.ended === null) send('job', summary(job), response);
       streams.add(response);
       request.on('close', () => streams.delete(response));
       return;

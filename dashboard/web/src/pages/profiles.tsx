@@ -3,7 +3,7 @@
 import { useEffect, useState } from 'preact/hooks';
 
 import { failure } from '../api/client';
-import { runJob, deploy } from '../store/commands';
+import { begin } from '../store/jobs';
 import { readOnly, rigs, stale } from '../store/live';
 import { loadProfiles, NEW, profiles, profilesFailure, removeProfile } from '../store/profiles';
 import { href } from '../store/route';
@@ -138,7 +138,7 @@ function DeployTo({ profile, onClose }: { profile: string; onClose: () => void }
   const send = () => {
     if (targets.length === 0) return;
     onClose();
-    void runJob(`Deploy ${profile} to ${plural(targets.length, 'rig')}`, targets, (rig) => deploy(rig, profile));
+    void begin({ verb: 'deploy', rigs: targets.map(({ id }) => id), profile });
   };
   return (
     <Dialog

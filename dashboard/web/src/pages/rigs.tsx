@@ -1,8 +1,8 @@
 // Rigs, the Nodes page: this node, the fleet in one bar, and the table.
 
 import { plural, shortAddress } from '../logic/format';
-import { runJob, ping } from '../store/commands';
 import { open } from '../store/dialogs';
+import { begin } from '../store/jobs';
 import { counts, known, link, node, readOnly, rigs, stale } from '../store/live';
 import { phone } from '../store/prefs';
 import { route, setQuery } from '../store/route';
@@ -144,7 +144,7 @@ function Bulk() {
       <Act why={why} title={note} onClick={() => open({ kind: 'deploy', rigs: online })}>
         Deploy profile…
       </Act>
-      <Act why={online.length === 0 ? 'All of them are offline' : null} onClick={() => void runJob(`Ping ${plural(peers.length, 'rig')}`, peers, ping)}>
+      <Act why={online.length === 0 ? 'All of them are offline' : null} onClick={() => void begin({ verb: 'ping', rigs: peers.map(({ id }) => id) })}>
         Ping
       </Act>
       <Act class="danger-text" why={readOnly.value ?? (peers.length === 0 ? 'This is the node itself' : null)} onClick={() => open({ kind: 'remove', rigs: peers })}>

@@ -3,7 +3,7 @@
 import { signal } from '@preact/signals';
 
 import { ask, failure, part, type Failure } from '../api/client';
-import type { DeployOutcome, MinerOutcome, PeerView, Pinged } from '../api/types';
+import type { MinerOutcome, PeerView, Pinged } from '../api/types';
 import type { Rig } from '../logic/rig';
 import { plural } from '../logic/format';
 import { done, failed } from './toast';
@@ -45,10 +45,6 @@ export function restart(rig: Named, miner: string): Promise<MinerOutcome> {
   return shown(rig, 'Restarting…', () => ask('POST', `/remote/${part(rig.id)}/restart`, { miner }));
 }
 
-export function deploy(rig: Named, profile: string): Promise<DeployOutcome> {
-  return shown(rig, 'Deploying…', () => ask('POST', `/remote/${part(rig.id)}/deploy`, { profile }));
-}
-
 export function ping(rig: Named): Promise<Pinged> {
   return ask('POST', `/peers/${part(rig.id)}/ping`);
 }
@@ -68,67 +64,35 @@ export async function pingOne(rig: Named): Promise<void> {
 }
 
 /** What an outcome means, in words. */
-export function outcomeText(outcome: MinerOutcome | DeployOutcome | Pinged | PeerView): string {
-  if ('round_trip_ms' in outcome) return pingText(outcome.round_trip_ms);
-  if ('miners' in outcome) {
-    const states = outcome.miners.map((miner) => `${miner.name} ${miner.state}`).join(', ');
-    return `${states || 'no miner'}${outcome.changed ? '' : ' already'}`;
-  }
-  if ('profile' in outcome) return outcome.changed ? 'Deployed' : 'Had it already';
-  return 'Removed';
+export function outcomeText(outcome: MinerOutcome): string {
+  const states = outcome.miners.map((miner) => `${miner.name} ${miner.state}`).join(', ');
+  return `${states || 'no miner'}${outcome.changed ? '' : ' already'}`;
 }
-
-export interface Result { rig: Named; state: 'queued' | 'busy' | 'ok' | 'failed'; text: string; failure: Failure | null }
-
-export interface Job {
-  title: string;
-  results: Result[];
-  done: boolean;
-  run: (rig: Named) => Promise<MinerOutcome | DeployOutcome | Pinged | PeerView>;
-}
-
-/** The last job, shown in its dialog while `jobOpen`. */
-export const job = signal<Job | null>(null);
-export const jobOpen = signal(false);
 
 /** A browser has six connections to a host over plain HTTP; the stream and a log tail need two. */
 const AT_ONCE = 4;
 /** Tries for one rig when the gateway says "too many requests" or the rig says "busy". */
 const TRIES = 4;
 
-export async function runJob(title: string, rigs: Named[], run: Job['run']): Promise<void> {
-  const results: Result[] = rigs.map((rig) => ({ rig, state: 'queued', text: 'Waiting', failure: null }));
-  const mine: Job = { title, results, done: false, run };
-  job.value = mine;
-  jobOpen.value = true;
-  let next = 0;
-  const set = (index: number, change: Partial<Result>) => {
-    const before = results[index];
-    if (before) results[index] = { ...before, ...change };
-    if (job.value?.results === results) job.value = { ...job.value };
-  };
+/** Removes many, some at a time, and says how it went. Rows go as they are removed. */
+export async function removeAll(rigs: Named[]): Promise<void> {
+  const waiting = [...rigs];
+  const kept: { rig: Named; why: Failure }[] = [];
   const worker = async () => {
-    while (next < results.length) {
-      const index = next;
-      next += 1;
-      const rig = results[index]?.rig;
-      if (!rig) return;
-      set(index, { state: 'busy', text: 'Under way…' });
+    for (let rig = waiting.shift(); rig; rig = waiting.shift()) {
+      const one = rig;
       try {
-        set(index, { state: 'ok', text: outcomeText(await patiently(() => run(rig))) });
+        await patiently(() => remove(one));
       } catch (thrown) {
-        const why = failure(thrown);
-        set(index, { state: 'failed', text: why.detail, failure: why });
+        kept.push({ rig: one, why: failure(thrown) });
       }
     }
   };
-  await Promise.all(Array.from({ length: Math.min(AT_ONCE, results.length) }, worker));
-  if (job.value?.results === results) job.value = { ...job.value, done: true };
-  if (!jobOpen.value || job.value?.results !== results) {
-    const bad = results.filter((result) => result.state === 'failed').length;
-    const reopen = { label: 'Show results', run: () => { job.value = { ...mine, done: true }; jobOpen.value = true; } };
-    done(`${title}: ${plural(results.length - bad, 'rig')} done${bad > 0 ? `, ${bad} failed` : ''}`, reopen);
-  }
+  await Promise.all(Array.from({ length: Math.min(AT_ONCE, rigs.length) }, worker));
+  const gone = rigs.length - kept.length;
+  if (gone > 0) done(`${plural(gone, 'rig is', 'rigs are')} removed`);
+  const [first] = kept;
+  if (first) failed(`${plural(kept.length, 'rig is', 'rigs are')} not removed, ${first.rig.name} first`, first.why);
 }
 
 async function patiently<T>(run: () => Promise<T>): Promise<T> {

@@ -4,10 +4,11 @@ import { computed, signal } from '@preact/signals';
 
 import { API, ask, Failure, failureOf } from '../api/client';
 import { Stream, type Link, type Message, type World } from '../api/stream';
-import type { Activity, NodeInfo, Pending } from '../api/types';
+import type { Activity, JobChange, NodeInfo, Pending } from '../api/types';
 import { Fleet, type Frame } from '../logic/fleet';
 import { count, type Rig } from '../logic/rig';
 import { ranked } from '../logic/sort';
+import { forgetJobs, onJob, resumeJobs } from './jobs';
 import { session, signedOut } from './session';
 
 /** A hidden tab lets go of its stream after this: a browser has six connections to a host over plain HTTP. */
@@ -93,7 +94,11 @@ function onMessage({ event, data }: Message): void {
       case 'activity':
         addActivity([value as Activity]);
         break;
+      case 'job':
+        onJob(value as JobChange);
+        break;
       case 'hello':
+        resumeJobs();
         void loadNode();
         break;
     }
@@ -174,6 +179,7 @@ export function stopLive(): void {
   known.value = false;
   pending.value = [];
   activity.value = [];
+  forgetJobs();
   node.value = null;
   changed.value += 1;
 }

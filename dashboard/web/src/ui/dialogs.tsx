@@ -5,8 +5,9 @@ import { useEffect, useState } from 'preact/hooks';
 import { plural } from '../logic/format';
 import type { Rig } from '../logic/rig';
 import { failure } from '../api/client';
-import { deploy, outcomeText, remove, restart, runJob, start, stop, type Start } from '../store/commands';
+import { outcomeText, remove, removeAll, restart, start, stop, type Start } from '../store/commands';
 import { closeDialog, dialog } from '../store/dialogs';
+import { begin } from '../store/jobs';
 import { loadProfiles, NEW, profiles } from '../store/profiles';
 import { href } from '../store/route';
 import { clearSelection } from '../store/table';
@@ -43,6 +44,10 @@ function names(rigs: Rig[]): string {
   return rigs.length > 5 ? `${shown} and ${rigs.length - 5} more` : shown;
 }
 
+function ids(rigs: Rig[]): string[] {
+  return rigs.map(({ id }) => id);
+}
+
 function StartDialog({ rigs }: { rigs: Rig[] }) {
   const [from, setFrom] = useState<'here' | 'rig'>('here');
   const [name, setName] = useState('');
@@ -56,7 +61,7 @@ function StartDialog({ rigs }: { rigs: Rig[] }) {
       return;
     }
     closeDialog();
-    void begin(rigs, { profile: chosen, from });
+    void startMining(rigs, { profile: chosen, from });
   };
   return (
     <Dialog
@@ -114,9 +119,9 @@ function useProfiles(): void {
   }, []);
 }
 
-async function begin(rigs: Rig[], body: Start): Promise<void> {
+async function startMining(rigs: Rig[], body: Start): Promise<void> {
   const [only] = rigs;
-  if (rigs.length > 1 || !only) return runJob(`Start ${body.profile} on ${rigs.length} rigs`, rigs, (rig) => start(rig, body));
+  if (rigs.length > 1 || !only) return begin({ verb: 'start', rigs: ids(rigs), ...body });
   try {
     done(`${only.name}: ${outcomeText(await start(only, body))}`);
   } catch (thrown) {
@@ -147,7 +152,7 @@ export async function startAgain(rig: Rig, miners: string[]): Promise<void> {
 
 function StopDialog({ rigs }: { rigs: Rig[] }) {
   const many = rigs.length > MANY;
-  const run = () => void runJob(`Stop ${plural(rigs.length, 'rig')}`, rigs, (rig) => stop(rig, null));
+  const run = () => void begin({ verb: 'stop', rigs: ids(rigs), all: true });
   return (
     <Confirm title={`Stop ${plural(rigs.length, 'rig')}?`} verb={`Stop ${rigs.length}`} typed={many ? String(rigs.length) : undefined} onYes={run} onClose={closeDialog}>
       <p>All miners on {names(rigs)} stop until they are started again.</p>
@@ -163,7 +168,7 @@ function DeployDialog({ rigs, profile }: { rigs: Rig[]; profile: string | null }
   const send = () => {
     if (!chosen) return;
     closeDialog();
-    void runJob(`Deploy ${chosen.name} to ${plural(rigs.length, 'rig')}`, rigs, (rig) => deploy(rig, chosen.name));
+    void begin({ verb: 'deploy', rigs: ids(rigs), profile: chosen.name });
   };
   return (
     <Dialog
@@ -209,7 +214,7 @@ function RemoveDialog({ rigs }: { rigs: Rig[] }) {
   const one = rigs.length === 1 && only;
   const run = () => {
     if (!one) {
-      void runJob(`Remove ${rigs.length} rigs`, rigs, remove).then(clearSelection);
+      void removeAll(rigs).then(clearSelection);
       return;
     }
     remove(one).then(

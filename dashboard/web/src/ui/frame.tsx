@@ -3,6 +3,8 @@
 import type { ComponentChildren } from 'preact';
 
 import { clock, plural } from '../logic/format';
+import { jobSummary, jobTitle } from '../logic/job';
+import { show, shownJob, underWay } from '../store/jobs';
 import { counts, heard, link, node, now, pending, retryNow } from '../store/live';
 import { phone, prefer, prefs, type Theme } from '../store/prefs';
 import { profiles } from '../store/profiles';
@@ -144,11 +146,27 @@ export function Head({ title, back, children }: { title: ComponentChildren; back
         )}
         <h1 tabIndex={-1}>{title}</h1>
         <LiveState />
+        <UnderWay />
         <span class="actions">{children}</span>
       </header>
       <Exposed />
       <Gone />
     </>
+  );
+}
+
+/** The job under way, wherever one is; it leads to its results. */
+function UnderWay() {
+  const [job, ...more] = underWay.value;
+  if (!job || shownJob.value === job.id) return null;
+  return (
+    <button type="button" class="chip" onClick={() => show(job.id)}>
+      <Shape state="wait" />
+      <span class="clip">
+        {jobTitle(job)}: {jobSummary(job)}
+      </span>
+      {more.length > 0 && <span class="t2">+{more.length}</span>}
+    </button>
   );
 }
 

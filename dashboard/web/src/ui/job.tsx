@@ -1,45 +1,55 @@
 // What came of a command to several rigs, rig by rig.
 
+import { jobSummary, jobTitle, LINE_SHOWN, toRetry, total, worstFirst } from '../logic/job';
 import { plural } from '../logic/format';
-import type { State } from '../logic/rig';
-import { job, jobOpen, runJob, type Result } from '../store/commands';
+import { readOnly } from '../store/live';
+import { closeJob, jobInDialog, retry, shownFailure, shownJob } from '../store/jobs';
 import { href } from '../store/route';
 import { Dialog } from './dialog';
+import { Act, Skeleton, Trouble } from './parts';
 import { Shape } from './shape';
 
-const SHOWN: Record<Result['state'], State> = { queued: 'idle', busy: 'wait', ok: 'ok', failed: 'crit' };
-/** Rows drawn; failures come first, so that what matters is among them. */
+/** Rows drawn; what matters comes first, so that it is among them. */
 const MAX_ROWS = 200;
 
 export function JobDialog() {
-  const { value } = job;
-  if (!jobOpen.value || !value) return null;
-  const close = () => (jobOpen.value = false);
-  const { results, title } = value;
-  const bad = results.filter((result) => result.state === 'failed');
-  const good = results.filter((result) => result.state === 'ok').length;
-  const order = [...bad, ...results.filter((result) => result.state !== 'failed')].slice(0, MAX_ROWS);
-  const summary = `${good} of ${results.length} done${bad.length > 0 ? `, ${bad.length} failed` : ''}`;
+  const job = jobInDialog.value;
+  if (shownJob.value === null) return null;
+  if (!job) {
+    return (
+      <Dialog title="Results" wide onClose={closeJob}>
+        {shownFailure.value ? <Trouble failure={shownFailure.value} /> : <Skeleton rows={3} />}
+      </Dialog>
+    );
+  }
+  const ended = job.ended !== null;
+  const again = toRetry(job);
+  const { waiting, running } = job.counts;
+  const all = total(job.counts);
+  const order = worstFirst(job.rigs).slice(0, MAX_ROWS);
   return (
     <Dialog
-      title={title}
+      // Another job is another dialog: its focus begins anew.
+      key={job.id}
+      title={jobTitle(job)}
       wide
-      onClose={close}
+      onClose={closeJob}
       foot={
         <>
-          {value.done && bad.length > 0 && (
-            <button type="button" onClick={() => void runJob(title, bad.map((result) => result.rig), value.run)}>
-              Retry {bad.length} failed
-            </button>
+          {ended && again > 0 && (
+            <Act why={readOnly.value} onClick={() => void retry(job.id)}>
+              Retry {again} {job.counts.unknown > 0 && job.counts.failed === 0 ? 'not known' : 'failed'}
+            </Act>
           )}
-          <button type="button" class="primary" data-focus onClick={close}>
-            {value.done ? 'Close' : 'Go on in the background'}
+          <button type="button" class="primary" data-focus onClick={closeJob}>
+            {ended ? 'Close' : 'Go on in the background'}
           </button>
         </>
       }
     >
-      <p role="status">{value.done ? summary : `${summary}…`}</p>
-      <progress max={results.length} value={good + bad.length} aria-label="Progress" />
+      <p role="status">{ended ? jobSummary(job) : `${jobSummary(job)}…`}</p>
+      <progress max={all} value={all - waiting - running} aria-label="Progress" />
+      {!ended && <p class="small t2">The node carries this out. It goes on when this page is closed.</p>}
       <div class="scrollx" tabIndex={0} role="region" aria-label="Results">
         <table class="list">
           <thead>
@@ -49,24 +59,28 @@ export function JobDialog() {
             </tr>
           </thead>
           <tbody>
-            {order.map((result) => (
-              <tr key={result.rig.id}>
+            {order.map((line) => (
+              <tr key={line.id ?? line.name}>
                 <th scope="row">
-                  <Shape state={SHOWN[result.state]} />{' '}
-                  <a href={href('rig', result.rig.id)} onClick={close}>
-                    {result.rig.name}
-                  </a>
+                  <Shape state={LINE_SHOWN[line.state].shown} /> <span class="hidden">{LINE_SHOWN[line.state].word}</span>{' '}
+                  {line.id === null ? (
+                    line.name
+                  ) : (
+                    <a href={href('rig', line.id)} onClick={closeJob}>
+                      {line.name}
+                    </a>
+                  )}
                 </th>
                 <td class="wrap">
-                  {result.text}
-                  {result.failure?.hint && <div class="small t2">Next: {result.failure.hint}</div>}
+                  {line.detail ?? LINE_SHOWN[line.state].word}
+                  {line.hint && <div class="small t2">Next: {line.hint}</div>}
                 </td>
               </tr>
             ))}
           </tbody>
         </table>
       </div>
-      {results.length > MAX_ROWS && <p class="t2">{plural(results.length - MAX_ROWS, 'more rig')} not listed here.</p>}
+      {job.rigs.length > MAX_ROWS && <p class="t2">{plural(job.rigs.length - MAX_ROWS, 'more rig')} not listed here.</p>}
     </Dialog>
   );
 }

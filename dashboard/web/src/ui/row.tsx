@@ -8,6 +8,7 @@ import { toggled } from '../logic/select';
 import type { Column } from '../logic/sort';
 import { pingOne, under } from '../store/commands';
 import { open } from '../store/dialogs';
+import { turns } from '../store/jobs';
 import { now, readOnly } from '../store/live';
 import { go, href, setQuery } from '../store/route';
 import { active, selected } from '../store/table';
@@ -20,6 +21,8 @@ interface Common { rig: Rig; index: number; height: number; tabStop: boolean; ti
 export function shownState(rig: Rig): { state: State; word: string; why: string | null } {
   const own = under.value.get(rig.id);
   if (own) return { state: 'wait', word: own.late ? 'No answer yet' : own.word, why: own.late ? `${rig.name} has not answered for 15 s. It may still do it.` : null };
+  const turn = turns.value.get(rig.id);
+  if (turn) return { state: 'wait', word: turn, why: null };
   return { state: rig.shown, word: rig.word, why: rig.why };
 }
 

@@ -1,0 +1,141 @@
+// Commands to many rigs. The node carries them out, whether a page is open or not; here they are followed.
+
+import { computed, signal } from '@preact/signals';
+
+import { ask, failure, part, type Failure } from '../api/client';
+import type { Job, JobChange, JobSummary } from '../api/types';
+import { follow, forgotten, jobSummary, jobTitle, LINE_WORD } from '../logic/job';
+import { done, failed } from './toast';
+
+/** Jobs that are followed rig by rig: what this page began or looked at. Each may have 5000 rigs. */
+const MAX_FOLLOWED = 4;
+/** Jobs known by their numbers alone. The node keeps as many. */
+const MAX_SUMMARIES = 100;
+
+const followed = signal<ReadonlyMap<string, Job>>(new Map());
+/** Newest first; null until asked for. */
+export const summaries = signal<readonly JobSummary[] | null>(null);
+/** Which job's dialog is open. */
+export const shownJob = signal<string | null>(null);
+export const shownFailure = signal<Failure | null>(null);
+/** Begun here, and not told of yet. */
+const own = new Set<string>();
+
+export const jobInDialog = computed(() => (shownJob.value === null ? null : (followed.value.get(shownJob.value) ?? null)));
+export const underWay = computed(() => (summaries.value ?? []).filter((job) => job.ended === null));
+
+/** Rigs whose turn it is in a job, and the word for it. */
+export const turns = computed<ReadonlyMap<string, string>>(() => {
+  const found = new Map<string, string>();
+  for (const job of followed.value.values()) {
+    const word = LINE_WORD[job.verb];
+    if (job.ended !== null || !word) continue;
+    for (const { id, state } of job.rigs) if (id !== null && state === 'running') found.set(id, word);
+  }
+  return found;
+});
+
+export interface Order { verb: Job['verb']; rigs: string[]; profile?: string; from?: 'here' | 'rig'; all?: boolean }
+
+/** Begins a job and shows it. */
+export async function begin(order: Order): Promise<void> {
+  try {
+    ours(await ask<Job>('POST', '/jobs', order));
+  } catch (thrown) {
+    failed('It was not begun', failure(thrown));
+  }
+}
+
+/** Begins a job with what failed in this one, or is not known. */
+export async function retry(id: string): Promise<void> {
+  try {
+    ours(await ask<Job>('POST', `/jobs/${part(id)}/retry`));
+  } catch (thrown) {
+    failed('It was not begun again', failure(thrown));
+  }
+}
+
+function ours(job: Job): void {
+  own.add(job.id);
+  keep(job);
+  shownFailure.value = null;
+  shownJob.value = job.id;
+}
+
+/** Shows a job, whoever began it. */
+export function show(id: string): void {
+  shownFailure.value = null;
+  shownJob.value = id;
+  void refresh(id);
+}
+
+export function closeJob(): void {
+  shownJob.value = null;
+}
+
+export async function loadJobs(): Promise<void> {
+  const { jobs } = await ask<{ jobs: JobSummary[] }>('GET', '/jobs?limit=20');
+  for (const job of [...jobs].reverse()) summarise(job);
+  summaries.value ??= [];
+}
+
+/** The event `job`. */
+export function onJob(change: JobChange): void {
+  const { changed: _, ...summary } = change;
+  summarise(summary);
+  const known = followed.value.get(change.id);
+  if (!known) return;
+  const next = follow(known, change);
+  if (next === 'missed') void refresh(change.id);
+  else if (next !== 'old') keep(next);
+}
+
+/** The stream begins anew: what ended in between is told by nobody. */
+export function resumeJobs(): void {
+  for (const job of followed.value.values()) if (job.ended === null) void refresh(job.id);
+  if (summaries.value !== null) void loadJobs().catch(() => undefined);
+}
+
+/** Nobody is signed in any more. */
+export function forgetJobs(): void {
+  followed.value = new Map();
+  summaries.value = null;
+  shownJob.value = null;
+  own.clear();
+}
+
+async function refresh(id: string): Promise<void> {
+  try {
+    keep(await ask<Job>('GET', `/jobs/${part(id)}`));
+  } catch (thrown) {
+    const why = failure(thrown);
+    const known = followed.value.get(id);
+    if (why.code === 'unknown-job' && known?.ended === null) keep(forgotten(known, Math.floor(Date.now() / 1000)));
+    else if (!known && shownJob.value === id) shownFailure.value = why;
+  }
+}
+
+function keep(job: Job): void {
+  const known = followed.value.get(job.id);
+  // An answer may be slower than the events after it.
+  if (known && known.v > job.v) return;
+  const all = new Map(followed.value);
+  all.delete(job.id);
+  all.set(job.id, job);
+  for (const id of all.keys()) {
+    if (all.size <= MAX_FOLLOWED) break;
+    if (id !== shownJob.value && id !== job.id) all.delete(id);
+  }
+  followed.value = all;
+  const { rigs: _, ...summary } = job;
+  summarise(summary);
+  if (job.ended === null || !own.delete(job.id) || shownJob.value === job.id) return;
+  done(`${jobTitle(job)}: ${jobSummary(job)}`, { label: 'Show results', run: () => show(job.id) });
+}
+
+function summarise(summary: JobSummary): void {
+  const others = (summaries.value ?? []).filter(({ id }) => id !== summary.id);
+  const before = (summaries.value ?? []).find(({ id }) => id === summary.id);
+  if (before && before.v > summary.v) return;
+  summaries.value = [summary, ...others].sort((a, b) => b.began - a.began || (a.id < b.id ? 1 : -1)).slice(0, MAX_SUMMARIES);
+}
