@@ -320,7 +320,7 @@ mod tests {
         let named = name(&places, "barn".parse().unwrap(), Some(Role::Controller)).unwrap();
         assert_eq!((named.name.as_str(), named.role, named.id), ("barn", Role::Controller, made.record.id));
         let found = load(&places).unwrap().unwrap();
-        assert_eq!((found.record, found.key()), (named.clone(), made.key()));
+        assert_eq!((found.key(), found.record), (made.key(), named.clone()));
         assert_eq!(name(&places, "barn".parse().unwrap(), None).unwrap(), named, "again is no change");
         for (other, role) in [("cellar", None), ("barn", Some(Role::Worker))] {
             let error = name(&places, other.parse().unwrap(), role).unwrap_err();
