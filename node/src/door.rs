@@ -174,7 +174,7 @@ fn own_addresses(place: &Place) -> Vec<IpAddr> {
         place.addresses().map(|address| address.to_canonical()).filter(|address| !address.is_unspecified()).collect();
     // Without them the certificate is good for the names alone.
     let interfaces = if_addrs::get_if_addrs().unwrap_or_default();
-    addresses.extend(interfaces.iter().map(if_addrs::Interface::ip).filter(|address| is_on_a_network(address)));
+    addresses.extend(interfaces.iter().map(if_addrs::Interface::ip).filter(is_on_a_network));
     addresses.extend([IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)]);
     let mut known = std::collections::HashSet::new();
     addresses.retain(|address| known.insert(*address));

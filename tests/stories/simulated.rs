@@ -165,7 +165,7 @@ async fn with_too_few_files_for_both_ends_the_rigs_run_apart_and_end_with_their_
 }
 
 fn children_of(pid: u32) -> Vec<i32> {
-    let tasks = fs::read_dir(format!("/proc/{pid}/task")).unwrap().flatten();
+    let tasks = fs::read_dir(format!("/proc/{pid}/task")).expect("the process runs").flatten();
     let children = tasks.filter_map(|task| fs::read_to_string(task.path().join("children")).ok());
     children.flat_map(|pids| pids.split_whitespace().filter_map(|pid| pid.parse().ok()).collect::<Vec<_>>()).collect()
 }
