@@ -58,6 +58,8 @@ const TABLE: &[(Code, Exit)] = &[
     (Code::CrossOrigin, Exit::NotAllowed),
     (Code::Internal, Exit::Error),
     (Code::Invalid, Exit::Usage),
+    (Code::KeyInUse, Exit::Refused),
+    (Code::KeyReused, Exit::Usage),
     (Code::MethodNotAllowed, Exit::Error),
     (Code::MinerUnavailable, Exit::Error),
     (Code::Misdirected, Exit::Error),
