@@ -82,6 +82,7 @@ const TABLE: &[(Code, Exit)] = &[
     (Code::TooManyStreams, Exit::Unreachable),
     (Code::TooManyTries, Exit::Unreachable),
     (Code::UnknownCredential, Exit::NotFound),
+    (Code::UnknownJob, Exit::NotFound),
     (Code::UnknownMiner, Exit::NotFound),
     (Code::UnknownPairingRequest, Exit::NotFound),
     (Code::UnknownPeer, Exit::NotFound),
