@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use miner_ctrl::miners::process::marked_processes;
 use miner_ctrl::miners::{MinersConfig, MinersHandle, MinersSnapshot, OnShutdown, ProgramPath, supervisor};
@@ -359,6 +359,19 @@ async fn a_stop_in_the_middle_of_a_start_wins() {
     let (again, _) = miners.start(profile("p"), None).await.unwrap();
     let (restarted, changed) = miners.restart(None).await.unwrap();
     assert_eq!((restarted.name, changed, rig.running()), (again.name, true, 1));
+    miners.shutdown().await;
+}
+
+#[tokio::test]
+async fn a_stop_that_a_start_overtakes_does_not_wait_for_an_end_that_never_comes() {
+    let rig = Rig::new("");
+    let miners = rig.supervisor().await;
+    miners.start(profile("p"), None).await.unwrap();
+    let asked = Instant::now();
+    let (stopped, started) = tokio::join!(miners.stop(MinerChoice::All), miners.start(profile("p"), None));
+    let (told, changed) = stopped.unwrap();
+    assert!(changed && asked.elapsed() < Duration::from_secs(15), "{told:?} after {:?}", asked.elapsed());
+    assert_eq!((started.unwrap().0.name, rig.running()), (name("xmrig-1"), 1));
     miners.shutdown().await;
 }
 

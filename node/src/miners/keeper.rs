@@ -446,7 +446,9 @@ impl Keeper {
                 }
                 Waiting::Stop { names, changed, until, reply } => {
                     let miners = names.iter().filter_map(|name| self.miners.get(name));
-                    let done = miners.clone().all(|miner| !miner.is_active());
+                    // One that is wanted again was started by somebody else meanwhile: the answer shows it.
+                    let overtaken = |miner: &Instance| self.wanted.profiles().contains_key(&miner.name);
+                    let done = miners.clone().all(|miner| !miner.is_active() || overtaken(miner));
                     if done || now >= until {
                         let _ = reply.send(Ok((miners.map(|miner| miner.status(now)).collect(), changed)));
                     } else {
