@@ -10,10 +10,11 @@ use tokio::net::TcpListener;
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
+use crate::causes::chain;
 use crate::certificate::{CertificateError, Source, TlsMode, ends_within};
 use crate::cli::{Exit, Failure};
 use crate::config::NodeConfig;
-use crate::handle::{NodeHandle, chain};
+use crate::handle::NodeHandle;
 use crate::store::Places;
 use crate::store::file;
 

@@ -11,6 +11,7 @@ use miner_ctrl_dashboard::{Gateway, Node as _};
 use miner_ctrl_protocol::{NodeName, PeerKey, Permission, Program, Role};
 use tokio_util::sync::CancellationToken;
 
+use crate::causes::chain;
 use crate::cli::{Engine, Exit, Failure, Local, Pairing, ServeOptions, Serving};
 use crate::config::{DashboardChoice, NodeConfig, Settings, TlsMode};
 use crate::control;
@@ -126,8 +127,8 @@ impl Engine for ThisMachine {
         let dashboard = config.clone();
         let node = self.start(config, Mode::Serve).await?;
         let socket = match self.places.make_socket_dir() {
-            Ok(()) => control::bind(&self.places.socket()).await.map_err(|error| chain_of(&error)),
-            Err(error) => Err(chain_of(&error)),
+            Ok(()) => control::bind(&self.places.socket()).await.map_err(|error| chain(&error)),
+            Err(error) => Err(chain(&error)),
         };
         let socket = match socket {
             Ok(socket) => socket,
@@ -243,8 +244,4 @@ fn not_started(error: &StartError) -> Failure {
         }
         _ => failure(Exit::Error, "not-started").hint("`miner-ctrl doctor` looks for what is wrong"),
     }
-}
-
-fn chain_of(error: &dyn Error) -> String {
-    crate::handle::chain(error)
 }

@@ -10,7 +10,8 @@ use miner_ctrl_protocol::history::HistoryPage;
 use miner_ctrl_protocol::{NodeId, Refusal, Request, Response};
 use tokio::task::JoinSet;
 
-use crate::handle::{NodeHandle, chain};
+use crate::causes::chain;
+use crate::handle::NodeHandle;
 use crate::store::clock::unix_now;
 use crate::store::history::{self, Series, TIERS, Tier};
 

@@ -19,6 +19,7 @@ use miner_ctrl_protocol::{
 };
 use tokio::time::Instant;
 
+use crate::causes::chain;
 use crate::fleet::snapshot::Heard;
 use crate::fleet::{FleetHandle, FleetSnapshot, NewPeer, Observation, PairingMode, PeerSnapshot};
 use crate::house::dialable;
@@ -244,17 +245,6 @@ async fn blocking<T: Send + 'static, E: std::error::Error + Send + 'static>(
         Ok(Err(error)) => Err(NodeError::Internal(chain(&error))),
         Err(error) => Err(NodeError::Internal(error.to_string())),
     }
-}
-
-/// An error with its causes, once, at the edge.
-pub(crate) fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(deeper) = cause {
-        text = format!("{text}: {deeper}");
-        cause = deeper.source();
-    }
-    text
 }
 
 /// An answer of another kind than the request's; no honest node sends one.

@@ -6,6 +6,7 @@
 //!                                                fleet ◄── who we know, how they are          store ◄── files, SQLite
 //! ```
 
+mod causes;
 mod certificate;
 pub mod cli;
 pub mod config;

@@ -11,8 +11,9 @@ use miner_ctrl_protocol::{Measure, MinerStatus};
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
+use crate::causes::chain;
 use crate::gaps::Gaps;
-use crate::handle::{NodeHandle, chain};
+use crate::handle::NodeHandle;
 use crate::store::clock::unix_now;
 use crate::store::history::{self, FLEET, IN_A_MINUTE, Minute};
 

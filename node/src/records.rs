@@ -10,7 +10,8 @@ use miner_ctrl_dashboard::records::{
 use miner_ctrl_protocol::NodeId;
 use miner_ctrl_protocol::profile::Invalid;
 
-use crate::handle::{NodeHandle, chain};
+use crate::causes::chain;
+use crate::handle::NodeHandle;
 use crate::store::access::{self, AccessRows, SessionRow, TokenRow};
 use crate::store::activity::{self, ActivityRow, Which};
 use crate::store::clock::unix_now;

@@ -36,6 +36,7 @@ impl Answer for House {
         Box::pin(async move {
             match request {
                 Request::Ping { sent_at } => Response::Pong { sent_at },
+                Request::Stats => panic!("a fault of the worker's"),
                 Request::Watch { .. } => std::future::pending().await,
                 _ => Response::Refused(Refusal::Unsupported),
             }
@@ -184,6 +185,17 @@ async fn a_removed_peer_is_cut_off_within_a_second_and_its_requests_end() {
     assert!(begun.elapsed() < Duration::from_secs(1));
     let refused = controller.mesh.ask(&rig.key, &ping, Duration::from_secs(2)).await;
     assert_eq!(refused, Err(AskError::Unreachable));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_fault_while_one_request_is_answered_costs_no_other() {
+    let (controller, rig) = paired().await;
+    controller.mesh.ask(&rig.key, &Request::Ping { sent_at: 1 }, DEADLINE).await.unwrap();
+    let link = controller.mesh.link(&rig.key).unwrap();
+    let lost = link.ask(&Request::Stats, Duration::from_millis(500)).await;
+    assert_eq!(lost, Err(AskError::Timeout));
+    // On the same link.
+    assert_eq!(link.ask(&Request::Ping { sent_at: 7 }, DEADLINE).await, Ok(Response::Pong { sent_at: 7 }));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -14,10 +14,8 @@ use crate::cli::peer::unix_now;
 use crate::cli::render::{Output, clean};
 use crate::cli::{Exit, Failure};
 use crate::control::{Client, ClientError};
+use crate::mesh::DEFAULT_PORT;
 use crate::miners::ProgramFound;
-
-/// Where a node listens when nobody says otherwise.
-const DEFAULT_PORT: u16 = 9091;
 
 /// 1 January 2025: a clock before it was never set. TLS to pools and the age of pairing requests go wrong then.
 const EARLIEST: u64 = 1_735_689_600;

@@ -361,7 +361,7 @@ fn failure(code: &str) -> Failure {
 fn not_paired(rig: &str, error: &PairError) -> Failure {
     Failure::new(Exit::Refused, "not-paired", format!("cannot pair {rig} with the controller"))
         .caused_by(error)
-        .hint("rigs that were paired stay so: with --join, try again")
+        .hint("check the address and the codes: each code is for one rig, once; rigs that were paired stay so")
 }
 
 /// How the rigs ended, when nobody stopped them.

@@ -6,6 +6,7 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::future::Future;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -487,10 +488,12 @@ impl Session {
         match codec::decode_request(&body, MAX_BODY) {
             Ok(request) => {
                 let mut answer = self.answer.answer(self.peer, request);
-                match (&mut answer).now_or_never() {
+                match catch_unwind(AssertUnwindSafe(|| (&mut answer).now_or_never())) {
                     // Most are only read from what is known.
-                    Some(response) => self.push_answer(id, answerer, &response),
-                    None => drop(self.answers.spawn(async move { (id, answerer, answer.await) })),
+                    Ok(Some(response)) => self.push_answer(id, answerer, &response),
+                    Ok(None) => drop(self.answers.spawn(async move { (id, answerer, answer.await) })),
+                    // As in a task of its own: it costs its asker an answer, and nobody else the link.
+                    Err(_) => tracing::error!("answering a request broke off"),
                 }
             }
             Err(error) => {

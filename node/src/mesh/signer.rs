@@ -93,6 +93,21 @@ mod tests {
         }
     }
 
+    #[tokio::test]
+    async fn what_comes_together_is_signed_once() {
+        let secret = Arc::new(NodeSecret::from_seed(&[1; 32]).unwrap());
+        let signer = Signer::spawn(Arc::clone(&secret));
+        let (mut sender, _) = link(&secret);
+        let asks = (0..200).map(|_| {
+            let (unsigned, _) = sender.prepare(vec![1], std::time::Duration::ZERO, &mut rand::rng()).unwrap();
+            signer.clone().sign(vec![unsigned.leaf()])
+        });
+        let proofs = futures::future::join_all(asks).await;
+        let signatures: std::collections::HashSet<_> =
+            proofs.iter().map(|proofs| *proofs.as_ref().unwrap()[0].signature()).collect();
+        assert_eq!(signatures.len(), 1);
+    }
+
     fn link(secret: &Arc<NodeSecret>) -> (smsg::Sender, smsg::Receiver) {
         let other = Arc::new(NodeSecret::from_seed(&[2; 32]).unwrap());
         let nonce = smsg::LinkNonce::generate(&mut rand::rng());

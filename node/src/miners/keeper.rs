@@ -21,6 +21,7 @@ use super::launch::{Launched, Launcher, Record};
 use super::lifecycle::{Action, Event, Stage, State};
 use super::supervisor::{BUSY, Command, MAX_MINERS, MinersConfig, MinersSnapshot, OnShutdown, Reply, shutting_down};
 use super::wanted::{self, Wanted};
+use crate::causes::chain;
 
 /// How long an asker waits for a start. A start that takes longer goes on; the asker learns the state reached.
 const START_PATIENCE: Duration = Duration::from_secs(12);
@@ -485,9 +486,4 @@ fn internal(error: &dyn std::error::Error) -> Refusal {
     let id = rand::random();
     tracing::error!(id, error = chain(error), "a request to the supervisor failed");
     Refusal::Internal { id }
-}
-
-/// An error with its causes, for a log line or an operator.
-fn chain(error: &dyn std::error::Error) -> String {
-    std::iter::successors(Some(error), |error| error.source()).map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }

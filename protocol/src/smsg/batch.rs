@@ -81,6 +81,12 @@ pub fn sign(secret: &NodeSecret, leaves: &[Leaf]) -> Vec<Proof> {
 }
 
 impl Proof {
+    /// The signature, the same for all messages of one batch.
+    #[must_use]
+    pub const fn signature(&self) -> &[u8; SIGNATURE_LENGTH] {
+        &self.signature
+    }
+
     pub(super) fn write(&self, bytes: &mut Vec<u8>) {
         bytes.extend_from_slice(&self.signature);
         // At most `MAX_DEPTH`.

@@ -93,7 +93,7 @@ impl Drop for Rigs {
 /// Revision of each rig's statistics at the controller.
 async fn revisions(client: &Client) -> Vec<(String, u64)> {
     let rigs: Vec<Value> = client.fetch("/remote/stats").await.expect("the controller answers");
-    let revision = |rig: &Value| Some((rig["id"].as_str()?.to_owned(), rig["stats"]["revision"].as_u64()?));
+    let revision = |rig: &Value| Some((rig["peer"]["id"].as_str()?.to_owned(), rig["stats"]["revision"].as_u64()?));
     rigs.iter().filter_map(revision).collect()
 }
 
