@@ -198,7 +198,7 @@ pub async fn controller_with_workers(count: u32) -> Connected {
         .expect("the rigs' process starts");
     let mut changes = controller.mesh.link_changes();
     let all = async {
-        while controller.mesh.connected().len() < count as usize {
+        while controller.mesh.count_connected() < count as usize {
             changes.changed().await.expect("the mesh runs");
         }
     };

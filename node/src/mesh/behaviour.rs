@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use libp2p::swarm::NetworkBehaviour;
 use libp2p::{PeerId, identify, identity, ping};
-use miner_ctrl_protocol::IDENTIFY_PROTOCOL;
+use miner_ctrl_protocol::{IDENTIFY_PROTOCOL, PeerKey};
 
 use super::gate::Door;
 use super::registered::Registered;
@@ -35,8 +35,8 @@ impl Behaviour {
         }
     }
 
-    pub(crate) fn register(&mut self, peer: PeerId) {
-        self.door.register(peer);
+    pub(crate) fn register(&mut self, peer: PeerId, key: PeerKey) {
+        self.door.register(peer, key);
         self.identify.register(peer);
         self.ping.register(peer);
     }

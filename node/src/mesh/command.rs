@@ -384,6 +384,12 @@ impl MeshHandle {
         self.links.changes.subscribe()
     }
 
+    /// How many links are up.
+    #[must_use]
+    pub fn count_connected(&self) -> usize {
+        self.links.up.read().unwrap_or_else(PoisonError::into_inner).len()
+    }
+
     /// Peers whose links are up.
     #[must_use]
     pub fn connected(&self) -> Vec<(PeerKey, Link)> {

@@ -92,6 +92,16 @@ impl Dialer {
         due
     }
 
+    /// Whether half of the places are free: then a look through all peers for those that are due is worth it.
+    pub(crate) const fn has_room(&self) -> bool {
+        self.dialing <= MAX_DIALS / 2
+    }
+
+    /// Whether any peer waits to be dialled, now or later.
+    pub(crate) fn is_waiting(&self) -> bool {
+        self.peers.values().any(|peer| matches!(peer.state, State::Waiting { .. }))
+    }
+
     /// A link to the peer is up, whoever dialled.
     pub(crate) fn on_up(&mut self, id: &PeerId, now: Instant, rng: &mut impl Rng) {
         let Some(peer) = self.peers.get_mut(id) else { return };

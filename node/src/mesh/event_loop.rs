@@ -21,7 +21,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::behaviour::{Behaviour, BehaviourEvent, agent};
 use super::command::{COMMANDS, Command, Counts, Event, Household, Links, MeshHandle, PairBy, PairError, Paired};
-use super::convert::{self, ip_of, peer_id, peer_key, port_of};
+use super::convert::{self, ip_of, peer_id, port_of};
 use super::dialer::Dialer;
 use super::gate::{Door, DoorEvent};
 use super::link::{Answer, Greeting, Link, LinkEnd, LinkTask, RequestRate};
@@ -140,6 +140,7 @@ pub async fn start(
         asked: JoinSet::new(),
         running: JoinSet::new(),
         ups_sender,
+        watchful: true,
     };
     for (key, addresses) in config.peers {
         event_loop.on_register(key, addresses);
@@ -232,6 +233,8 @@ struct EventLoop {
     asked: JoinSet<PairingDone>,
     running: JoinSet<(ConnectionId, LinkEnd)>,
     ups_sender: mpsc::Sender<(ConnectionId, Link)>,
+    /// Whether anything may become due. A node whose links are up is not woken to find nothing.
+    watchful: bool,
 }
 
 impl EventLoop {
@@ -252,7 +255,7 @@ impl EventLoop {
                 Some(asked) = self.asked.join_next() => self.on_paired(asked.ok()),
                 Some(_) = self.served.join_next() => {}
                 Some(command) = orders.recv() => self.on_command(command),
-                _ = tick.tick() => self.on_tick(),
+                _ = tick.tick(), if self.watchful => self.on_tick(),
                 event = self.swarm.select_next_some() => self.on_event(event),
             }
         }
@@ -275,8 +278,9 @@ impl EventLoop {
     }
 
     fn on_register(&mut self, key: PeerKey, addresses: Vec<Multiaddr>) {
+        self.watchful = true;
         let id = peer_id(&key);
-        self.swarm.behaviour_mut().register(id);
+        self.swarm.behaviour_mut().register(id, key);
         self.dialer.register(id, addresses, Instant::now());
     }
 
@@ -321,7 +325,10 @@ impl EventLoop {
         };
         let connection = options.connection_id();
         match self.swarm.dial(options) {
-            Ok(()) => drop(self.pairings.insert(connection, PairingAsked { by, reply })),
+            Ok(()) => {
+                self.watchful = true;
+                self.pairings.insert(connection, PairingAsked { by, reply });
+            }
             Err(error) => drop(reply.send(Err(pair_error(&error)))),
         }
     }
@@ -332,7 +339,13 @@ impl EventLoop {
             self.swarm.close_connection(id);
         }
         self.pairings.retain(|_, asked| !asked.reply.is_closed());
-        for (peer, addresses) in self.dialer.due(now) {
+        self.dial_due();
+        self.watchful =
+            self.dialer.is_waiting() || !self.pairings.is_empty() || self.swarm.behaviour().door.has_strangers();
+    }
+
+    fn dial_due(&mut self) {
+        for (peer, addresses) in self.dialer.due(Instant::now()) {
             let options = DialOpts::peer_id(peer)
                 .condition(PeerCondition::Always)
                 .addresses(addresses)
@@ -344,18 +357,33 @@ impl EventLoop {
         }
     }
 
+    /// The next dials do not wait for the tick when there are many.
+    fn dial_more(&mut self) {
+        if self.watchful && self.dialer.has_room() {
+            self.dial_due();
+        }
+    }
+
     fn on_event(&mut self, event: SwarmEvent<BehaviourEvent>) {
         match event {
             SwarmEvent::Behaviour(BehaviourEvent::Door(event)) => self.on_door(event),
-            SwarmEvent::Behaviour(BehaviourEvent::Identify(identify::Event::Received { peer_id, info, .. })) => {
-                if let Some(key) = peer_key(&peer_id) {
+            SwarmEvent::Behaviour(BehaviourEvent::Identify(identify::Event::Received {
+                connection_id,
+                info,
+                ..
+            })) => {
+                if let Some(Connection { key, .. }) = self.connections.get(&connection_id) {
                     let agent = info.agent_version.chars().filter(|c| !c.is_control()).take(64).collect();
-                    self.household.observe(key, Event::Identified { agent });
+                    self.household.observe(*key, Event::Identified { agent });
                 }
             }
-            SwarmEvent::Behaviour(BehaviourEvent::Ping(ping::Event { peer, result: Ok(round_trip), .. })) => {
-                if let Some(key) = peer_key(&peer) {
-                    self.household.observe(key, Event::Pinged(round_trip));
+            SwarmEvent::Behaviour(BehaviourEvent::Ping(ping::Event {
+                connection,
+                result: Ok(round_trip),
+                ..
+            })) => {
+                if let Some(Connection { key, .. }) = self.connections.get(&connection) {
+                    self.household.observe(*key, Event::Pinged(round_trip));
                 }
             }
             SwarmEvent::ConnectionEstablished { peer_id, connection_id, endpoint, .. } => {
@@ -370,6 +398,7 @@ impl EventLoop {
                     let _ = asked.reply.send(Err(pair_error(&error)));
                 } else if let Some(peer) = peer_id {
                     self.on_dial_failed(peer, &explain(&error));
+                    self.dial_more();
                 }
             }
             SwarmEvent::IncomingConnectionError { error, send_back_addr, .. } => {
@@ -388,9 +417,10 @@ impl EventLoop {
 
     fn on_established(&mut self, peer: PeerId, id: ConnectionId, address: Multiaddr, dialer: bool) {
         // The door refuses other kinds of keys.
-        let Some(key) = peer_key(&peer) else { return };
+        let Some(key) = self.swarm.behaviour().door.key_of(&peer) else { return };
         self.connections.insert(id, Connection { peer, key, address, dialer, link: None });
         let door = &mut self.swarm.behaviour_mut().door;
+        self.watchful |= door.has_strangers();
         if self.pairings.contains_key(&id) {
             door.open(peer, id, Protocol::Pair);
         } else if dialer && door.is_registered(&peer) {
@@ -479,6 +509,7 @@ impl EventLoop {
         self.links.put(key, link);
         self.dialer.on_up(&peer, now, &mut rand::rng());
         self.household.observe(key, event);
+        self.dial_more();
     }
 
     fn on_link_ended(&mut self, ended: Option<(ConnectionId, LinkEnd)>) {
@@ -499,6 +530,7 @@ impl EventLoop {
             Some((link, _)) if self.links.get(&key).is_some_and(|present| present.same_as(&link)) => {
                 self.links.take(&key);
                 self.dialer.on_down(&peer, Instant::now(), &mut rand::rng());
+                self.watchful = true;
                 self.household.observe(key, Event::Down { why: why.to_owned() });
             }
             None if dialer => self.on_dial_failed(peer, NOT_REGISTERED),
@@ -525,8 +557,10 @@ impl EventLoop {
 
     fn on_dial_failed(&mut self, peer: PeerId, why: &str) {
         self.dialer.on_failed(&peer, Instant::now(), &mut rand::rng());
-        if let Some(key) = peer_key(&peer)
-            && self.swarm.behaviour().door.is_registered(&peer)
+        self.watchful = true;
+        let door = &self.swarm.behaviour().door;
+        if door.is_registered(&peer)
+            && let Some(key) = door.key_of(&peer)
             && self.links.get(&key).is_none()
         {
             self.household.observe(key, Event::DialFailed { why: why.to_owned() });

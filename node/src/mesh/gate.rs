@@ -20,18 +20,21 @@ use libp2p::swarm::{
     ConnectionDenied, ConnectionId, FromSwarm, NetworkBehaviour, NotifyHandler, THandler, THandlerInEvent, ToSwarm,
 };
 use libp2p::{Multiaddr, PeerId, Stream};
+use miner_ctrl_protocol::PeerKey;
 use tokio::time::Instant;
 
 use super::command::Counts;
+use super::convert::peer_key;
 use super::streams::{Opened, Protocol, Streams};
 
-/// Handshakes under way. Each costs about 1 ms of CPU and at most [`super::transport`]'s timeout of memory.
-const MAX_HANDSHAKES: usize = 512;
+/// Handshakes under way. Each costs about 1 ms of CPU, and some 20 KB until it is done or [`super::transport`]'s timeout
+/// ends it. A hall that gets its power back dials all at once, and whoever is turned away waits for seconds.
+const MAX_HANDSHAKES: usize = 4096;
 /// Of these, from addresses that no registered peer ever came from: whoever says nothing on many connections leaves
 /// room for those that are known.
-const MAX_UNKNOWN_HANDSHAKES: usize = 384;
-/// Of these, from one address. A hall of rigs behind one NAT fits.
-const MAX_HANDSHAKES_PER_IP: usize = 256;
+const MAX_UNKNOWN_HANDSHAKES: usize = 3072;
+/// Of these, from one address: a hall behind one NAT.
+const MAX_HANDSHAKES_PER_IP: usize = 2048;
 /// Strangers connected at once. Pairing takes under a second.
 const MAX_STRANGERS: usize = 16;
 /// Of these, from one address.
@@ -96,9 +99,10 @@ struct Rate {
 }
 
 pub(crate) struct Door {
-    registered: HashSet<PeerId>,
+    registered: HashMap<PeerId, PeerKey>,
     pairing_possible: Box<dyn Fn() -> bool + Send>,
     handshakes: HashMap<ConnectionId, IpAddr>,
+    handshakes_per_ip: HashMap<IpAddr, usize>,
     strangers: HashMap<ConnectionId, Stranger>,
     rates: HashMap<IpAddr, Rate>,
     /// Addresses that registered peers came from since the start: strangers there never cost them the handshake.
@@ -118,9 +122,10 @@ impl fmt::Debug for Door {
 impl Door {
     pub(crate) fn new(pairing_possible: Box<dyn Fn() -> bool + Send>, counts: Arc<Counts>) -> Self {
         Self {
-            registered: HashSet::new(),
+            registered: HashMap::new(),
             pairing_possible,
             handshakes: HashMap::new(),
+            handshakes_per_ip: HashMap::new(),
             strangers: HashMap::new(),
             rates: HashMap::new(),
             trusted: HashSet::new(),
@@ -131,8 +136,8 @@ impl Door {
         }
     }
 
-    pub(crate) fn register(&mut self, peer: PeerId) {
-        self.registered.insert(peer);
+    pub(crate) fn register(&mut self, peer: PeerId, key: PeerKey) {
+        self.registered.insert(peer, key);
     }
 
     pub(crate) fn remove(&mut self, peer: &PeerId) {
@@ -140,7 +145,18 @@ impl Door {
     }
 
     pub(crate) fn is_registered(&self, peer: &PeerId) -> bool {
-        self.registered.contains(peer)
+        self.registered.contains_key(peer)
+    }
+
+    /// The key of a connected peer. Reading it out of the peer id takes several field inversions; those of registered
+    /// peers are at hand.
+    pub(crate) fn key_of(&self, peer: &PeerId) -> Option<PeerKey> {
+        self.registered.get(peer).copied().or_else(|| peer_key(peer))
+    }
+
+    /// Whether strangers are connected, whose time will be over.
+    pub(crate) fn has_strangers(&self) -> bool {
+        !self.strangers.is_empty()
     }
 
     /// Asks the peer for a substream; [`DoorEvent`] tells how it went.
@@ -204,8 +220,14 @@ impl Door {
         Ok(())
     }
 
+    fn end_handshake(&mut self, id: ConnectionId) {
+        if let Some(ip) = self.handshakes.remove(&id) {
+            take_one(&mut self.handshakes_per_ip, &ip);
+        }
+    }
+
     fn forget(&mut self, id: ConnectionId) {
-        self.handshakes.remove(&id);
+        self.end_handshake(id);
         self.strangers.remove(&id);
         if let Some(peer) = self.connections.remove(&id) {
             take_one(&mut self.per_peer, &peer);
@@ -243,9 +265,10 @@ impl NetworkBehaviour for Door {
         remote: &Multiaddr,
     ) -> Result<(), ConnectionDenied> {
         let ip = ip_of(remote);
-        let same_ip = self.handshakes.values().filter(|other| **other == ip).count();
+        let same_ip = self.handshakes_per_ip.get(&ip).copied().unwrap_or_default();
         let known = self.trusted.contains(&ip);
-        let unknown = self.handshakes.values().filter(|other| !self.trusted.contains(other)).count();
+        let of_unknown = |(ip, count): (&IpAddr, &usize)| if self.trusted.contains(ip) { 0 } else { *count };
+        let unknown: usize = self.handshakes_per_ip.iter().map(of_unknown).sum();
         if self.handshakes.len() >= MAX_HANDSHAKES
             || same_ip >= MAX_HANDSHAKES_PER_IP
             || (!known && unknown >= MAX_UNKNOWN_HANDSHAKES)
@@ -256,6 +279,7 @@ impl NetworkBehaviour for Door {
             return Err(self.turn_away(TurnedAway::TooOften));
         }
         self.handshakes.insert(id, ip);
+        *self.handshakes_per_ip.entry(ip).or_default() += 1;
         Ok(())
     }
 
@@ -266,9 +290,9 @@ impl NetworkBehaviour for Door {
         _local: &Multiaddr,
         remote: &Multiaddr,
     ) -> Result<THandler<Self>, ConnectionDenied> {
-        self.handshakes.remove(&id);
+        self.end_handshake(id);
         let ip = ip_of(remote);
-        if self.registered.contains(&peer) {
+        if self.registered.contains_key(&peer) {
             let count = self.per_peer.entry(peer).or_default();
             if *count >= MAX_PER_PEER {
                 return Err(self.turn_away(TurnedAway::TooManyConnections));
@@ -280,7 +304,7 @@ impl NetworkBehaviour for Door {
             self.connections.insert(id, peer);
             return Ok(Streams::serving(&[Protocol::Rpc, Protocol::Pair]));
         }
-        if super::convert::peer_key(&peer).is_none() {
+        if peer_key(&peer).is_none() {
             return Err(self.turn_away(TurnedAway::AnotherKind));
         }
         match self.admit_stranger(id, ip) {
@@ -297,10 +321,10 @@ impl NetworkBehaviour for Door {
         _: Endpoint,
         _: PortUse,
     ) -> Result<THandler<Self>, ConnectionDenied> {
-        if self.registered.contains(&peer) {
+        if self.registered.contains_key(&peer) {
             return Ok(Streams::serving(&[Protocol::Rpc]));
         }
-        if super::convert::peer_key(&peer).is_none() {
+        if peer_key(&peer).is_none() {
             return Err(self.turn_away(TurnedAway::AnotherKind));
         }
         // We dialled it to pair: we ask, it is served nothing.

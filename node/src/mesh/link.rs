@@ -45,6 +45,8 @@ const LINK_BATCH: usize = 64;
 const _: () = assert!(LINK_BATCH + 2 * MAX_OPEN <= AT_ONCE);
 /// A write buffer larger than this is freed once sent: thousands of links would each keep their largest log page.
 const KEEP_BUFFER: usize = 4 * 1024;
+/// What a link keeps to read into; it grows for a longer frame. Thousands of links would each keep the 8 KB of default.
+const READ_BUFFER: usize = 512;
 /// How long the first frame may take.
 const HELLO_TIMEOUT: Duration = Duration::from_secs(10);
 /// The dialer says "are you there?" after this long without a frame; three unanswered end the link, so that a
@@ -210,7 +212,7 @@ impl LinkTask {
     async fn serve(self, up: impl FnOnce(Link) -> bool + Send) -> Result<(), LinkEnd> {
         let Self { peer, stream, dialer, greeting, answer, counts, rate } = self;
         let (read, write) = tokio::io::split(stream.compat());
-        let mut frames = FramedRead::new(read, Frames);
+        let mut frames = FramedRead::with_capacity(read, Frames, READ_BUFFER);
         let mut out = Out { write, bytes: BytesMut::new(), unflushed: false };
 
         let hello = codec::encode(&greeting.hello, MAX_BODY).map_err(|_| LinkEnd::Version)?;

@@ -10,11 +10,62 @@ use either::Either;
 use libp2p::core::Endpoint;
 use libp2p::core::transport::PortUse;
 use libp2p::swarm::behaviour::{AddressChange, ConnectionClosed, ConnectionEstablished};
+use libp2p::swarm::handler::{ConnectionEvent, ConnectionHandler, ConnectionHandlerEvent, SubstreamProtocol};
 use libp2p::swarm::{
     ConnectionDenied, ConnectionId, FromSwarm, NetworkBehaviour, NotifyHandler, THandler, THandlerInEvent,
     THandlerOutEvent, ToSwarm, dummy,
 };
 use libp2p::{Multiaddr, PeerId};
+
+/// A handler on the heap. A connection's task holds its handler three times over while it moves it into place, for as
+/// long as the connection lives; identify's has 3.4 KB.
+#[derive(Debug)]
+pub(crate) struct Boxed<H>(Box<H>);
+
+impl<H: ConnectionHandler> ConnectionHandler for Boxed<H> {
+    type FromBehaviour = H::FromBehaviour;
+    type ToBehaviour = H::ToBehaviour;
+    type InboundProtocol = H::InboundProtocol;
+    type OutboundProtocol = H::OutboundProtocol;
+    type InboundOpenInfo = H::InboundOpenInfo;
+    type OutboundOpenInfo = H::OutboundOpenInfo;
+
+    fn listen_protocol(&self) -> SubstreamProtocol<Self::InboundProtocol, Self::InboundOpenInfo> {
+        self.0.listen_protocol()
+    }
+
+    fn connection_keep_alive(&self) -> bool {
+        self.0.connection_keep_alive()
+    }
+
+    fn poll(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<ConnectionHandlerEvent<Self::OutboundProtocol, Self::OutboundOpenInfo, Self::ToBehaviour>> {
+        self.0.poll(cx)
+    }
+
+    fn poll_close(&mut self, cx: &mut Context<'_>) -> Poll<Option<Self::ToBehaviour>> {
+        self.0.poll_close(cx)
+    }
+
+    fn on_behaviour_event(&mut self, event: Self::FromBehaviour) {
+        self.0.on_behaviour_event(event);
+    }
+
+    fn on_connection_event(
+        &mut self,
+        event: ConnectionEvent<
+            '_,
+            Self::InboundProtocol,
+            Self::OutboundProtocol,
+            Self::InboundOpenInfo,
+            Self::OutboundOpenInfo,
+        >,
+    ) {
+        self.0.on_connection_event(event);
+    }
+}
 
 /// Wraps `B`; the mesh tells it who is registered.
 #[derive(Debug)]
@@ -65,7 +116,7 @@ impl<B> Registered<B> {
 }
 
 impl<B: NetworkBehaviour> NetworkBehaviour for Registered<B> {
-    type ConnectionHandler = Either<THandler<B>, dummy::ConnectionHandler>;
+    type ConnectionHandler = Either<Boxed<THandler<B>>, dummy::ConnectionHandler>;
     type ToSwarm = B::ToSwarm;
 
     fn handle_pending_inbound_connection(
@@ -88,7 +139,7 @@ impl<B: NetworkBehaviour> NetworkBehaviour for Registered<B> {
             return Ok(Either::Right(dummy::ConnectionHandler));
         }
         match self.inner.handle_established_inbound_connection(id, peer, local, remote) {
-            Ok(handler) => Ok(Either::Left(handler)),
+            Ok(handler) => Ok(Either::Left(Boxed(Box::new(handler)))),
             Err(denied) => {
                 self.forget(&peer, id);
                 Err(denied)
@@ -118,7 +169,7 @@ impl<B: NetworkBehaviour> NetworkBehaviour for Registered<B> {
             return Ok(Either::Right(dummy::ConnectionHandler));
         }
         match self.inner.handle_established_outbound_connection(id, peer, address, role, port) {
-            Ok(handler) => Ok(Either::Left(handler)),
+            Ok(handler) => Ok(Either::Left(Boxed(Box::new(handler)))),
             Err(denied) => {
                 self.forget(&peer, id);
                 Err(denied)
