@@ -127,7 +127,7 @@ pub async fn start(
         swarm,
         household,
         us: Ourselves { key: config.secret.public(), name: config.name, role: config.role },
-        signer: Signer::spawn(Arc::clone(&config.secret)),
+        signer: Signer::new(Arc::clone(&config.secret)),
         secret: config.secret,
         links,
         counts,

@@ -1,15 +1,13 @@
 //! One signature for whatever waits to be signed: what this node says to all its peers at one moment.
 //!
-//! Nothing waits for company: a message alone is signed at once. While one signature is made the next messages gather,
-//! and a command to a thousand rigs is there whole before the first of its links gives way.
+//! Nothing waits for company: a message alone is signed at once, in the task that sends it. But whoever else is ready to
+//! run goes first, so that a command to a thousand rigs is there whole before the first of its links signs for them all.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use miner_ctrl_protocol::smsg::{self, Leaf, MAX_BATCH, NodeSecret, Proof};
-use tokio::sync::{mpsc, oneshot};
-
-/// Links that wait for their turn; more of them wait to be let in.
-const QUEUE: usize = 1024;
+use tokio::sync::oneshot;
+use tokio::sync::oneshot::error::TryRecvError;
 
 /// Leaves that one link brings at most; see `link::LINK_BATCH`.
 pub(crate) const AT_ONCE: usize = 128;
@@ -19,11 +17,15 @@ struct Ask {
     reply: oneshot::Sender<Vec<Proof>>,
 }
 
-/// Signs with the node's key. Its task ends with the last clone.
-#[derive(Clone)]
-pub(crate) struct Signer {
-    asks: mpsc::Sender<Ask>,
+struct Shared {
+    secret: Arc<NodeSecret>,
+    /// In the order they came. A link has one at a time, so that there are never more than links.
+    waiting: Mutex<Vec<Ask>>,
 }
+
+/// Signs with the node's key.
+#[derive(Clone)]
+pub(crate) struct Signer(Arc<Shared>);
 
 impl std::fmt::Debug for Signer {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -32,38 +34,52 @@ impl std::fmt::Debug for Signer {
 }
 
 impl Signer {
-    pub(crate) fn spawn(secret: Arc<NodeSecret>) -> Self {
-        let (asks, asked) = mpsc::channel(QUEUE);
-        tokio::spawn(run(secret, asked));
-        Self { asks }
+    pub(crate) fn new(secret: Arc<NodeSecret>) -> Self {
+        Self(Arc::new(Shared { secret, waiting: Mutex::default() }))
     }
 
-    /// Proofs of at most [`AT_ONCE`] leaves in their order; none when the node is stopping.
+    /// Proofs of at most [`AT_ONCE`] leaves in their order; none when whoever took them up broke off.
     pub(crate) async fn sign(self, leaves: Vec<Leaf>) -> Option<Vec<Proof>> {
         debug_assert!(leaves.len() <= AT_ONCE, "a link brings at most so many");
-        let (reply, proofs) = oneshot::channel();
-        self.asks.send(Ask { leaves, reply }).await.ok()?;
-        proofs.await.ok()
-    }
-}
-
-async fn run(secret: Arc<NodeSecret>, mut asked: mpsc::Receiver<Ask>) {
-    while let Some(first) = asked.recv().await {
-        // Whoever else is ready to run goes first and may bring more; when nobody is, this takes no time.
+        let (reply, mut proofs) = oneshot::channel();
+        self.waiting().push(Ask { leaves, reply });
+        // Whoever else is ready to run may bring more, or may sign ours; when nobody is, this takes no time.
         tokio::task::yield_now().await;
-        let mut leaves = first.leaves;
-        let mut replies = vec![(leaves.len(), first.reply)];
-        while leaves.len() + AT_ONCE <= MAX_BATCH
-            && let Ok(next) = asked.try_recv()
-        {
-            replies.push((next.leaves.len(), next.reply));
-            leaves.extend(next.leaves);
+        loop {
+            match proofs.try_recv() {
+                Ok(proofs) => return Some(proofs),
+                Err(TryRecvError::Closed) => return None,
+                Err(TryRecvError::Empty) if self.sign_waiting() => {}
+                // On another thread somebody is at it.
+                Err(TryRecvError::Empty) => return proofs.await.ok(),
+            }
         }
-        let mut proofs = smsg::sign(&secret, &leaves).into_iter();
-        for (count, reply) in replies {
+    }
+
+    fn waiting(&self) -> MutexGuard<'_, Vec<Ask>> {
+        self.0.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Signs what waits, the longest first and as much as one batch takes; false when nothing does.
+    fn sign_waiting(&self) -> bool {
+        let asks: Vec<Ask> = {
+            let mut waiting = self.waiting();
+            let mut leaves = 0;
+            let fit = waiting.iter().take_while(|ask| {
+                leaves += ask.leaves.len();
+                leaves <= MAX_BATCH
+            });
+            let count = fit.count();
+            waiting.drain(..count).collect()
+        };
+        let leaves: Vec<Leaf> = asks.iter().flat_map(|ask| ask.leaves.iter().copied()).collect();
+        let mut proofs = smsg::sign(&self.0.secret, &leaves).into_iter();
+        let any = !asks.is_empty();
+        for Ask { leaves, reply } in asks {
             // A link that has ended meanwhile needs none.
-            let _ = reply.send(proofs.by_ref().take(count).collect());
+            let _ = reply.send(proofs.by_ref().take(leaves.len()).collect());
         }
+        any
     }
 }
 
@@ -74,7 +90,7 @@ mod tests {
     #[tokio::test]
     async fn each_gets_the_proofs_of_its_own_leaves_however_many_come_at_once() {
         let secret = Arc::new(NodeSecret::from_seed(&[1; 32]).unwrap());
-        let signer = Signer::spawn(Arc::clone(&secret));
+        let signer = Signer::new(Arc::clone(&secret));
         let (mut sender, mut receiver) = link(&secret);
         let asks = (0..3000_usize).map(|number| {
             let count = number % 3;
@@ -96,7 +112,7 @@ mod tests {
     #[tokio::test]
     async fn what_comes_together_is_signed_once() {
         let secret = Arc::new(NodeSecret::from_seed(&[1; 32]).unwrap());
-        let signer = Signer::spawn(Arc::clone(&secret));
+        let signer = Signer::new(Arc::clone(&secret));
         let (mut sender, _) = link(&secret);
         let asks = (0..200).map(|_| {
             let (unsigned, _) = sender.prepare(vec![1], std::time::Duration::ZERO, &mut rand::rng()).unwrap();
