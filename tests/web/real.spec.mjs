@@ -177,6 +177,7 @@ test('a fleet of hundreds fills the table, and one command reaches all of it', a
   const base = await signIn(page, fleet);
   await page.goto(`${base}#/rigs?show=online`);
   await expect(page.getByRole('table', { name: 'Rigs' })).toHaveAttribute('aria-rowcount', String(FLEET + 1), { timeout: 180_000 });
+  await expect(page.getByRole('region', { name: 'This node' })).toContainText(`${FLEET} peers, ${FLEET} online`);
   await page.getByLabel(`Select all ${FLEET}`).click();
   await page.getByRole('button', { name: /^Stop \d+/ }).click();
   const confirm = page.getByRole('dialog');
@@ -186,6 +187,6 @@ test('a fleet of hundreds fills the table, and one command reaches all of it', a
   await stop.click();
   await expect(page.getByRole('dialog').getByText(`${count} of ${count} done`)).toBeVisible({ timeout: 120_000 });
   await page.getByRole('button', { name: 'Close', exact: true }).last().click();
-  await page.goto(`${base}#/rigs?f=state%3Aidle`);
+  await page.goto(`${base}#/rigs?f=state%3Astopped`);
   await expect(page.getByRole('table', { name: 'Rigs' })).toHaveAttribute('aria-rowcount', String(Number(count) + 1), { timeout: 60_000 });
 });

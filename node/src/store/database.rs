@@ -357,6 +357,54 @@ mod tests {
         assert!(matches!(Database::open(&path), Err(DatabaseError::Newer { found: 99, .. })));
     }
 
+    #[tokio::test]
+    async fn what_an_older_version_recorded_is_there_after_the_migration() {
+        let (_directory, path) = place();
+        let mut connection = Connection::open(&path).unwrap();
+        for step in &MIGRATIONS[..3] {
+            connection.execute_batch(step).unwrap();
+        }
+        connection.pragma_update(None, "application_id", APPLICATION_ID).unwrap();
+        connection.pragma_update(None, "user_version", 3).unwrap();
+        // Two blocks of two rigs as version 3 wrote them: an hour of minutes, of which the first two are known.
+        let numbers: Vec<u8> = [10.5_f32, 11.5].iter().flat_map(|number| number.to_le_bytes()).collect();
+        let change = connection.transaction().unwrap();
+        for (id, rig) in [(7, "rig-alpha"), (9, "rig-beta")] {
+            change.execute("INSERT INTO history_series VALUES (?1, ?2, 'xmrig')", rusqlite::params![id, rig]).unwrap();
+            let block = "INSERT INTO history_blocks VALUES (?1, 60, ?2, ?3)";
+            change.execute(block, rusqlite::params![id, BEGIN / 3600, numbers]).unwrap();
+        }
+        change.execute("INSERT INTO activity (at, by, action, result) VALUES (1, 'cli', 'stop', 'done')", []).unwrap();
+        change.commit().unwrap();
+        drop(connection);
+
+        let database = Database::open(&path).unwrap();
+        for rig in ["rig-alpha", "rig-beta"] {
+            let tier = super::super::history::TIERS[1];
+            let span = BEGIN..BEGIN + 120;
+            let series = super::super::history::read(&database, rig.into(), None, None, tier, span).await.unwrap();
+            assert_eq!(series.len(), 1);
+            assert_eq!((series[0].miner.as_str(), series[0].measure), ("xmrig", miner_ctrl_protocol::Measure::Hashrate));
+            assert_eq!(series[0].numbers, [Some(10.5), Some(11.5)]);
+        }
+        let count = |table: &'static str| {
+            let query = format!("SELECT count(*) FROM {table}");
+            database.run_blocking(move |c| c.query_row(&query, [], |row| row.get::<_, i64>(0))).unwrap()
+        };
+        assert_eq!(count("activity"), 1);
+        assert_eq!(database.run_blocking(|c| version(c)).unwrap(), newest());
+        drop(database);
+        // Once is enough: the second start finds nothing to do.
+        assert_eq!(count_of_series(&Database::open(&path).unwrap()), 2);
+    }
+
+    /// An hour begins here.
+    const BEGIN: u64 = 1_700_006_400;
+
+    fn count_of_series(database: &Database) -> i64 {
+        database.run_blocking(|c| c.query_row("SELECT count(*) FROM history_series", [], |row| row.get(0))).unwrap()
+    }
+
     #[test]
     fn a_log_without_its_database_is_not_taken_for_a_first_start() {
         let (_directory, path) = place();

@@ -44,6 +44,8 @@ export function Rigs() {
 function ThisNode() {
   const me = node.value;
   if (!me) return <section class="strip" aria-label="This node" />;
+  // The rows' own counts are live; the node's were so when the page asked.
+  const [peers, online] = known.value ? [counts.value.all, counts.value.online] : [me.peers, me.peers_online];
   return (
     <section class="strip" aria-label="This node">
       <b>{me.name}</b>
@@ -53,7 +55,7 @@ function ThisNode() {
         {shortAddress(me.addresses[0]?.replace(/\/p2p\/.*$/, '') ?? null)}
       </span>
       <span class="t2">
-        {plural(me.peers, 'peer')}, {me.peers_online} online
+        {plural(peers, 'peer')}, {online} online
       </span>
     </section>
   );
