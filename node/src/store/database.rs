@@ -372,7 +372,7 @@ mod tests {
         for (id, rig) in [(7, "rig-alpha"), (9, "rig-beta")] {
             change.execute("INSERT INTO history_series VALUES (?1, ?2, 'xmrig')", rusqlite::params![id, rig]).unwrap();
             let block = "INSERT INTO history_blocks VALUES (?1, 60, ?2, ?3)";
-            change.execute(block, rusqlite::params![id, BEGIN / 3600, numbers]).unwrap();
+            change.execute(block, rusqlite::params![id, (BEGIN / 3600) as i64, numbers]).unwrap();
         }
         change.execute("INSERT INTO activity (at, by, action, result) VALUES (1, 'cli', 'stop', 'done')", []).unwrap();
         change.commit().unwrap();
