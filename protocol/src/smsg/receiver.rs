@@ -76,7 +76,7 @@ impl Receiver {
         Self {
             ends: Ends::new(peer, secret.public()),
             secret,
-            peer: Verifier::new(peer.verifying()),
+            peer: Verifier::new(&peer),
             nonce,
             sessions: Vec::with_capacity(MAX_SESSIONS + 1),
             counts: RefusalCounts::default(),

@@ -52,7 +52,7 @@ impl Sender {
         Self {
             secret,
             ends,
-            peer: Arc::new(Mutex::new(Verifier::new(peer.verifying()))),
+            peer: Arc::new(Mutex::new(Verifier::new(&peer))),
             nonce,
             next_number: Some(0),
             session: None,
