@@ -130,7 +130,7 @@ pub(super) struct Verifier {
     author: AuthorKey,
     good: VecDeque<([u8; 32], [u8; SIGNATURE_LENGTH])>,
     #[cfg(test)]
-    verified: usize,
+    pub(super) verified: usize,
 }
 
 impl Verifier {
