@@ -335,7 +335,8 @@ mod tests {
         assert!(good > 50 && bad > 500, "{good} {bad}");
     }
 
-    /// Every y from p up that is a point's, of whatever order, with either sign.
+    /// Every y from p up that is a point's, of whatever order, with either sign. For those not of small order nobody knows
+    /// an s that is right; were there one, the bytes would still not be those of R'.
     #[test]
     fn an_r_that_is_not_canonical_is_refused() {
         let mut points = 0;
