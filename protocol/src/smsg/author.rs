@@ -58,7 +58,8 @@ impl AuthorKey {
     }
 
     /// Whether the signature is the author's, strictly (RFC 8032, section 5.1.7, without cofactor; no point of small
-    /// order). Once in its life this takes 2 ms more, at the first signature after those that earned the table.
+    /// order). Once in its life this takes 2 ms more, at the first signature after those that earned the table: the link's
+    /// own task can wait so long once, and needs no other.
     pub(super) fn verify(&mut self, message: &[u8], signature: &[u8; SIGNATURE_LENGTH]) -> bool {
         if self.table.is_none() && self.good == OFTEN {
             // When all places are taken, it goes on without, and asks again at the next one: links end.
