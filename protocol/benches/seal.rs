@@ -4,9 +4,12 @@
 use std::hint::black_box;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+use std::vec;
 
 use ed25519_dalek::{Signer, SigningKey};
-use miner_ctrl_protocol::smsg::{Answerer, LinkNonce, NodeSecret, PendingAnswer, Receiver, Sender, fingerprint_words};
+use miner_ctrl_protocol::smsg::{
+    Answerer, LinkNonce, NodeSecret, PendingAnswer, Receiver, Sender, Unsigned, fingerprint_words, sign,
+};
 
 /// Rounds of each measurement; the median of them is shown.
 const ROUNDS: usize = 15;
@@ -14,6 +17,13 @@ const ROUNDS: usize = 15;
 const OPERATIONS: u32 = 300;
 /// A log line or a command with its names: what most bodies are.
 const BODY: [u8; 300] = [7; 300];
+/// Good signatures after which the next one has a table of its author's key made; see `smsg::author`.
+const OFTEN: usize = 64;
+/// Tables made in a round: each takes some milliseconds, and a link that was heard often before it.
+const MAKING: u32 = 5;
+/// Messages of the rows for batches, and batches in a round.
+const BATCH: u32 = 64;
+const BATCHES: u32 = 10;
 const NOW: Duration = Duration::ZERO;
 
 fn main() {
@@ -34,8 +44,50 @@ fn main() {
 
     let mut link = Link::new(&one, &two, nonce);
     row("request: seal", || link.sender.seal(black_box(&BODY), NOW, &mut rand::rng()));
+    // Each link is left before its peer is heard often.
+    let mut links: Vec<_> = (0..=ROUNDS * OPERATIONS as usize / (OFTEN / 2))
+        .map(|_| {
+            let mut link = Link::new(&one, &two, nonce);
+            link.exchange();
+            link
+        })
+        .collect();
+    let mut count = 0;
+    let mut sealed = batches(|| {
+        let link = count / (OFTEN / 2);
+        count += 1;
+        (link, links[link].sender.seal(&BODY, NOW, &mut rand::rng()).expect("it seals").0)
+    });
+    row("request: open, peer not heard often", || {
+        let (link, message) = sealed.next().expect("enough were sealed");
+        links[link].receiver.open(&message).expect("it opens")
+    });
+    let mut links = inputs(ROUNDS * MAKING as usize, || {
+        let mut link = Link::heard_often(&one, &two, nonce);
+        let (message, _) = link.sender.seal(&BODY, NOW, &mut rand::rng()).expect("it seals");
+        (link, message)
+    });
+    rows("request: open, and make the peer's table", MAKING, || {
+        let (mut link, message) = links.next().expect("enough were made");
+        link.receiver.open(&message).expect("it opens")
+    });
+    let mut link = Link::heard_often(&one, &two, nonce);
+    link.exchange();
     let mut sealed = batches(|| link.sender.seal(&BODY, NOW, &mut rand::rng()).expect("it seals").0);
-    row("request: open", || link.receiver.open(&sealed.next().expect("enough were sealed")).expect("it opens"));
+    row("request: open, with the peer's table", || {
+        link.receiver.open(&sealed.next().expect("enough were sealed")).expect("it opens")
+    });
+
+    let mut link = Link::new(&one, &two, nonce);
+    rows("64 requests in a batch: seal", BATCHES, || link.seal_batch(&one));
+    let mut link = Link::heard_often(&one, &two, nonce);
+    link.exchange();
+    let mut sealed = inputs(ROUNDS * BATCHES as usize, || link.seal_batch(&one));
+    rows("64 requests in a batch: open", BATCHES, || {
+        for message in sealed.next().expect("enough were sealed") {
+            link.receiver.open(&message).expect("it opens");
+        }
+    });
 
     let mut link = Link::new(&one, &two, nonce);
     let mut opened = batches(|| link.exchange());
@@ -96,6 +148,24 @@ impl Link {
         }
     }
 
+    /// Whose receiver makes a table at the next request.
+    fn heard_often(one: &Arc<NodeSecret>, two: &Arc<NodeSecret>, nonce: LinkNonce) -> Self {
+        let mut link = Self::new(one, two, nonce);
+        for _ in 0..OFTEN {
+            link.exchange();
+        }
+        link
+    }
+
+    fn seal_batch(&mut self, signer: &NodeSecret) -> Vec<Vec<u8>> {
+        let rng = &mut rand::rng();
+        let unsigned: Vec<_> =
+            (0..BATCH).map(|_| self.sender.prepare(BODY.to_vec(), NOW, rng).expect("it fits").0).collect();
+        let leaves: Vec<_> = unsigned.iter().map(Unsigned::leaf).collect();
+        let proofs = sign(signer, &leaves);
+        unsigned.into_iter().zip(&proofs).map(|(unsigned, proof)| unsigned.seal(proof).expect("it seals")).collect()
+    }
+
     fn exchange(&mut self) -> (PendingAnswer, Answerer) {
         let (message, pending) = self.sender.seal(&BODY, NOW, &mut rand::rng()).expect("it seals");
         let (_, answerer) = self.receiver.open(&message).expect("it opens");
@@ -108,8 +178,12 @@ fn secret(seed: u8) -> Arc<NodeSecret> {
 }
 
 /// As many inputs as a row uses up, made before the clock starts.
-fn batches<T>(mut make: impl FnMut() -> T) -> impl Iterator<Item = T> {
-    (0..ROUNDS * OPERATIONS as usize).map(|_| make()).collect::<Vec<_>>().into_iter()
+fn batches<T>(make: impl FnMut() -> T) -> vec::IntoIter<T> {
+    inputs(ROUNDS * OPERATIONS as usize, make)
+}
+
+fn inputs<T>(count: usize, mut make: impl FnMut() -> T) -> vec::IntoIter<T> {
+    (0..count).map(|_| make()).collect::<Vec<_>>().into_iter()
 }
 
 fn row<T>(name: &str, operation: impl FnMut() -> T) {

@@ -229,10 +229,11 @@ impl LinkTask {
 
         let (requests, orders) = mpsc::channel(QUEUE);
         let nonce = greeting.hello.nonce;
+        let sender = Sender::new(greeting.secret, peer, theirs.nonce);
         let mut session = Session {
             peer,
-            sender: Sender::new(Arc::clone(&greeting.secret), peer, theirs.nonce),
-            receiver: Receiver::new(greeting.secret, peer, nonce),
+            receiver: Receiver::beside(&sender, nonce),
+            sender,
             nonce,
             out,
             signer: greeting.signer,

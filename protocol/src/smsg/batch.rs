@@ -13,9 +13,11 @@
 
 use std::collections::VecDeque;
 
-use ed25519_dalek::{SIGNATURE_LENGTH, Signature, Signer, VerifyingKey};
+use ed25519_dalek::{SIGNATURE_LENGTH, Signer};
 use sha2::{Digest, Sha256};
 
+use crate::id::PeerKey;
+use crate::smsg::author::AuthorKey;
 use crate::smsg::{NodeSecret, OpenError};
 
 /// Levels of the largest tree: a command to a thousand rigs is signed once, and its paths have 320 bytes.
@@ -124,33 +126,32 @@ impl Proof {
 }
 
 /// Checks one author's proofs; remembers the last roots that were good, so that a batch costs one verification.
-#[derive(Debug)]
 pub(super) struct Verifier {
-    author: VerifyingKey,
+    author: AuthorKey,
     good: VecDeque<([u8; 32], [u8; SIGNATURE_LENGTH])>,
     #[cfg(test)]
-    verified: usize,
+    pub(super) verified: usize,
 }
 
 impl Verifier {
-    pub(super) const fn new(author: VerifyingKey) -> Self {
+    pub(super) fn new(author: &PeerKey) -> Self {
         Self {
-            author,
+            author: AuthorKey::new(author),
             good: VecDeque::new(),
             #[cfg(test)]
             verified: 0,
         }
     }
 
-    /// Whether the author signed a batch with this leaf. Signatures are verified strictly (RFC 8032, section 5.1.7,
-    /// without cofactor; no point of small order).
+    /// Whether the author signed a batch with this leaf.
     pub(super) fn check(&mut self, leaf: Leaf, proof: &Proof) -> Result<(), OpenError> {
         let entry = (proof.root(leaf), proof.signature);
         if self.good.contains(&entry) {
             return Ok(());
         }
-        let signature = Signature::from_bytes(&proof.signature);
-        self.author.verify_strict(&signed(&entry.0), &signature).map_err(|_| OpenError::BadSignature)?;
+        if !self.author.verify(&signed(&entry.0), &proof.signature) {
+            return Err(OpenError::BadSignature);
+        }
         #[cfg(test)]
         {
             self.verified += 1;
@@ -188,7 +189,7 @@ mod tests {
     }
 
     fn verifier() -> Verifier {
-        Verifier::new(secret().public().verifying())
+        Verifier::new(&secret().public())
     }
 
     #[test]

@@ -6,7 +6,7 @@
 //!   leaf of   domain 26 | author 32 | addressee 32 | enc 32 | seq 8 | body, see `batch`
 //! ```
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::VERSION;
 use crate::codec::{MAX_BODY, MAX_MESSAGE, SEAL_OVERHEAD};
@@ -180,7 +180,7 @@ impl std::fmt::Debug for Unsigned {
 pub(super) fn open_request(
     cipher: &Cipher,
     statement: &Statement,
-    author: &mut Verifier,
+    author: &Mutex<Verifier>,
     message: &[u8],
 ) -> Result<Vec<u8>, OpenError> {
     let (header, sealed) = message.split_at_checked(REQUEST_HEADER).ok_or(OpenError::Unreadable)?;
@@ -191,7 +191,7 @@ pub(super) fn open_request(
 pub(super) fn open_answer(
     cipher: &Cipher,
     statement: &Statement,
-    author: &mut Verifier,
+    author: &Mutex<Verifier>,
     message: &[u8],
 ) -> Result<Vec<u8>, OpenError> {
     check_frame(message)?;
@@ -231,14 +231,14 @@ fn open(
     aad: &[u8],
     sealed: &[u8],
     statement: &Statement,
-    author: &mut Verifier,
+    author: &Mutex<Verifier>,
 ) -> Result<Vec<u8>, OpenError> {
     let (ciphertext, tag) = sealed.split_last_chunk::<TAG>().ok_or(OpenError::Unreadable)?;
     let mut text = ciphertext.to_vec();
     cipher.open(statement.seq, aad, &mut text, tag).map_err(|_| OpenError::Unreadable)?;
     // Only the peer, or a thief of our own secret, can have sealed it: what is wrong from here on is wrongly signed.
     let (proof, body) = Proof::read(&text).ok_or(OpenError::BadSignature)?;
-    author.check(statement.leaf(body), &proof)?;
+    author.lock().unwrap_or_else(PoisonError::into_inner).check(statement.leaf(body), &proof)?;
     text.drain(..proof.length());
     Ok(text)
 }

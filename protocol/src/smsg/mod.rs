@@ -5,6 +5,7 @@
 //!   hpke         RFC 9180: one session's keys between two nodes
 //!   envelope     the bytes of a sealed message, and the statement that its author signs
 //!   batch        one signature for all messages of a moment
+//!   author       one author's key, faster when it is heard often
 //!   sender       seals requests, opens the answer to each          (one per link)
 //!   receiver     opens requests once, seals the answer to each     (one per link)
 //!   window       which sequence numbers of a session were seen
@@ -15,6 +16,7 @@
 //!
 //! The only room that touches ciphers. No IO, no clock: random numbers and time are arguments.
 
+mod author;
 mod batch;
 mod code;
 mod envelope;

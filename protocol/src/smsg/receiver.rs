@@ -1,14 +1,14 @@
 //! The answering end of a link: opens each request once, and seals the one answer to it.
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use crate::id::PeerKey;
 use crate::smsg::batch::Verifier;
 use crate::smsg::envelope::{self, Direction, RequestHeader, Statement, Unsigned};
 use crate::smsg::session::{Ends, SessionKeys};
 use crate::smsg::window::ReplayWindow;
-use crate::smsg::{LinkNonce, NodeSecret, OpenError, SealError};
+use crate::smsg::{LinkNonce, NodeSecret, OpenError, SealError, Sender};
 
 /// Sessions kept of one peer on one connection. Two overlap while a session is renewed; four leave room for a peer that
 /// renews twice within what is in flight.
@@ -18,7 +18,7 @@ const MAX_SESSIONS: usize = 4;
 pub struct Receiver {
     secret: Arc<NodeSecret>,
     ends: Ends,
-    peer: Verifier,
+    peer: Arc<Mutex<Verifier>>,
     nonce: LinkNonce,
     /// By number, the lowest first; never more than [`MAX_SESSIONS`]. A number below the lowest is of a session that
     /// has ended: only the lowest ever leaves, so that none can come back.
@@ -73,14 +73,20 @@ impl Receiver {
     /// For a connection whose other end is `peer`, to which we told `nonce` in our Hello.
     #[must_use]
     pub fn new(secret: Arc<NodeSecret>, peer: PeerKey, nonce: LinkNonce) -> Self {
-        Self {
-            ends: Ends::new(peer, secret.public()),
-            secret,
-            peer: Verifier::new(peer.verifying()),
-            nonce,
-            sessions: Vec::with_capacity(MAX_SESSIONS + 1),
-            counts: RefusalCounts::default(),
-        }
+        let ends = Ends::new(peer, secret.public());
+        Self::with(secret, ends, Arc::new(Mutex::new(Verifier::new(&peer))), nonce)
+    }
+
+    /// For the connection of `sender`, as [`Receiver::new`] with its secret and its peer, whose key is prepared once for
+    /// both.
+    #[must_use]
+    pub fn beside(sender: &Sender, nonce: LinkNonce) -> Self {
+        Self::with(Arc::clone(&sender.secret), sender.ends.swapped(), Arc::clone(&sender.peer), nonce)
+    }
+
+    fn with(secret: Arc<NodeSecret>, ends: Ends, peer: Arc<Mutex<Verifier>>, nonce: LinkNonce) -> Self {
+        let sessions = Vec::with_capacity(MAX_SESSIONS + 1);
+        Self { secret, ends, peer, nonce, sessions, counts: RefusalCounts::default() }
     }
 
     /// Opens one request; the [`Answerer`] seals the answer to it.
@@ -110,7 +116,7 @@ impl Receiver {
                     return Err(OpenError::Replayed);
                 }
                 let statement = session.keys.statement(&self.ends, Direction::Request, header.seq);
-                let body = envelope::open_request(&session.keys.requests, &statement, &mut self.peer, bytes)?;
+                let body = envelope::open_request(&session.keys.requests, &statement, &self.peer, bytes)?;
                 session.window.mark(header.seq);
                 let keys = Arc::clone(&session.keys);
                 Ok((body, self.answerer(keys, header.seq)))
@@ -120,7 +126,7 @@ impl Receiver {
                 let keys = SessionKeys::join(&self.secret, &self.ends, self.nonce, header.session, header.enc)
                     .map_err(|_| OpenError::NoSession)?;
                 let statement = keys.statement(&self.ends, Direction::Request, header.seq);
-                let body = envelope::open_request(&keys.requests, &statement, &mut self.peer, bytes)
+                let body = envelope::open_request(&keys.requests, &statement, &self.peer, bytes)
                     .map_err(|error| if error == OpenError::Unreadable { OpenError::NoSession } else { error })?;
                 // Only now, when the peer has proved that it began this session, may another one give way to it.
                 let mut window = ReplayWindow::new();
@@ -190,6 +196,8 @@ impl fmt::Debug for Answerer {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
     use crate::smsg::batch;
 
@@ -269,6 +277,40 @@ mod tests {
         let good = unsigned(9);
         let proof = batch::sign(&secret(1), &[good.leaf()]);
         receiver.open(&good.seal(&proof[0]).unwrap()).unwrap();
+    }
+
+    #[test]
+    fn a_request_and_an_answer_of_one_batch_are_verified_once() {
+        let end = |own, peer| {
+            let sender = Sender::new(secret(own), secret(peer).public(), NONCE);
+            let receiver = Receiver::beside(&sender, NONCE);
+            (sender, receiver)
+        };
+        let (mut asker, mut asked) = end(1, 2);
+        let (mut other_asker, mut other) = end(2, 1);
+        let rng = &mut rand::rng();
+        let (first, pending) = asker.seal(b"stats", Duration::ZERO, rng).unwrap();
+        let (body, answerer) = other.open(&first).unwrap();
+        assert_eq!(body, b"stats");
+
+        let answer = answerer.prepare(b"fine".to_vec()).unwrap();
+        let (request, _) = other_asker.prepare(b"watch".to_vec(), Duration::ZERO, rng).unwrap();
+        let proofs = batch::sign(&secret(2), &[answer.leaf(), request.leaf()]);
+        assert_eq!(pending.open(&answer.seal(&proofs[0]).unwrap()).unwrap(), b"fine");
+        assert_eq!(asked.open(&request.seal(&proofs[1]).unwrap()).unwrap().0, b"watch");
+        assert_eq!(asked.peer.lock().unwrap().verified, 1);
+    }
+
+    #[test]
+    fn a_peer_that_was_heard_often_is_checked_as_before() {
+        let mut receiver = receiver();
+        let (ends, keys) = session(0);
+        for seq in 0..100 {
+            assert_eq!(receiver.open(&seal(&ends, &keys, seq, &secret(3))).unwrap_err(), OpenError::BadSignature);
+            receiver.open(&seal(&ends, &keys, seq, &secret(1))).unwrap();
+        }
+        assert_eq!(receiver.counts(), RefusalCounts { bad_signature: 100, ..RefusalCounts::default() });
+        assert_eq!(receiver.peer.lock().unwrap().verified, 100);
     }
 
     #[test]

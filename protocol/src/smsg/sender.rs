@@ -1,7 +1,7 @@
 //! The asking end of a link: seals requests, and opens the one answer to each.
 
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use rand_core::CryptoRng;
@@ -22,10 +22,11 @@ const SESSION_LIFE: Duration = Duration::from_secs(3600);
 
 /// Seals what one node asks of one peer over one connection.
 pub struct Sender {
-    secret: Arc<NodeSecret>,
-    ends: Arc<Ends>,
-    /// Answers come in batches under one signature: what was verified for one holds for all.
-    peer: Arc<Mutex<Verifier>>,
+    pub(super) secret: Arc<NodeSecret>,
+    pub(super) ends: Arc<Ends>,
+    /// What comes at one moment comes under one signature, which is verified once: all answers that are waited for share
+    /// this, and the requests of [`Receiver::beside`](super::Receiver::beside).
+    pub(super) peer: Arc<Mutex<Verifier>>,
     nonce: LinkNonce,
     /// Only ever grows, so that the peer can tell an ended session from a new one.
     next_number: Option<u32>,
@@ -52,7 +53,7 @@ impl Sender {
         Self {
             secret,
             ends,
-            peer: Arc::new(Mutex::new(Verifier::new(peer.verifying()))),
+            peer: Arc::new(Mutex::new(Verifier::new(&peer))),
             nonce,
             next_number: Some(0),
             session: None,
@@ -139,8 +140,7 @@ impl PendingAnswer {
     /// # Errors
     /// [`OpenError`] for anything but this peer's answer to this request.
     pub fn open(self, bytes: &[u8]) -> Result<Vec<u8>, OpenError> {
-        let mut peer = self.peer.lock().unwrap_or_else(PoisonError::into_inner);
-        envelope::open_answer(&self.keys.answers, &self.expected, &mut peer, bytes)
+        envelope::open_answer(&self.keys.answers, &self.expected, &self.peer, bytes)
     }
 }
 

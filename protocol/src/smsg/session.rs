@@ -28,6 +28,16 @@ impl Ends {
         Self { asker_x25519: asker.x25519(), answerer_x25519: answerer.x25519(), asker, answerer }
     }
 
+    /// For the other direction of the same connection.
+    pub(super) const fn swapped(&self) -> Self {
+        Self {
+            asker: self.answerer,
+            answerer: self.asker,
+            asker_x25519: self.answerer_x25519,
+            answerer_x25519: self.asker_x25519,
+        }
+    }
+
     fn info(&self, nonce: LinkNonce, number: u32) -> Vec<u8> {
         [INFO, self.asker.as_bytes(), self.answerer.as_bytes(), &nonce.0, &number.to_be_bytes()].concat()
     }
