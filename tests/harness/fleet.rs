@@ -24,6 +24,9 @@ use crate::bench::stats;
 /// Set for a process that hosts rigs: `address of the controller,first seed,count`.
 pub const WORKERS_OF: &str = "MINER_CTRL_BENCH_WORKERS";
 
+/// Requests after which a peer is one that is heard often.
+const WARM_UP: usize = 100;
+
 /// The controller's seed; rigs' seeds count from 1.
 const CONTROLLER: u32 = 0;
 
@@ -162,6 +165,16 @@ pub struct Connected {
 }
 
 impl Connected {
+    /// Has one rig hear the controller as often as each does in its first minutes: from then on the rigs, which share a
+    /// process here, verify what it says as a rig does that has been up for a while.
+    pub async fn warm_up(&self) {
+        let Some((_, link)) = self.controller.mesh.connected().into_iter().next() else { return };
+        for _ in 0..WARM_UP {
+            let answer = link.ask(&Request::Stats, Duration::from_secs(30)).await;
+            assert!(matches!(answer, Ok(Response::Stats(_))), "{answer:?}");
+        }
+    }
+
     /// Asks every rig once, all at the same time, and waits for all answers.
     ///
     /// # Panics

@@ -18,7 +18,8 @@
 //! R' is the same point either way, also of an A with a part of small order: both multiply by k as a whole number, and
 //! the formulas of this curve hold for all its points.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::collections::HashMap;
+use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError, Weak};
 
 use curve25519_dalek::edwards::{EdwardsBasepointTable, EdwardsPoint};
 use curve25519_dalek::scalar::Scalar;
@@ -37,15 +38,15 @@ const OFTEN: u32 = 64;
 /// a controller with many rigs spends on it. A rig has one, of its controller.
 const MAX_TABLES: usize = 256;
 
-static TABLES: Places = Places::new(MAX_TABLES);
+static TABLES: Tables = Tables::new(MAX_TABLES);
 
 /// Verifies one author's signatures.
 pub(super) struct AuthorKey {
     key: VerifyingKey,
     /// Good signatures, counted up to [`OFTEN`].
     good: u32,
-    table: Option<Table>,
-    tables: &'static Places,
+    table: Option<Arc<Table>>,
+    tables: &'static Tables,
 }
 
 impl AuthorKey {
@@ -53,7 +54,7 @@ impl AuthorKey {
         Self::with(author, &TABLES)
     }
 
-    fn with(author: &PeerKey, tables: &'static Places) -> Self {
+    fn with(author: &PeerKey, tables: &'static Tables) -> Self {
         Self { key: author.verifying(), good: 0, table: None, tables }
     }
 
@@ -61,9 +62,10 @@ impl AuthorKey {
     /// order). Once in its life this takes 2 ms more, at the first signature after those that earned the table: the link's
     /// own task can wait so long once, and needs no other.
     pub(super) fn verify(&mut self, message: &[u8], signature: &[u8; SIGNATURE_LENGTH]) -> bool {
-        if self.table.is_none() && self.good == OFTEN {
-            // When all places are taken, it goes on without, and asks again at the next one: links end.
-            self.table = self.tables.take().map(|place| Table::new(&self.key, place));
+        if self.table.is_none() {
+            // When there are too many already, it goes on without, and asks again at the next one: links end.
+            let make = || (self.good == OFTEN).then(|| self.tables.make(&self.key)).flatten();
+            self.table = self.tables.of(&self.key).or_else(make);
         }
         let signature = Signature::from_bytes(signature);
         let good = match &self.table {
@@ -80,12 +82,11 @@ impl AuthorKey {
 /// The multiples of −A.
 struct Table {
     minus_a: Box<EdwardsBasepointTable>,
-    _place: Place,
 }
 
 impl Table {
-    fn new(author: &VerifyingKey, place: Place) -> Self {
-        Self { minus_a: Box::new(EdwardsBasepointTable::create(&-author.to_edwards())), _place: place }
+    fn new(author: &VerifyingKey) -> Self {
+        Self { minus_a: Box::new(EdwardsBasepointTable::create(&-author.to_edwards())) }
     }
 
     fn verify(&self, author: &VerifyingKey, message: &[u8], signature: &Signature) -> bool {
@@ -98,32 +99,52 @@ impl Table {
     }
 }
 
-/// Places for tables that are free.
-struct Places(AtomicUsize);
-
-impl Places {
-    const fn new(places: usize) -> Self {
-        Self(AtomicUsize::new(places))
-    }
-
-    fn take(&'static self) -> Option<Place> {
-        self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |free| free.checked_sub(1)).ok().map(|_| Place(self))
-    }
+/// The tables of a process, by author: all links to one author share one.
+struct Tables {
+    most: usize,
+    known: LazyLock<Mutex<HashMap<[u8; 32], Weak<Table>>>>,
 }
 
-/// One place, given back when it is dropped.
-struct Place(&'static Places);
+impl Tables {
+    const fn new(most: usize) -> Self {
+        Self { most, known: LazyLock::new(Mutex::default) }
+    }
 
-impl Drop for Place {
-    fn drop(&mut self) {
-        self.0.0.fetch_add(1, Ordering::Relaxed);
+    fn lock(&self) -> MutexGuard<'_, HashMap<[u8; 32], Weak<Table>>> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The author's table, if there is one.
+    fn of(&self, author: &VerifyingKey) -> Option<Arc<Table>> {
+        self.lock().get(author.as_bytes())?.upgrade()
+    }
+
+    /// The author's table, made now unless there are too many.
+    fn make(&self, author: &VerifyingKey) -> Option<Arc<Table>> {
+        self.has_room().then_some(())?;
+        // Not under the lock: others verify meanwhile.
+        let table = Arc::new(Table::new(author));
+        let mut known = self.lock();
+        let room = known.len() < self.most;
+        let present = known.get(author.as_bytes()).and_then(Weak::upgrade);
+        present.or_else(|| {
+            room.then(|| {
+                known.insert(*author.as_bytes(), Arc::downgrade(&table));
+                table
+            })
+        })
+    }
+
+    /// Whether one more may be made, once those that nobody holds any more are forgotten.
+    fn has_room(&self) -> bool {
+        let mut known = self.lock();
+        known.retain(|_, table| table.strong_count() > 0);
+        known.len() < self.most
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::sync::LazyLock;
-
     use curve25519_dalek::constants::{ED25519_BASEPOINT_POINT, EIGHT_TORSION};
     use curve25519_dalek::edwards::CompressedEdwardsY;
     use curve25519_dalek::traits::IsIdentity;
@@ -131,8 +152,6 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-
-    static MANY: Places = Places::new(1000);
 
     /// An author whose point is its secret's and one of the eight of small order, with its table.
     struct Author {
@@ -146,7 +165,7 @@ mod tests {
             let secret = SigningKey::from_bytes(&[seed; 32]);
             let point = (secret.verifying_key().to_edwards() + EIGHT_TORSION[torsion]).compress();
             let key = PeerKey::from_bytes(point.as_bytes()).expect("a mixed point is a key").verifying();
-            Self { table: Table::new(&key, MANY.take().expect("there are many")), secret, key }
+            Self { table: Table::new(&key), secret, key }
         }
 
         /// What both ways say of a signature, which must be the same.
@@ -267,7 +286,7 @@ mod tests {
             ),
         ] {
             let key = PeerKey::from_bytes(&hex::decode(key).unwrap()).unwrap().verifying();
-            let table = Table::new(&key, MANY.take().unwrap());
+            let table = Table::new(&key);
             let signature = Signature::from_slice(&hex::decode(signature).unwrap()).unwrap();
             assert!(table.verify(&key, &hex::decode(message).unwrap(), &signature));
         }
@@ -393,9 +412,9 @@ mod tests {
         (message, secret.sign(&message).to_bytes())
     }
 
-    /// An author that was heard so often that the next signature makes its table, if there is a place.
-    fn heard_often(tables: &'static Places) -> (SigningKey, AuthorKey) {
-        let secret = SigningKey::from_bytes(&[1; 32]);
+    /// An author that was heard so often that the next signature makes its table, if there is room.
+    fn heard_often(seed: u8, tables: &'static Tables) -> (SigningKey, AuthorKey) {
+        let secret = SigningKey::from_bytes(&[seed; 32]);
         let mut author = AuthorKey::with(&PeerKey(secret.verifying_key().to_bytes()), tables);
         for number in 0..OFTEN {
             let (message, signature) = signed(&secret, number);
@@ -407,7 +426,7 @@ mod tests {
 
     #[test]
     fn good_signatures_earn_a_table_and_bad_ones_do_not() {
-        static TABLES: Places = Places::new(1);
+        static TABLES: Tables = Tables::new(1);
         let secret = SigningKey::from_bytes(&[1; 32]);
         let mut author = AuthorKey::with(&PeerKey(secret.verifying_key().to_bytes()), &TABLES);
         let (message, signature) = signed(&SigningKey::from_bytes(&[2; 32]), 0);
@@ -416,7 +435,7 @@ mod tests {
         }
         assert!(author.good == 0 && author.table.is_none());
 
-        let (secret, mut author) = heard_often(&TABLES);
+        let (secret, mut author) = heard_often(1, &TABLES);
         let (message, signature) = signed(&secret, OFTEN);
         assert!(author.verify(&message, &signature));
         assert!(author.table.is_some());
@@ -424,22 +443,29 @@ mod tests {
     }
 
     #[test]
-    fn a_table_takes_a_place_and_gives_it_back() {
-        static TABLES: Places = Places::new(2);
-        let (message, signature) = signed(&SigningKey::from_bytes(&[1; 32]), 7);
-        let mut authors: Vec<_> = (0..3).map(|_| heard_often(&TABLES).1).collect();
-        let have = |authors: &[AuthorKey]| authors.iter().map(|author| author.table.is_some()).collect::<Vec<_>>();
-        for author in &mut authors {
-            assert!(author.verify(&message, &signature));
+    fn tables_are_bounded_shared_and_forgotten() {
+        static TABLES: Tables = Tables::new(2);
+        let mut authors: Vec<_> = (1..=3).map(|seed| heard_often(seed, &TABLES)).collect();
+        let verify = |(secret, author): &mut (SigningKey, AuthorKey)| {
+            let (message, signature) = signed(secret, 7);
+            assert!(author.verify(&message, &signature) && !author.verify(b"", &signature));
+            author.table.is_some()
+        };
+        // Without a table the third goes on as before, until another leaves.
+        for _ in 0..2 {
+            assert_eq!(authors.iter_mut().map(verify).collect::<Vec<_>>(), [true, true, false]);
         }
-        assert_eq!(have(&authors), [true, true, false]);
-        // Without a table it goes on as before, until another author leaves.
-        assert!(authors[2].verify(&message, &signature) && !authors[2].verify(b"", &signature));
-        assert_eq!(have(&authors), [true, true, false]);
+        // Another link to the first has its table at once.
+        let key = PeerKey(authors[0].0.verifying_key().to_bytes());
+        let mut other = (authors[0].0.clone(), AuthorKey::with(&key, &TABLES));
+        assert!(verify(&mut other));
+        assert!(Arc::ptr_eq(other.1.table.as_ref().unwrap(), authors[0].1.table.as_ref().unwrap()));
         authors.remove(0);
-        assert!(authors[1].verify(&message, &signature));
-        assert_eq!(have(&authors), [true, true]);
+        assert_eq!(authors.iter_mut().map(verify).collect::<Vec<_>>(), [true, false]);
+        drop(other);
+        assert_eq!(authors.iter_mut().map(verify).collect::<Vec<_>>(), [true, true]);
         drop(authors);
-        assert_eq!(TABLES.0.load(Ordering::Relaxed), 2);
+        assert!(TABLES.has_room());
+        assert!(TABLES.lock().is_empty());
     }
 }
