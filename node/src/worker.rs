@@ -7,11 +7,10 @@ use miner_ctrl_protocol::message::{MAX_LOG_LINES, MAX_WAIT_SECONDS, ProfileChoic
 use miner_ctrl_protocol::{
     NodeName, Permission, Policy, Profile, ProfileDraft, ProfileName, Refusal, Request, Response, RigStats,
 };
-use tokio::time::timeout;
 
 use crate::miners::drivers::driver;
 use crate::miners::profiles::{ProfileStore, ProfilesError};
-use crate::miners::{MinersHandle, host};
+use crate::miners::{MinersHandle, host, news};
 use crate::recorded::Recorded;
 
 /// The rig's side of the conversation.
@@ -95,10 +94,9 @@ impl Worker {
                 Ok(Response::Miners { statuses, changed })
             }
             Request::Watch { after, wait } => {
-                let mut snapshots = self.miners()?.watch();
+                let snapshots = self.miners()?.watch();
                 let wait = Duration::from_secs(u64::from(wait.min(MAX_WAIT_SECONDS)));
-                // No change in time, or a node that is stopping: what there is.
-                let _ = timeout(wait, snapshots.wait_for(|snapshot| snapshot.revision != after)).await;
+                news::changed(snapshots, after, wait, |snapshot| (snapshot.revision, snapshot.news)).await;
                 Ok(Response::Stats(Box::new(self.stats()?)))
             }
         }

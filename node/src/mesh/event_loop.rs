@@ -368,20 +368,14 @@ impl EventLoop {
         match event {
             SwarmEvent::Behaviour(BehaviourEvent::Door(event)) => self.on_door(event),
             SwarmEvent::Behaviour(BehaviourEvent::Identify(identify::Event::Received {
-                connection_id,
-                info,
-                ..
+                connection_id, info, ..
             })) => {
                 if let Some(Connection { key, .. }) = self.connections.get(&connection_id) {
                     let agent = info.agent_version.chars().filter(|c| !c.is_control()).take(64).collect();
                     self.household.observe(*key, Event::Identified { agent });
                 }
             }
-            SwarmEvent::Behaviour(BehaviourEvent::Ping(ping::Event {
-                connection,
-                result: Ok(round_trip),
-                ..
-            })) => {
+            SwarmEvent::Behaviour(BehaviourEvent::Ping(ping::Event { connection, result: Ok(round_trip), .. })) => {
                 if let Some(Connection { key, .. }) = self.connections.get(&connection) {
                     self.household.observe(*key, Event::Pinged(round_trip));
                 }

@@ -19,6 +19,7 @@ use super::drivers::driver;
 use super::instance::{Instance, Running, timeless};
 use super::launch::{Launched, Launcher, Record};
 use super::lifecycle::{Action, Event, Stage, State};
+use super::news::Told;
 use super::supervisor::{BUSY, Command, MAX_MINERS, MinersConfig, MinersSnapshot, OnShutdown, Reply, shutting_down};
 use super::wanted::{self, Wanted};
 use crate::causes::chain;
@@ -57,6 +58,7 @@ pub(super) struct Keeper {
     waiting: Vec<Waiting>,
     closing: Vec<Reply<()>>,
     publisher: watch::Sender<Arc<MinersSnapshot>>,
+    told: Told,
 }
 
 impl Keeper {
@@ -84,6 +86,7 @@ impl Keeper {
             waiting: Vec::new(),
             closing: Vec::new(),
             publisher,
+            told: Told::default(),
         };
         for found in adopted {
             keeper.take_over(found, now);
@@ -472,7 +475,9 @@ impl Keeper {
         let same = known.miners.len() == miners.len()
             && known.miners.iter().zip(&miners).all(|(old, new)| timeless(old.clone()) == timeless(new.clone()));
         if !same || known.revision == 0 {
-            self.publisher.send_replace(Arc::new(MinersSnapshot { revision: known.revision + 1, miners }));
+            let revision = known.revision + 1;
+            let news = self.told.see(revision, &miners);
+            self.publisher.send_replace(Arc::new(MinersSnapshot { revision, news, miners }));
         }
     }
 }

@@ -83,6 +83,8 @@ pub enum MinersError {
 pub struct MinersSnapshot {
     /// Grows with each change.
     pub revision: u64,
+    /// The latest revision that watchers hear of at once; what changed after it may wait.
+    pub news: u64,
     /// By name.
     pub miners: Vec<MinerStatus>,
 }

@@ -384,7 +384,10 @@ mod tests {
             let span = BEGIN..BEGIN + 120;
             let series = super::super::history::read(&database, rig.into(), None, None, tier, span).await.unwrap();
             assert_eq!(series.len(), 1);
-            assert_eq!((series[0].miner.as_str(), series[0].measure), ("xmrig", miner_ctrl_protocol::Measure::Hashrate));
+            assert_eq!(
+                (series[0].miner.as_str(), series[0].measure),
+                ("xmrig", miner_ctrl_protocol::Measure::Hashrate)
+            );
             assert_eq!(series[0].numbers, [Some(10.5), Some(11.5)]);
         }
         let count = |table: &'static str| {

@@ -39,13 +39,7 @@ pub(crate) async fn be_controller(stack: &str) {
     println!("{document}");
 }
 
-async fn measured(
-    rigs: u32,
-    begun: Instant,
-    before: u64,
-    warm_up: impl AsyncFn(),
-    sweep: impl AsyncFn(),
-) -> Value {
+async fn measured(rigs: u32, begun: Instant, before: u64, warm_up: impl AsyncFn(), sweep: impl AsyncFn()) -> Value {
     let connected = begun.elapsed().as_secs_f64();
     tokio::time::sleep(SETTLE).await;
     let resident = (resident_bytes() - before) as f64 / f64::from(rigs) / 1024.0;
