@@ -81,6 +81,10 @@ impl Door {
 
     /// Serves until `stop`.
     pub(crate) async fn serve(door: Option<Self>, gateway: Gateway<NodeHandle>, stop: CancellationToken) {
+        // As it is, for `open` gave none; said once more, so that a program without a dashboard has none of its code.
+        if !cfg!(feature = "dashboard") {
+            return stop.cancelled().await;
+        }
         let Some(Self { listener, settings, source }) = door else { return stop.cancelled().await };
         let tls = settings.tls.clone();
         let renewing = async {

@@ -9,7 +9,9 @@ use std::time::Duration;
 use clap::{Args, CommandFactory, Parser, Subcommand};
 use futures::future::BoxFuture;
 use miner_ctrl_protocol::Program;
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
 
 use crate::cli::engine::Engine;
 use crate::cli::render::{Format, Output};
@@ -234,8 +236,17 @@ fn simulate_pool<E: Engine>(pool: &SimulatedPool) -> ExitCode {
 fn log(serves: bool) {
     // The swarm tells its own peer id at info, which `node serve` prints already.
     let fallback = if serves { "info,libp2p_swarm=warn" } else { "warn" };
-    let filter = EnvFilter::try_from_env("MINER_CTRL_LOG").unwrap_or_else(|_| EnvFilter::new(fallback));
+    let wanted = std::env::var("MINER_CTRL_LOG").ok().filter(|wanted| !wanted.trim().is_empty());
+    let parsed = wanted.as_deref().map(str::parse::<Targets>);
+    let filter = match &parsed {
+        Some(Ok(filter)) => filter.clone(),
+        _ => fallback.parse().unwrap_or_default(),
+    };
     let colours = io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
     // Set already only when a test called this before.
-    let _ = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).with_ansi(colours).try_init();
+    let lines = tracing_subscriber::fmt::layer().with_writer(io::stderr).with_ansi(colours);
+    let _ = tracing_subscriber::registry().with(filter).with(lines).try_init();
+    if let Some(Err(error)) = parsed {
+        tracing::warn!(%error, "MINER_CTRL_LOG is not understood: write e.g. `debug` or `miner_ctrl=debug,libp2p=info`");
+    }
 }

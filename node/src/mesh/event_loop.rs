@@ -123,10 +123,11 @@ pub async fn start(
         listening: listening_sender.subscribe(),
         counts: Arc::clone(&counts),
     };
+    let key = config.secret.public();
     let mut event_loop = EventLoop {
         swarm,
         household,
-        us: Ourselves { key: config.secret.public(), name: config.name, role: config.role },
+        us: Ourselves { key, node_id: key.node_id(), name: config.name, role: config.role },
         signer: Signer::new(Arc::clone(&config.secret)),
         secret: config.secret,
         links,
@@ -449,7 +450,7 @@ impl EventLoop {
         }
         let hello = Hello {
             versions: vec![VERSION],
-            node_id: self.us.key.node_id(),
+            node_id: self.us.node_id,
             name: self.us.name.clone(),
             role: self.us.role,
             nonce: LinkNonce::generate(&mut rand::rng()),

@@ -8,7 +8,7 @@ use libp2p::Stream;
 use miner_ctrl_protocol::codec;
 use miner_ctrl_protocol::pair::{Confirm, Door, Knock, MAX_PAIR_MESSAGE, PairRefusal, Reply};
 use miner_ctrl_protocol::smsg::{AdderStart, PairingCode, ShowerStart};
-use miner_ctrl_protocol::{NodeName, PeerKey, Role, VERSION};
+use miner_ctrl_protocol::{NodeId, NodeName, PeerKey, Role, VERSION};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_bytes::ByteBuf;
@@ -22,6 +22,8 @@ const TIMEOUT: Duration = Duration::from_secs(9);
 #[derive(Debug, Clone)]
 pub(crate) struct Ourselves {
     pub(crate) key: PeerKey,
+    /// Of the key; told on each link, and dear to compute.
+    pub(crate) node_id: NodeId,
     pub(crate) name: NodeName,
     pub(crate) role: Role,
 }
