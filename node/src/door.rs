@@ -44,12 +44,6 @@ impl Door {
         link: bool,
     ) -> Result<Option<Self>, Failure> {
         let Some(address) = config.dashboard_address(info.role) else { return Ok(None) };
-        if !cfg!(feature = "dashboard") {
-            if config.dashboard.is_none() {
-                return Ok(None);
-            }
-            return Err(failure("no-dashboard").because("this miner-ctrl was built without its dashboard"));
-        }
         set_password(gateway, config).await?;
         let place = Place::find(address).await.map_err(|error| not_open(&error))?;
         let hosts: Vec<String> = host_names().chain(config.allowed_hosts.iter().cloned()).collect();
@@ -81,10 +75,6 @@ impl Door {
 
     /// Serves until `stop`.
     pub(crate) async fn serve(door: Option<Self>, gateway: Gateway<NodeHandle>, stop: CancellationToken) {
-        // As it is, for `open` gave none; said once more, so that a program without a dashboard has none of its code.
-        if !cfg!(feature = "dashboard") {
-            return stop.cancelled().await;
-        }
         let Some(Self { listener, settings, source }) = door else { return stop.cancelled().await };
         let tls = settings.tls.clone();
         let renewing = async {
@@ -193,10 +183,6 @@ fn is_on_a_network(address: &IpAddr) -> bool {
         IpAddr::V6(v6) => v6.is_unicast_link_local(),
     };
     !address.is_loopback() && !address.is_unspecified() && !link_local
-}
-
-fn failure(code: &str) -> Failure {
-    Failure::new(Exit::Usage, code, "cannot serve the dashboard")
 }
 
 fn no_certificate(error: &CertificateError) -> Failure {

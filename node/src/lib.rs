@@ -7,10 +7,12 @@
 //! ```
 
 mod causes;
+#[cfg_attr(not(feature = "dashboard"), expect(dead_code, reason = "only the setting is read"))]
 mod certificate;
 pub mod cli;
 pub mod config;
 pub mod control;
+#[cfg_attr(not(feature = "dashboard"), path = "no_door.rs")]
 mod door;
 mod engine;
 pub mod fleet;

@@ -27,7 +27,7 @@ use super::command::Counts;
 use super::convert::peer_key;
 use super::streams::{Opened, Protocol, Streams};
 
-/// Handshakes under way. Each costs about 1 ms of CPU, and some 20 KB until it is done or [`super::transport`]'s timeout
+/// Handshakes under way. Each costs about 1 ms of CPU, and 15 KB until it is done or [`super::transport`]'s timeout
 /// ends it. A hall that gets its power back dials all at once, and whoever is turned away waits for seconds.
 const MAX_HANDSHAKES: usize = 4096;
 /// Of these, from addresses that no registered peer ever came from: whoever says nothing on many connections leaves

@@ -49,9 +49,9 @@ const KEEP_BUFFER: usize = 4 * 1024;
 const READ_BUFFER: usize = 512;
 /// How long the first frame may take.
 const HELLO_TIMEOUT: Duration = Duration::from_secs(10);
-/// The dialer says "are you there?" after this long without a frame; three unanswered end the link, so that a
-/// black-holed rig shows as offline within 15 s.
-const BEAT: Duration = Duration::from_secs(4);
+/// The dialer says "are you there?" after this long without a frame, and again; what is not answered by the time below
+/// ends the link, so that a black-holed rig shows as offline within 15 s.
+const BEAT: Duration = Duration::from_secs(6);
 const DEAD: Duration = Duration::from_secs(13);
 /// How long a link that lost to another one may finish what is open.
 const RETIRE: Duration = Duration::from_secs(30);

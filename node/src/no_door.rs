@@ -1,0 +1,36 @@
+//! In place of the dashboard's TCP door, where the program is built without its dashboard: none of its code is there.
+
+use miner_ctrl_dashboard::Gateway;
+use miner_ctrl_dashboard::node::NodeInfo;
+use tokio_util::sync::CancellationToken;
+
+use crate::cli::{Exit, Failure};
+use crate::config::NodeConfig;
+use crate::handle::NodeHandle;
+use crate::store::Places;
+
+/// A door that is not there.
+pub(crate) enum Door {}
+
+impl Door {
+    /// None, and an error when somebody asked for one.
+    #[expect(clippy::unused_async, reason = "as the one with a dashboard")]
+    pub(crate) async fn open(
+        _: &Gateway<NodeHandle>,
+        config: &NodeConfig,
+        _: &Places,
+        info: &NodeInfo,
+        _: bool,
+    ) -> Result<Option<Self>, Failure> {
+        if config.dashboard_address(info.role).is_none() || config.dashboard.is_none() {
+            return Ok(None);
+        }
+        let refused = Failure::new(Exit::Usage, "no-dashboard", "cannot serve the dashboard");
+        Err(refused.because("this miner-ctrl was built without its dashboard"))
+    }
+
+    /// Waits for `stop`.
+    pub(crate) async fn serve(_: Option<Self>, _: Gateway<NodeHandle>, stop: CancellationToken) {
+        stop.cancelled().await;
+    }
+}
