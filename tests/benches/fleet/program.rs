@@ -28,6 +28,8 @@ const PEERS: u32 = 5000;
 const STARTS: usize = 5;
 /// After the last connection or the first rate, until things are as they stay.
 const SETTLE: Duration = Duration::from_secs(12);
+/// After rigs have joined a controller: it asks each for what it missed of its numbers, at once and when the minute is over.
+const ASKED: Duration = Duration::from_secs(100);
 /// How long CPU is counted: at ticks of 10 ms, 0.03 % of a core can be told apart.
 const SPAN: Duration = Duration::from_secs(30);
 /// Every rig's reading changes each 3 s, and small changes are told within 10 s; within this each has been heard anew, or
@@ -130,7 +132,7 @@ pub(crate) async fn drift() -> Vec<Row> {
     let node = home.serve_with(&[]).await;
     let empty = resident_bytes_of(node.pid());
     let rigs = Rigs::join(&home, RIGS).await;
-    sleep(SETTLE).await;
+    sleep(ASKED).await;
     let percent = cpu_percent(node.pid()).await;
     let resident = resident_bytes_of(node.pid());
     let client = client(&home);
