@@ -29,6 +29,7 @@ const STREAMS = 200;
 /** The gateway gives no session or token more. */
 const STREAMS_OF_A_TOKEN = 16;
 const GATEWAY_SECONDS = 20;
+const ASKED_SECONDS = 100;
 const RIGS = Number(process.env.MINER_CTRL_FLEET ?? 1000);
 
 async function withMock(options, use) {
@@ -89,22 +90,26 @@ async function gateway() {
     };
     const url = new URL(await desk.says('sign in once'));
     const tokens = [];
+    let heard = 0;
     for (let made = 0; made * STREAMS_OF_A_TOKEN < STREAMS; made += 1) tokens.push(JSON.parse(await desk.cli('-o', 'json', 'token', 'add', `reader-${made}`, '--scope', 'read')).token);
-    // The rigs share the node's process: what counts is by how much more it works.
+    // The rigs share the node's process: by how much more it works is what the streams cost.
     for (;;) {
       const online = JSON.parse(await desk.cli('-o', 'json', 'peer', 'list')).filter((peer) => peer.online).length;
       if (online === RIGS) break;
       await new Promise((again) => setTimeout(again, 500));
     }
-    await share();
+    // A controller asks rigs that came for what it missed of their numbers, at once and when the minute is over.
+    await new Promise((over) => setTimeout(over, ASKED_SECONDS * 1000));
     const alone = await share();
     const opened = await Promise.all(Array.from({ length: STREAMS }, (_, at) => fetch(`${url.origin}/api/v1/mining/events`, { headers: { Authorization: `Bearer ${tokens[Math.floor(at / STREAMS_OF_A_TOKEN)]}` }, signal: streams.signal })));
     const refused = opened.find(({ status }) => status !== 200);
     if (refused) throw new Error(`a stream was refused: ${refused.status}`);
-    for (const { body } of opened) (async () => { for await (const piece of body) void piece; })().catch(() => undefined);
+    for (const { body } of opened) (async () => { for await (const piece of body) heard += piece.length; })().catch(() => undefined);
     await share();
+    heard = 0;
     const read = await share();
-    row(`${STREAMS} streams of a fleet of ${RIGS}: what they add to the node`, `${(read - alone).toFixed(1)} % of a core (${alone.toFixed(1)} without them, its simulated rigs included)`, '10 %');
+    const each = heard / STREAMS / GATEWAY_SECONDS / 1000;
+    row(`${STREAMS} streams of a fleet of ${RIGS}: the node with its simulated rigs`, `${read.toFixed(1)} % of a core, ${alone.toFixed(1)} % without the streams; each hears ${each.toFixed(1)} KB a second`, '10 %');
   } finally {
     streams.abort();
     await mesh.end();
