@@ -16,6 +16,7 @@ use crate::cli::{Engine, Exit, Failure, Local, Pairing, ServeOptions, Serving};
 use crate::config::{DashboardChoice, NodeConfig, Settings, TlsMode};
 use crate::control;
 use crate::door::Door;
+use crate::files;
 use crate::fleet::{self, NewPeer, PairingMode};
 use crate::identity::{self, IdentityError};
 use crate::mesh;
@@ -24,6 +25,10 @@ use crate::node::{self, Mode, Node, StartError};
 use crate::simulate;
 use crate::store::clock::unix_now;
 use crate::store::{Database, Lock, LockError, Places};
+
+/// Open files that a serving node asks for: as many peers as may be registered, each with a connection that takes over from
+/// another, the handshakes under way, and its own.
+const FILES: u64 = 32 * 1024;
 
 /// This machine's node.
 #[derive(Debug)]
@@ -125,6 +130,7 @@ impl Engine for ThisMachine {
             tracing::info!(name = %made.record.name, role = %made.record.role, "made a new identity");
         }
         let dashboard = config.clone();
+        let files = files::raise(FILES);
         let node = self.start(config, Mode::Serve).await?;
         let socket = match self.places.make_socket_dir() {
             Ok(()) => control::bind(&self.places.socket()).await.map_err(|error| chain(&error)),
@@ -142,6 +148,11 @@ impl Engine for ThisMachine {
             tracing::warn!(%error, "no pairing code is shown");
         }
         let info = node.handle.info().await;
+        // Half of them are for connections that are coming up.
+        if files / 2 < u64::try_from(info.peers).unwrap_or(u64::MAX) {
+            let peers = info.peers;
+            tracing::warn!(files, peers, "too few open files for so many peers: raise the limit (`ulimit -Hn`)");
+        }
         let gateway = Gateway::new(node.handle.clone(), stop.clone());
         let door = match Door::open(&gateway, &dashboard, &self.places, &info, print_link).await {
             Ok(door) => door,

@@ -15,6 +15,7 @@ pub mod control;
 #[cfg_attr(not(feature = "dashboard"), path = "no_door.rs")]
 mod door;
 mod engine;
+mod files;
 pub mod fleet;
 mod gaps;
 pub mod handle;

@@ -43,7 +43,8 @@ Environment:
   NO_COLOR         no colours
   MINER_CTRL_LISTEN, _PAIRING, _ON_SHUTDOWN, _SIMULATE
                    as in config.toml, for `node serve`
-  MINER_CTRL_DASHBOARD, _PUBLIC_URL, _ALLOWED_HOSTS, _TRUSTED_PROXIES, _PASSWORD_FILE, _TLS, _TLS_CERTIFICATE, _TLS_KEY
+  MINER_CTRL_DASHBOARD, _PUBLIC_URL, _ALLOWED_HOSTS, _TRUSTED_PROXIES,
+      _PASSWORD_FILE, _TLS, _TLS_CERTIFICATE, _TLS_KEY
                    the dashboard's part of config.toml, for `node serve`
   MINER_CTRL_XMRIG, MINER_CTRL_TT_MINER
                    where the mining programs lie";

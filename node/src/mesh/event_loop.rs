@@ -29,6 +29,7 @@ use super::pairing::{self, Ourselves};
 use super::signer::Signer;
 use super::streams::Protocol;
 use super::transport;
+use crate::files;
 
 /// Due dials and overdue strangers are looked for this often.
 const TICK: Duration = Duration::from_millis(250);
@@ -100,7 +101,7 @@ pub async fn start(
     let counts = Arc::new(Counts::default());
     let door = {
         let household = Arc::clone(&household);
-        Door::new(Box::new(move || household.pairing_possible()), Arc::clone(&counts))
+        Door::new(Box::new(move || household.pairing_possible()), Arc::clone(&counts), files::allowed())
     };
     let mut swarm = Swarm::new(
         transport::build(&keypair).map_err(StartError::Noise)?,

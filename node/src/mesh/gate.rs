@@ -30,11 +30,6 @@ use super::streams::{Opened, Protocol, Streams};
 /// Handshakes under way. Each costs about 1 ms of CPU, and 15 KB until it is done or [`super::transport`]'s timeout
 /// ends it. A hall that gets its power back dials all at once, and whoever is turned away waits for seconds.
 const MAX_HANDSHAKES: usize = 4096;
-/// Of these, from addresses that no registered peer ever came from: whoever says nothing on many connections leaves
-/// room for those that are known.
-const MAX_UNKNOWN_HANDSHAKES: usize = 3072;
-/// Of these, from one address: a hall behind one NAT.
-const MAX_HANDSHAKES_PER_IP: usize = 2048;
 /// Strangers connected at once. Pairing takes under a second.
 const MAX_STRANGERS: usize = 16;
 /// Of these, from one address.
@@ -98,7 +93,27 @@ struct Rate {
     at: Instant,
 }
 
+/// How many handshakes may be under way.
+#[derive(Debug, Clone, Copy)]
+struct Room {
+    all: usize,
+    /// Of these, from addresses that no registered peer ever came from: whoever says nothing on many connections leaves
+    /// room for those that are known.
+    unknown: usize,
+    /// Of these, from one address: a hall behind one NAT.
+    per_ip: usize,
+}
+
+impl Room {
+    /// For a process that may have so many open files: strangers that say nothing take no more than half of them.
+    fn of(files: u64) -> Self {
+        let all = usize::try_from(files / 2).unwrap_or(usize::MAX).min(MAX_HANDSHAKES);
+        Self { all, unknown: all / 4 * 3, per_ip: all / 2 }
+    }
+}
+
 pub(crate) struct Door {
+    room: Room,
     registered: HashMap<PeerId, PeerKey>,
     pairing_possible: Box<dyn Fn() -> bool + Send>,
     handshakes: HashMap<ConnectionId, IpAddr>,
@@ -120,8 +135,10 @@ impl fmt::Debug for Door {
 }
 
 impl Door {
-    pub(crate) fn new(pairing_possible: Box<dyn Fn() -> bool + Send>, counts: Arc<Counts>) -> Self {
+    /// `files` is how many open files this process may have.
+    pub(crate) fn new(pairing_possible: Box<dyn Fn() -> bool + Send>, counts: Arc<Counts>, files: u64) -> Self {
         Self {
+            room: Room::of(files),
             registered: HashMap::new(),
             pairing_possible,
             handshakes: HashMap::new(),
@@ -269,9 +286,9 @@ impl NetworkBehaviour for Door {
         let known = self.trusted.contains(&ip);
         let of_unknown = |(ip, count): (&IpAddr, &usize)| if self.trusted.contains(ip) { 0 } else { *count };
         let unknown: usize = self.handshakes_per_ip.iter().map(of_unknown).sum();
-        if self.handshakes.len() >= MAX_HANDSHAKES
-            || same_ip >= MAX_HANDSHAKES_PER_IP
-            || (!known && unknown >= MAX_UNKNOWN_HANDSHAKES)
+        if self.handshakes.len() >= self.room.all
+            || same_ip >= self.room.per_ip
+            || (!known && unknown >= self.room.unknown)
         {
             return Err(self.turn_away(TurnedAway::TooManyHandshakes));
         }
@@ -365,17 +382,34 @@ mod tests {
 
     #[test]
     fn silent_strangers_leave_room_for_addresses_that_are_known() {
-        let mut door = Door::new(Box::new(|| true), Arc::default());
-        door.trusted.insert(IpAddr::from([127, 0, 0, 1]));
-        let mut knocks = 0..;
-        let mut knock = |ip: &str| {
-            let id = ConnectionId::new_unchecked(knocks.next().unwrap());
-            let remote = format!("/ip4/{ip}/tcp/1/ws").parse().unwrap();
-            door.handle_pending_inbound_connection(id, &"/ip4/127.0.0.1/tcp/9091/ws".parse().unwrap(), &remote).is_ok()
-        };
-        let taken = (0..2 * MAX_HANDSHAKES).filter(|n| knock(&format!("10.0.0.{}", n % 4))).count();
-        assert_eq!(taken, MAX_UNKNOWN_HANDSHAKES);
-        assert!(knock("127.0.0.1"));
+        for (files, room) in [(1024, 384), (20_000, 3072), (u64::MAX, 3072)] {
+            let mut door = Door::new(Box::new(|| true), Arc::default(), files);
+            door.trusted.insert(IpAddr::from([127, 0, 0, 1]));
+            let taken = (0..2 * MAX_HANDSHAKES).filter(|n| knock(&mut door, *n, &format!("10.0.0.{}", n % 4))).count();
+            assert_eq!(taken, room);
+            assert!(knock(&mut door, 2 * MAX_HANDSHAKES, "127.0.0.1"));
+        }
+    }
+
+    #[test]
+    fn a_handshake_that_ends_leaves_its_place_to_another() {
+        let mut door = Door::new(Box::new(|| true), Arc::default(), 1024);
+        for round in 0..3 {
+            let ids: Vec<_> = (round * 1000..).take(256).collect();
+            assert!(ids.iter().all(|id| knock(&mut door, *id, "10.0.0.1")));
+            assert!(!knock(&mut door, 999_999, "10.0.0.1"), "one address has its part");
+            for id in ids {
+                door.forget(ConnectionId::new_unchecked(id));
+                door.forget(ConnectionId::new_unchecked(id));
+            }
+        }
+        assert!(door.handshakes.is_empty() && door.handshakes_per_ip.is_empty());
+    }
+
+    fn knock(door: &mut Door, id: usize, ip: &str) -> bool {
+        let (local, remote) = ("/ip4/127.0.0.1/tcp/9091/ws".parse().unwrap(), format!("/ip4/{ip}/tcp/1/ws"));
+        let remote = remote.parse().unwrap();
+        door.handle_pending_inbound_connection(ConnectionId::new_unchecked(id), &local, &remote).is_ok()
     }
 
     #[test]

@@ -19,7 +19,8 @@ struct Ask {
 
 struct Shared {
     secret: Arc<NodeSecret>,
-    /// In the order they came. A link has one at a time, so that there are never more than links.
+    /// In the order they came. A link has one at a time; what one leaves behind that ends before its turn goes with the
+    /// next signature.
     waiting: Mutex<Vec<Ask>>,
 }
 

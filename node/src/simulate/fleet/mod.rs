@@ -9,12 +9,11 @@
 //!
 //! What may not enter: processes, files of rigs, and `miners`.
 
-mod files;
 mod hall;
 mod key;
 mod miner;
 mod rig;
 
-pub use files::{TooFewFiles, make_room};
+pub use crate::files::{TooFewFiles, make_room};
 pub use hall::{Faults, Hall};
 pub use key::FleetKey;

@@ -1,4 +1,6 @@
 //! Room for the connections of thousands of rigs: each is an open file of this process.
+//!
+//! Debian lets a program have 1024 of them unless it asks for more.
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
@@ -25,6 +27,20 @@ pub fn make_room(needed: u64) -> Result<(), TooFewFiles> {
     setrlimit(Resource::Nofile, Rlimit { current: Some(needed), maximum: limit.maximum }).map_err(too_few)
 }
 
+/// Raises the limit as far as the system allows, up to `wanted`; how many open files this process may have then.
+pub(crate) fn raise(wanted: u64) -> u64 {
+    let limit = getrlimit(Resource::Nofile);
+    let possible = limit.maximum.map_or(wanted, |maximum| maximum.min(wanted));
+    // At worst it stays as it is, which `allowed` tells.
+    let _ = make_room(possible);
+    allowed()
+}
+
+/// How many open files this process may have.
+pub(crate) fn allowed() -> u64 {
+    getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -36,5 +52,6 @@ mod tests {
         assert_eq!((refused.needed, Some(refused.allowed)), (u64::MAX - 1, before.maximum));
         assert_eq!(getrlimit(Resource::Nofile), before);
         assert_eq!(make_room(1), Ok(()));
+        assert_eq!(Some(raise(1)), before.current, "it is never lowered");
     }
 }
