@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 
 use super::events;
 use super::operation::{Content, Operation, Placed, Shape};
-use super::schemas::{Renamed, Schemas, without_null};
+use super::schemas::{Renamed, Schemas, bound, without_null};
 use crate::access::guard::{is_open, needed};
 use crate::error::{Code, ProblemDetails};
 use crate::once::{MAX_KEY, takes_key};
@@ -101,7 +101,7 @@ fn document(operations: &[Placed]) -> Value {
         path[method] = operation(drawn, &renamed, &mut responses);
     }
     let tags: Vec<_> = Noun::ALL.iter().map(|(name, about)| json!({ "name": name, "description": about })).collect();
-    json!({
+    let mut document = json!({
         "openapi": "3.1.0",
         "info": {
             "title": "miner-ctrl",
@@ -167,7 +167,9 @@ fn document(operations: &[Placed]) -> Value {
                 },
             },
         },
-    })
+    });
+    bound(&mut document);
+    document
 }
 
 fn draw<'a>(placed: &'a Placed, schemas: &mut Schemas) -> Drawn<'a> {

@@ -2,7 +2,7 @@
 
 use schemars::generate::SchemaSettings;
 use schemars::{Schema, SchemaGenerator};
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 use super::operation::Shape;
 
@@ -122,6 +122,27 @@ fn without_null_where_left_out(schema: &mut Value) {
         if !both && !required.contains(&Value::from(name.as_str())) {
             without_null(field);
         }
+    }
+}
+
+/// Each whole number says how far it may go: a `format` alone binds nobody who reads the description.
+pub(super) fn bound(schema: &mut Value) {
+    match schema {
+        Value::Array(items) => items.iter_mut().for_each(bound),
+        Value::Object(fields) => {
+            let ends = match fields.get("format").and_then(Value::as_str) {
+                Some("uint" | "uint64") => Some((json!(0), json!(u64::MAX))),
+                Some("uint32") => Some((json!(0), json!(u32::MAX))),
+                Some("int32") => Some((json!(i32::MIN), json!(i32::MAX))),
+                _ => None,
+            };
+            if let Some((lowest, highest)) = ends {
+                fields.entry("minimum").or_insert(lowest);
+                fields.entry("maximum").or_insert(highest);
+            }
+            fields.values_mut().for_each(bound);
+        }
+        _ => {}
     }
 }
 

@@ -259,7 +259,9 @@ impl Start {
             (inline, None) => {
                 let draft = extract::profile("profile", inline)?;
                 profiles::refuse_placeholder("profile", &draft)?;
-                ProfileChoice::Inline(Box::new(draft))
+                // Asked now: every rig would refuse it for the same reason.
+                let profile = draft.check().map_err(|wrong| invalid("profile", &wrong.field, wrong.why))?;
+                ProfileChoice::Inline(Box::new(profile.into_draft()))
             }
         };
         let name = match &profile {

@@ -106,6 +106,8 @@ async fn what_a_job_cannot_take_is_refused_before_any_rig_is_asked() {
     let door = Door::new();
     let rigs = json!(["rig-alpha"]);
     let many: Vec<_> = (0..5001).map(|n| format!("rig-{n}")).collect();
+    let mut crowded = monero();
+    crowded["threads"] = json!(4097);
     for body in [
         json!({ "verb": "dance", "rigs": rigs }),
         json!({ "verb": "stop", "rigs": [] }),
@@ -119,6 +121,7 @@ async fn what_a_job_cannot_take_is_refused_before_any_rig_is_asked() {
         json!({ "verb": "deploy", "rigs": rigs, "profile": "monero", "from": "here" }),
         json!({ "verb": "deploy", "rigs": rigs, "profile": monero() }),
         json!({ "verb": "start", "rigs": rigs }),
+        json!({ "verb": "start", "rigs": rigs, "profile": crowded }),
     ] {
         assert_problem(&door.local(knock("POST", "/jobs").json(&body)).await, Code::Invalid);
     }

@@ -146,6 +146,19 @@ async fn a_profile_written_inline_is_started_as_written() {
 }
 
 #[tokio::test]
+async fn a_profile_written_inline_is_checked_before_a_rig_is_asked() {
+    let node = Memory::default();
+    for (field, value) in [("threads", json!(4097)), ("pools", json!([])), ("wallet", json!(""))] {
+        let mut profile = monero();
+        profile[field] = value;
+        let refused = ask(&node, "POST", "/remote/rig-alpha/start", Some(json!({"profile": profile}))).await;
+        assert_eq!(refused.status, StatusCode::UNPROCESSABLE_ENTITY);
+        assert_eq!(refused.body["errors"][0]["pointer"], format!("#/profile/{field}"));
+    }
+    assert!(node.commands().is_empty());
+}
+
+#[tokio::test]
 async fn stop_means_the_only_one_a_named_one_or_all() {
     let node = Memory::default();
     for (body, choice) in [
