@@ -17,9 +17,10 @@ const ROUNDS: usize = 15;
 const OPERATIONS: u32 = 300;
 /// A log line or a command with its names: what most bodies are.
 const BODY: [u8; 300] = [7; 300];
-/// Good signatures after which the next one has a table of its author's key made; see `smsg::author`.
-const OFTEN: usize = 64;
-/// Tables made in a round: each takes some milliseconds, and a link that was heard often before it.
+/// Good signatures with which a small and a large table of their author's key are made; see `smsg::author`.
+const SMALL: usize = 8;
+const LARGE: usize = 256;
+/// Tables made in a round: each takes a link of its own, whose peer was heard often before.
 const MAKING: u32 = 5;
 /// Messages of the rows for batches, and batches in a round.
 const BATCH: u32 = 64;
@@ -44,44 +45,44 @@ fn main() {
 
     let mut link = Link::new(&one, &two, nonce);
     row("request: seal", || link.sender.seal(black_box(&BODY), NOW, &mut rand::rng()));
-    // Each link is left before its peer is heard often.
-    let mut links: Vec<_> = (0..=ROUNDS * OPERATIONS as usize / (OFTEN / 2))
-        .map(|_| {
-            let mut link = Link::new(&one, &two, nonce);
-            link.exchange();
-            link
-        })
-        .collect();
+    // Each link is left before its peer has earned a table.
+    let of_each = SMALL - 2;
+    let mut links: Vec<_> =
+        (0..=ROUNDS * OPERATIONS as usize / of_each).map(|_| Link::heard(1, &one, &two, nonce)).collect();
     let mut count = 0;
     let mut sealed = batches(|| {
-        let link = count / (OFTEN / 2);
+        let link = count / of_each;
         count += 1;
-        (link, links[link].sender.seal(&BODY, NOW, &mut rand::rng()).expect("it seals").0)
+        (link, links[link].seal())
     });
     row("request: open, peer not heard often", || {
         let (link, message) = sealed.next().expect("enough were sealed");
         links[link].receiver.open(&message).expect("it opens")
     });
-    let mut links = inputs(ROUNDS * MAKING as usize, || {
-        let mut link = Link::heard_often(&one, &two, nonce);
-        let (message, _) = link.sender.seal(&BODY, NOW, &mut rand::rng()).expect("it seals");
-        (link, message)
-    });
-    rows("request: open, and make the peer's table", MAKING, || {
-        let (mut link, message) = links.next().expect("enough were made");
-        link.receiver.open(&message).expect("it opens")
-    });
-    let mut link = Link::heard_often(&one, &two, nonce);
-    link.exchange();
-    let mut sealed = batches(|| link.sender.seal(&BODY, NOW, &mut rand::rng()).expect("it seals").0);
-    row("request: open, with the peer's table", || {
-        link.receiver.open(&sealed.next().expect("enough were sealed")).expect("it opens")
-    });
+    drop(links);
+    for (name, with, after) in [("small", "its small", SMALL), ("large", "its large", LARGE)] {
+        let mut links = inputs(ROUNDS * MAKING as usize, || {
+            // Of another author each: links to one share its table.
+            let author = Arc::new(NodeSecret::generate(&mut rand::rng()));
+            let mut link = Link::heard(after - 1, &author, &two, nonce);
+            let message = link.seal();
+            (link, message)
+        });
+        rows(&format!("request: open, and make a {name} table"), MAKING, || {
+            let (mut link, message) = links.next().expect("enough were made");
+            link.receiver.open(&message).expect("it opens")
+        });
+        let mut link = Link::heard(after, &one, &two, nonce);
+        let mut sealed = inputs(LARGE - SMALL - 1, || link.seal());
+        let operations = (LARGE - SMALL - 1) / ROUNDS;
+        rows(&format!("request: open, with {with} table"), u32::try_from(operations).expect("it fits"), || {
+            link.receiver.open(&sealed.next().expect("enough were sealed")).expect("it opens")
+        });
+    }
 
     let mut link = Link::new(&one, &two, nonce);
     rows("64 requests in a batch: seal", BATCHES, || link.seal_batch(&one));
-    let mut link = Link::heard_often(&one, &two, nonce);
-    link.exchange();
+    let mut link = Link::heard(LARGE, &one, &two, nonce);
     let mut sealed = inputs(ROUNDS * BATCHES as usize, || link.seal_batch(&one));
     rows("64 requests in a batch: open", BATCHES, || {
         for message in sealed.next().expect("enough were sealed") {
@@ -148,13 +149,17 @@ impl Link {
         }
     }
 
-    /// Whose receiver makes a table at the next request.
-    fn heard_often(one: &Arc<NodeSecret>, two: &Arc<NodeSecret>, nonce: LinkNonce) -> Self {
+    /// Whose receiver has heard so many requests.
+    fn heard(times: usize, one: &Arc<NodeSecret>, two: &Arc<NodeSecret>, nonce: LinkNonce) -> Self {
         let mut link = Self::new(one, two, nonce);
-        for _ in 0..OFTEN {
+        for _ in 0..times {
             link.exchange();
         }
         link
+    }
+
+    fn seal(&mut self) -> Vec<u8> {
+        self.sender.seal(&BODY, NOW, &mut rand::rng()).expect("it seals").0
     }
 
     fn seal_batch(&mut self, signer: &NodeSecret) -> Vec<Vec<u8>> {

@@ -24,8 +24,8 @@ use crate::bench::stats;
 /// Set for a process that hosts rigs: `address of the controller,first seed,count`.
 pub const WORKERS_OF: &str = "MINER_CTRL_BENCH_WORKERS";
 
-/// Requests after which a peer is one that is heard often.
-const WARM_UP: usize = 100;
+/// Requests after which a peer is one of those that are heard most; a rig hears six a minute from its controller.
+const WARM_UP: usize = 256;
 
 /// The controller's seed; rigs' seeds count from 1.
 const CONTROLLER: u32 = 0;
@@ -165,7 +165,7 @@ pub struct Connected {
 }
 
 impl Connected {
-    /// Has one rig hear the controller as often as each does in its first minutes: from then on the rigs, which share a
+    /// Has one rig hear the controller as often as each does in its first hour: from then on the rigs, which share a
     /// process here, verify what it says as a rig does that has been up for a while.
     pub async fn warm_up(&self) {
         let Some((_, link)) = self.controller.mesh.connected().into_iter().next() else { return };

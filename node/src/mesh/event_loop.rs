@@ -6,7 +6,7 @@ use std::net::TcpListener;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::StreamExt;
+use futures::{FutureExt, StreamExt};
 use libp2p::core::transport::ListenerId;
 use libp2p::swarm::dial_opts::{DialOpts, PeerCondition};
 use libp2p::swarm::{ConnectionId, DialError, SwarmEvent};
@@ -469,11 +469,9 @@ impl EventLoop {
             rate: self.rate,
         };
         let ups = self.ups_sender.clone();
-        let task = self.running.spawn(async move {
-            // The loop always drains this queue; a full one only means that it is busy with as many others.
-            let up = |link| ups.try_send((id, link)).is_ok();
-            (id, task.run(up).await)
-        });
+        // The loop always drains this queue; a full one only means that it is busy with as many others.
+        let up = move |link| ups.try_send((id, link)).is_ok();
+        let task = self.running.spawn(task.run(up).map(move |end| (id, end)));
         connection.link = Some(LinkState { task, up: None });
     }
 

@@ -30,7 +30,7 @@ use tokio_util::compat::{Compat, FuturesAsyncReadCompatExt};
 
 use super::command::Counts;
 use super::frame::{Frame, FrameError, Frames, Kind};
-use super::signer::{AT_ONCE, Signer};
+use super::signer::{AT_ONCE, Coming, Signer};
 
 /// Requests that wait for their turn; a caller that finds it full is told *Busy*.
 const QUEUE: usize = 64;
@@ -43,8 +43,6 @@ const HIGH_WATER: usize = 2 * codec::MAX_MESSAGE;
 /// bring an answer each.
 const LINK_BATCH: usize = 64;
 const _: () = assert!(LINK_BATCH + 2 * MAX_OPEN <= AT_ONCE);
-/// A write buffer larger than this is freed once sent: thousands of links would each keep their largest log page.
-const KEEP_BUFFER: usize = 4 * 1024;
 /// What a link keeps to read into; it grows for a longer frame. Thousands of links would each keep the 8 KB of default.
 const READ_BUFFER: usize = 512;
 /// How long the first frame may take.
@@ -118,6 +116,7 @@ pub(crate) struct Greeting {
 #[derive(Clone)]
 pub struct Link {
     requests: mpsc::Sender<Order>,
+    signer: Signer,
     /// What the peer said of itself.
     pub hello: Arc<Hello>,
 }
@@ -129,8 +128,15 @@ impl fmt::Debug for Link {
 }
 
 enum Order {
-    Ask { body: Vec<u8>, reply: oneshot::Sender<Result<Response, AskError>> },
+    /// On the heap: a queue has places for 32 orders from its beginning, on each of thousands of links.
+    Ask(Box<Ask>),
     Retire,
+}
+
+struct Ask {
+    body: Vec<u8>,
+    reply: oneshot::Sender<Result<Response, AskError>>,
+    coming: Coming,
 }
 
 impl Link {
@@ -142,7 +148,8 @@ impl Link {
     pub async fn ask(&self, request: &Request, limit: Duration) -> Result<Response, AskError> {
         let body = codec::encode(request, MAX_BODY).map_err(|_| AskError::TooLarge)?;
         let (reply, answer) = oneshot::channel();
-        self.requests.try_send(Order::Ask { body, reply }).map_err(|error| match error {
+        let coming = self.signer.announce();
+        self.requests.try_send(Order::Ask(Box::new(Ask { body, reply, coming }))).map_err(|error| match error {
             mpsc::error::TrySendError::Full(_) => AskError::Busy,
             mpsc::error::TrySendError::Closed(_) => AskError::Unreachable,
         })?;
@@ -200,16 +207,34 @@ pub(crate) struct LinkTask {
     pub(crate) rate: RequestRate,
 }
 
+/// A link that is up.
+struct Greeted {
+    session: Box<Session>,
+    frames: FramedRead<ReadHalf<Compat<Stream>>, Frames>,
+    orders: mpsc::Receiver<Order>,
+    dialer: bool,
+}
+
 impl LinkTask {
     /// Greets, tells `up`, and serves until the link ends. When `up` says false nobody takes it and it ends.
-    pub(crate) async fn run(self, up: impl FnOnce(Link) -> bool + Send) -> LinkEnd {
-        match self.serve(up).await {
-            Ok(()) => LinkEnd::Retired,
-            Err(end) => end,
+    ///
+    /// What only the greeting needs is on the heap until it is done: this future is as large as the rest, and there are
+    /// thousands.
+    pub(crate) fn run(self, up: impl FnOnce(Link) -> bool + Send + 'static) -> impl Future<Output = LinkEnd> + Send {
+        let greeting = Box::pin(self.greet(up));
+        async move {
+            let Greeted { mut session, frames, orders, dialer } = match greeting.await {
+                Ok(greeted) => greeted,
+                Err(end) => return end,
+            };
+            match session.run(frames, orders, dialer).await {
+                Ok(()) => LinkEnd::Retired,
+                Err(end) => end,
+            }
         }
     }
 
-    async fn serve(self, up: impl FnOnce(Link) -> bool + Send) -> Result<(), LinkEnd> {
+    async fn greet(self, up: impl FnOnce(Link) -> bool + Send) -> Result<Greeted, LinkEnd> {
         let Self { peer, stream, dialer, greeting, answer, counts, rate } = self;
         let (read, write) = tokio::io::split(stream.compat());
         let mut frames = FramedRead::with_capacity(read, Frames, READ_BUFFER);
@@ -230,7 +255,7 @@ impl LinkTask {
         let (requests, orders) = mpsc::channel(QUEUE);
         let nonce = greeting.hello.nonce;
         let sender = Sender::new(greeting.secret, peer, theirs.nonce);
-        let mut session = Session {
+        let session = Box::new(Session {
             peer,
             receiver: Receiver::beside(&sender, nonce),
             sender,
@@ -250,11 +275,11 @@ impl LinkTask {
             unreadable: 0,
             heard: Instant::now(),
             started: Instant::now(),
-        };
-        if !up(Link { requests, hello: Arc::new(theirs) }) {
+        });
+        if !up(Link { requests, signer: session.signer.clone(), hello: Arc::new(theirs) }) {
             return Err(LinkEnd::Crowded);
         }
-        session.run(frames, orders, dialer).await
+        Ok(Greeted { session, frames, orders, dialer })
     }
 }
 
@@ -347,7 +372,10 @@ impl Session {
                 biased;
                 Some(answered) = self.answers.join_next() => self.on_answered(answered),
                 order = orders.recv(), if !closed && self.may_ask() => match order {
-                    Some(Order::Ask { body, reply }) => self.on_ask(body, reply),
+                    Some(Order::Ask(ask)) => {
+                        self.on_ask(ask.body, ask.reply);
+                        drop(ask.coming);
+                    }
                     Some(Order::Retire) => {
                         // Callers that come now find the queue closed and take the other link.
                         orders.close();
@@ -607,9 +635,8 @@ impl Out {
             self.unflushed = true;
         }
         if self.bytes.is_empty() {
-            if self.bytes.capacity() > KEEP_BUFFER {
-                self.bytes = BytesMut::new();
-            }
+            // Freed, not cleared: thousands of links would each keep their largest message.
+            self.bytes = BytesMut::new();
             self.write.flush().await?;
             self.unflushed = false;
         }

@@ -1,8 +1,10 @@
 //! One signature for whatever waits to be signed: what this node says to all its peers at one moment.
 //!
-//! Nothing waits for company: a message alone is signed at once, in the task that sends it. But whoever else is ready to
-//! run goes first, so that a command to a thousand rigs is there whole before the first of its links signs for them all.
+//! A message alone is signed at once, in the task that sends it. Only while others are known to be coming, and their
+//! links just did not run yet, do these go first: a command to a thousand rigs is there whole before the first of its
+//! links signs for them all.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use miner_ctrl_protocol::smsg::{self, Leaf, MAX_BATCH, NodeSecret, Proof};
@@ -22,6 +24,17 @@ struct Shared {
     /// In the order they came. A link has one at a time; what one leaves behind that ends before its turn goes with the
     /// next signature.
     waiting: Mutex<Vec<Ask>>,
+    /// How many more were announced. It orders nothing: who reads an old number signs for fewer.
+    coming: AtomicUsize,
+}
+
+/// A message that was handed to its link, which has not taken it up yet.
+pub(crate) struct Coming(Arc<Shared>);
+
+impl Drop for Coming {
+    fn drop(&mut self) {
+        self.0.coming.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 /// Signs with the node's key.
@@ -36,7 +49,13 @@ impl std::fmt::Debug for Signer {
 
 impl Signer {
     pub(crate) fn new(secret: Arc<NodeSecret>) -> Self {
-        Self(Arc::new(Shared { secret, waiting: Mutex::default() }))
+        Self(Arc::new(Shared { secret, waiting: Mutex::default(), coming: AtomicUsize::new(0) }))
+    }
+
+    /// Says that a message will come, until the announcement is dropped.
+    pub(crate) fn announce(&self) -> Coming {
+        self.0.coming.fetch_add(1, Ordering::Relaxed);
+        Coming(Arc::clone(&self.0))
     }
 
     /// Proofs of at most [`AT_ONCE`] leaves in their order; none when whoever took them up broke off.
@@ -44,8 +63,10 @@ impl Signer {
         debug_assert!(leaves.len() <= AT_ONCE, "a link brings at most so many");
         let (reply, mut proofs) = oneshot::channel();
         self.waiting().push(Ask { leaves, reply });
-        // Whoever else is ready to run may bring more, or may sign ours; when nobody is, this takes no time.
-        tokio::task::yield_now().await;
+        if self.0.coming.load(Ordering::Relaxed) > 0 {
+            // Whoever is ready to run may bring more, or may sign ours. It costs a look at all sockets and wakes a thread.
+            tokio::task::yield_now().await;
+        }
         loop {
             match proofs.try_recv() {
                 Ok(proofs) => return Some(proofs),
@@ -111,18 +132,25 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_comes_together_is_signed_once() {
+    async fn what_is_announced_together_is_signed_once() {
         let secret = Arc::new(NodeSecret::from_seed(&[1; 32]).unwrap());
         let signer = Signer::new(Arc::clone(&secret));
-        let (mut sender, _) = link(&secret);
-        let asks = (0..200).map(|_| {
-            let (unsigned, _) = sender.prepare(vec![1], std::time::Duration::ZERO, &mut rand::rng()).unwrap();
-            signer.clone().sign(vec![unsigned.leaf()])
-        });
-        let proofs = futures::future::join_all(asks).await;
-        let signatures: std::collections::HashSet<_> =
-            proofs.iter().map(|proofs| *proofs.as_ref().unwrap()[0].signature()).collect();
-        assert_eq!(signatures.len(), 1);
+        for (announced, signatures) in [(true, 1), (false, 200)] {
+            let (mut sender, _) = link(&secret);
+            let asks: Vec<_> = (0..200)
+                .map(|_| {
+                    let (unsigned, _) = sender.prepare(vec![1], std::time::Duration::ZERO, &mut rand::rng()).unwrap();
+                    let (signer, coming) = (signer.clone(), announced.then(|| signer.announce()));
+                    async move {
+                        drop(coming);
+                        signer.sign(vec![unsigned.leaf()]).await.unwrap()
+                    }
+                })
+                .collect();
+            let proofs = futures::future::join_all(asks).await;
+            let different: std::collections::HashSet<_> = proofs.iter().map(|proofs| *proofs[0].signature()).collect();
+            assert_eq!(different.len(), signatures);
+        }
     }
 
     fn link(secret: &Arc<NodeSecret>) -> (smsg::Sender, smsg::Receiver) {

@@ -21,6 +21,10 @@ const MAX_STREAMS: usize = 32;
 /// Bytes gathered before they go to TCP in one write: soketto writes a frame's header and its payload apart.
 const GATHER: usize = 16 * 1024;
 
+/// Bytes taken from TCP in one read, where less is asked for: soketto asks for a frame's header two bytes at a time, and
+/// once more to see that nothing follows. Most messages have a few hundred.
+const AHEAD: usize = 2 * 1024;
+
 pub(crate) fn build(keypair: &identity::Keypair) -> Result<Boxed<(PeerId, StreamMuxerBox)>, noise::Error> {
     let mut websocket = websocket::Config::new(with_dns());
     // The default lets a stranger announce a frame of 256 MiB, which is zero-filled before a byte of it arrives.
@@ -52,16 +56,33 @@ fn with_dns() -> impl Transport<
     })
 }
 
-/// A stream that hands bytes to the one below when flushed, or when [`GATHER`] of them wait.
+/// A stream that hands bytes to the one below when flushed, or when [`GATHER`] of them wait, and takes as many from it as
+/// there are, up to [`AHEAD`].
 pub(crate) struct Gathered<S> {
     inner: S,
     waiting: Vec<u8>,
     written: usize,
+    ahead: Vec<u8>,
+    read: usize,
 }
 
 impl<S> Gathered<S> {
     const fn new(inner: S) -> Self {
-        Self { inner, waiting: Vec::new(), written: 0 }
+        Self { inner, waiting: Vec::new(), written: 0, ahead: Vec::new(), read: 0 }
+    }
+
+    /// Some of what was read ahead.
+    fn take(&mut self, bytes: &mut [u8]) -> usize {
+        let rest = &self.ahead[self.read..];
+        let count = rest.len().min(bytes.len());
+        bytes[..count].copy_from_slice(&rest[..count]);
+        self.read += count;
+        if self.read == self.ahead.len() {
+            // Freed, as what is written is.
+            self.ahead = Vec::new();
+            self.read = 0;
+        }
+        count
     }
 }
 
@@ -82,7 +103,19 @@ impl<S: AsyncWrite + Unpin> Gathered<S> {
 
 impl<S: AsyncRead + Unpin> AsyncRead for Gathered<S> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &mut [u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.inner).poll_read(cx, bytes)
+        if self.ahead.is_empty() {
+            if bytes.is_empty() || bytes.len() >= AHEAD {
+                return Pin::new(&mut self.inner).poll_read(cx, bytes);
+            }
+            let mut read = [0; AHEAD];
+            let count = ready!(Pin::new(&mut self.inner).poll_read(cx, &mut read))?;
+            if count <= bytes.len() {
+                bytes[..count].copy_from_slice(&read[..count]);
+                return Poll::Ready(Ok(count));
+            }
+            self.ahead = read[..count].to_vec();
+        }
+        Poll::Ready(Ok(self.take(bytes)))
     }
 }
 
@@ -104,5 +137,101 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Gathered<S> {
     fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         ready!(self.poll_drain(cx))?;
         Pin::new(&mut self.inner).poll_close(cx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::{AsyncReadExt, AsyncWriteExt};
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// Gives `bytes` in parts of at most `part`, and counts how often it is asked.
+    struct Below {
+        bytes: Vec<u8>,
+        at: usize,
+        part: usize,
+        asked: usize,
+        taken: Vec<Vec<u8>>,
+    }
+
+    impl Below {
+        const fn new(bytes: Vec<u8>, part: usize) -> Self {
+            Self { bytes, at: 0, part, asked: 0, taken: Vec::new() }
+        }
+    }
+
+    impl AsyncRead for Below {
+        fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &mut [u8]) -> Poll<io::Result<usize>> {
+            self.asked += 1;
+            if self.asked.is_multiple_of(3) {
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
+            }
+            let count = (self.bytes.len() - self.at).min(bytes.len()).min(self.part);
+            bytes[..count].copy_from_slice(&self.bytes[self.at..][..count]);
+            self.at += count;
+            Poll::Ready(Ok(count))
+        }
+    }
+
+    impl AsyncWrite for Below {
+        fn poll_write(mut self: Pin<&mut Self>, _: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+            self.taken.push(bytes.to_vec());
+            Poll::Ready(Ok(bytes.len()))
+        }
+
+        fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+
+        fn poll_close(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn every_byte_is_read_once_and_in_order(
+            length in 0..3 * AHEAD,
+            part in 1..2 * AHEAD,
+            asked in prop::collection::vec(1..2 * AHEAD, 1..20),
+        ) {
+            let bytes: Vec<u8> = (0..length).map(|place| place.to_le_bytes()[0] ^ place.to_le_bytes()[1]).collect();
+            let mut stream = Gathered::new(Below::new(bytes.clone(), part));
+            let mut read = Vec::new();
+            futures::executor::block_on(async {
+                for want in asked.iter().cycle() {
+                    let mut buffer = vec![0; *want];
+                    let count = stream.read(&mut buffer).await.unwrap();
+                    if count == 0 {
+                        break;
+                    }
+                    read.extend_from_slice(&buffer[..count]);
+                }
+            });
+            prop_assert_eq!(read, bytes);
+            prop_assert_eq!(stream.ahead.capacity(), 0);
+        }
+    }
+
+    #[test]
+    fn a_frame_is_one_read_and_one_write() {
+        let frame = [&[0x82, 0x7e, 0x02, 0x6a][..], &[7; 618]].concat();
+        let mut stream = Gathered::new(Below::new(frame.clone(), usize::MAX));
+        futures::executor::block_on(async {
+            let (mut head, mut length, mut payload) = ([0; 2], [0; 2], vec![0; 618]);
+            stream.read_exact(&mut head).await.unwrap();
+            stream.read_exact(&mut length).await.unwrap();
+            stream.read_exact(&mut payload).await.unwrap();
+            assert_eq!([&head[..], &length, &payload].concat(), frame);
+            stream.write_all(&head).await.unwrap();
+            stream.write_all(&length).await.unwrap();
+            stream.write_all(&payload).await.unwrap();
+            stream.flush().await.unwrap();
+        });
+        assert_eq!(stream.inner.asked, 1);
+        assert_eq!(stream.inner.taken, [frame]);
     }
 }

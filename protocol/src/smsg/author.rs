@@ -1,8 +1,8 @@
-//! One author's key, which verifies faster once the author was heard often.
+//! One author's key, which verifies faster the more often the author is heard.
 //!
 //! What a verification computes is `R' = [s]B − [k]A` of the author's key A, with `k = SHA-512( R | A | message )`. B is
-//! everybody's, and its multiples come with the program. Of an author who is heard often a table keeps the multiples of
-//! −A too, and then R' costs half.
+//! everybody's, and a table of its multiples is made once. Of an author who is heard more than a few times a small table
+//! keeps multiples of −A too, and of the few who are heard most a large one.
 //!
 //! A table must accept the same bits as `verify_strict`, or two nodes would disagree about a message. That asks for:
 //!
@@ -21,30 +21,46 @@
 use std::collections::HashMap;
 use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError, Weak};
 
-use curve25519_dalek::edwards::{EdwardsBasepointTable, EdwardsPoint};
+use curve25519_dalek::constants::ED25519_BASEPOINT_POINT;
 use curve25519_dalek::scalar::Scalar;
-use curve25519_dalek::traits::BasepointTable;
 use ed25519_dalek::{SIGNATURE_LENGTH, Signature, VerifyingKey};
 use sha2::{Digest, Sha512};
 
 use crate::id::PeerKey;
+use crate::smsg::multiples::{Multiples, Shape};
 
-/// Good signatures of an author before its table is made. Making one takes as long as some forty verifications save, so
-/// an author who falls silent just after cost less than twice what it would have without, and most who were heard so
-/// often are heard on. Bad ones count nothing: who floods us with them gets no table for it.
-const OFTEN: u32 = 64;
+/// A kind of table, and what earns it.
+#[derive(Debug)]
+struct Grade {
+    shape: Shape,
+    /// Good signatures of an author before its table is made. Bad ones count nothing: who floods us with them gets no
+    /// table for it.
+    after: u64,
+    /// Tables of this kind in a process.
+    most: usize,
+}
 
-/// Tables in this process. Each has 30 KB, more than half of what a link has otherwise: these are 8 MB at most, all that
-/// a controller with many rigs spends on it. A rig has one, of its controller.
-const MAX_TABLES: usize = 256;
+/// From the least to the best, each faster and larger than the one before. A verification without a table takes 88 us on
+/// a machine where it takes 50 and 34 with one; the tables take 60 us and 330 to make, which they soon save.
+const GRADES: [Grade; 2] = [
+    // 5 KB: 40 MB for more rigs than a controller is made for.
+    Grade { shape: Shape::SMALL, after: 8, most: 8192 },
+    // 110 KB: 3.5 MB. A rig has one, of its controller, and a controller of a few rigs has those of all.
+    Grade { shape: Shape::LARGE, after: 256, most: 32 },
+];
 
-static TABLES: Tables = Tables::new(MAX_TABLES);
+/// A better table is looked for once in so many good signatures, under a lock that all links share.
+const LOOK: u64 = 8;
+
+static TABLES: Tables = Tables::new(GRADES);
+
+static BASE: LazyLock<Multiples> = LazyLock::new(|| Multiples::new(&ED25519_BASEPOINT_POINT, Shape::LARGE));
 
 /// Verifies one author's signatures.
 pub(super) struct AuthorKey {
     key: VerifyingKey,
-    /// Good signatures, counted up to [`OFTEN`].
-    good: u32,
+    /// Good signatures.
+    good: u64,
     table: Option<Arc<Table>>,
     tables: &'static Tables,
 }
@@ -59,34 +75,40 @@ impl AuthorKey {
     }
 
     /// Whether the signature is the author's, strictly (RFC 8032, section 5.1.7, without cofactor; no point of small
-    /// order). Once in its life this takes 2 ms more, at the first signature after those that earned the table: the link's
-    /// own task can wait so long once, and needs no other.
+    /// order). Twice in its life this takes some hundred us more, when the author has earned a table: the link's own task
+    /// can wait so long, and needs no other.
     pub(super) fn verify(&mut self, message: &[u8], signature: &[u8; SIGNATURE_LENGTH]) -> bool {
-        if self.table.is_none() {
-            // When there are too many already, it goes on without, and asks again at the next one: links end.
-            let make = || (self.good == OFTEN).then(|| self.tables.make(&self.key)).flatten();
-            self.table = self.tables.of(&self.key).or_else(make);
-        }
         let signature = Signature::from_bytes(signature);
         let good = match &self.table {
             None => self.key.verify_strict(message, &signature).is_ok(),
             Some(table) => table.verify(&self.key, message, &signature),
         };
-        if good && self.good < OFTEN {
+        if good {
             self.good += 1;
+            if self.good.is_multiple_of(LOOK) {
+                self.look_for_better();
+            }
         }
         good
+    }
+
+    /// Takes the best table that another link to this author has, or that this one has earned.
+    fn look_for_better(&mut self) {
+        let present = self.table.as_ref().map_or(0, |table| table.grade + 1);
+        let better = (present..GRADES.len()).rev().find_map(|grade| self.tables.table(grade, &self.key, self.good));
+        self.table = better.or_else(|| self.table.take());
     }
 }
 
 /// The multiples of −A.
 struct Table {
-    minus_a: Box<EdwardsBasepointTable>,
+    grade: usize,
+    minus_a: Multiples,
 }
 
 impl Table {
-    fn new(author: &VerifyingKey) -> Self {
-        Self { minus_a: Box::new(EdwardsBasepointTable::create(&-author.to_edwards())) }
+    fn new(author: &VerifyingKey, grade: usize, shape: Shape) -> Self {
+        Self { grade, minus_a: Multiples::new(&-author.to_edwards(), shape) }
     }
 
     fn verify(&self, author: &VerifyingKey, message: &[u8], signature: &Signature) -> bool {
@@ -94,70 +116,79 @@ impl Table {
         let r = signature.r_bytes();
         let hash = Sha512::new().chain_update(r).chain_update(author.as_bytes()).chain_update(message).finalize();
         let k = Scalar::from_bytes_mod_order_wide(&hash.into());
-        let expected = EdwardsPoint::mul_base(&s) + self.minus_a.mul_base(&k);
+        let expected = BASE.times(&s) + self.minus_a.times(&k);
         !expected.is_small_order() && expected.compress().as_bytes() == r
     }
 }
 
-/// The tables of a process, by author: all links to one author share one.
+type Known = HashMap<[u8; 32], Weak<Table>>;
+
+/// The tables of a process, by grade and author: all links to one author share one.
 struct Tables {
-    most: usize,
-    known: LazyLock<Mutex<HashMap<[u8; 32], Weak<Table>>>>,
+    grades: [Grade; GRADES.len()],
+    known: LazyLock<Mutex<[Known; GRADES.len()]>>,
 }
 
 impl Tables {
-    const fn new(most: usize) -> Self {
-        Self { most, known: LazyLock::new(Mutex::default) }
+    const fn new(grades: [Grade; GRADES.len()]) -> Self {
+        Self { grades, known: LazyLock::new(Mutex::default) }
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<[u8; 32], Weak<Table>>> {
+    fn lock(&self) -> MutexGuard<'_, [Known; GRADES.len()]> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The author's table, if there is one.
-    fn of(&self, author: &VerifyingKey) -> Option<Arc<Table>> {
-        self.lock().get(author.as_bytes())?.upgrade()
-    }
-
-    /// The author's table, made now unless there are too many.
-    fn make(&self, author: &VerifyingKey) -> Option<Arc<Table>> {
-        self.has_room().then_some(())?;
+    /// The author's table, if there is one; made now for so many good signatures, unless there are too many tables.
+    fn table(&self, grade: usize, author: &VerifyingKey, good: u64) -> Option<Arc<Table>> {
+        let Grade { shape, after, most } = self.grades[grade];
+        {
+            let known = &mut self.lock()[grade];
+            if let Some(table) = known.get(author.as_bytes()).and_then(Weak::upgrade) {
+                return Some(table);
+            }
+            if good < after {
+                return None;
+            }
+            if known.len() >= most {
+                // When nobody has left, it goes on without, and asks again: links end.
+                known.retain(|_, table| table.strong_count() > 0);
+            }
+            if known.len() >= most {
+                return None;
+            }
+        }
         // Not under the lock: others verify meanwhile.
-        let table = Arc::new(Table::new(author));
-        let mut known = self.lock();
-        let room = known.len() < self.most;
+        let table = Arc::new(Table::new(author, grade, shape));
+        let known = &mut self.lock()[grade];
         let present = known.get(author.as_bytes()).and_then(Weak::upgrade);
         present.or_else(|| {
-            room.then(|| {
+            (known.len() < most).then(|| {
                 known.insert(*author.as_bytes(), Arc::downgrade(&table));
                 table
             })
         })
     }
-
-    /// Whether one more may be made, once those that nobody holds any more are forgotten.
-    fn has_room(&self) -> bool {
-        let mut known = self.lock();
-        known.retain(|_, table| table.strong_count() > 0);
-        known.len() < self.most
-    }
 }
 
 #[cfg(test)]
 mod tests {
-    use curve25519_dalek::constants::{ED25519_BASEPOINT_POINT, EIGHT_TORSION};
-    use curve25519_dalek::edwards::CompressedEdwardsY;
+    use curve25519_dalek::constants::EIGHT_TORSION;
+    use curve25519_dalek::edwards::{CompressedEdwardsY, EdwardsPoint};
     use curve25519_dalek::traits::IsIdentity;
     use ed25519_dalek::{Signer, SigningKey, Verifier};
     use proptest::prelude::*;
 
     use super::*;
 
-    /// An author whose point is its secret's and one of the eight of small order, with its table.
+    /// An author whose point is its secret's and one of the eight of small order, with its tables.
     struct Author {
         secret: SigningKey,
         key: VerifyingKey,
-        table: Table,
+        tables: [Table; GRADES.len()],
+    }
+
+    fn tables(key: &VerifyingKey) -> [Table; GRADES.len()] {
+        std::array::from_fn(|grade| Table::new(key, grade, GRADES[grade].shape))
     }
 
     impl Author {
@@ -165,14 +196,16 @@ mod tests {
             let secret = SigningKey::from_bytes(&[seed; 32]);
             let point = (secret.verifying_key().to_edwards() + EIGHT_TORSION[torsion]).compress();
             let key = PeerKey::from_bytes(point.as_bytes()).expect("a mixed point is a key").verifying();
-            Self { table: Table::new(&key), secret, key }
+            Self { tables: tables(&key), secret, key }
         }
 
-        /// What both ways say of a signature, which must be the same.
+        /// What all ways say of a signature, which must be the same.
         fn verify(&self, message: &[u8], signature: &[u8; 64]) -> bool {
             let signature = Signature::from_bytes(signature);
             let strictly = self.key.verify_strict(message, &signature).is_ok();
-            assert_eq!(self.table.verify(&self.key, message, &signature), strictly, "{message:?} {signature}");
+            for table in &self.tables {
+                assert_eq!(table.verify(&self.key, message, &signature), strictly, "{message:?} {signature}");
+            }
             strictly
         }
 
@@ -286,9 +319,9 @@ mod tests {
             ),
         ] {
             let key = PeerKey::from_bytes(&hex::decode(key).unwrap()).unwrap().verifying();
-            let table = Table::new(&key);
             let signature = Signature::from_slice(&hex::decode(signature).unwrap()).unwrap();
-            assert!(table.verify(&key, &hex::decode(message).unwrap(), &signature));
+            let message = hex::decode(message).unwrap();
+            assert!(tables(&key).iter().all(|table| table.verify(&key, &message, &signature)));
         }
     }
 
@@ -412,60 +445,72 @@ mod tests {
         (message, secret.sign(&message).to_bytes())
     }
 
-    /// An author that was heard so often that the next signature makes its table, if there is room.
-    fn heard_often(seed: u8, tables: &'static Tables) -> (SigningKey, AuthorKey) {
-        let secret = SigningKey::from_bytes(&[seed; 32]);
-        let mut author = AuthorKey::with(&PeerKey(secret.verifying_key().to_bytes()), tables);
-        for number in 0..OFTEN {
-            let (message, signature) = signed(&secret, number);
-            assert!(author.verify(&message, &signature));
-            assert!(author.table.is_none());
+    /// The verifier of an author's messages, and its secret.
+    struct Ear {
+        secret: SigningKey,
+        author: AuthorKey,
+        number: u32,
+    }
+
+    impl Ear {
+        fn new(seed: u8, tables: &'static Tables) -> Self {
+            let secret = SigningKey::from_bytes(&[seed; 32]);
+            let author = AuthorKey::with(&PeerKey(secret.verifying_key().to_bytes()), tables);
+            Self { secret, author, number: 0 }
         }
-        (secret, author)
+
+        /// Hears so many more, and a bad one; which table it has then.
+        fn hear(&mut self, times: u64) -> Option<usize> {
+            for _ in 0..times {
+                let (message, signature) = signed(&self.secret, self.number);
+                self.number += 1;
+                assert!(self.author.verify(&message, &signature) && !self.author.verify(b"", &signature));
+            }
+            self.author.table.as_ref().map(|table| table.grade)
+        }
+    }
+
+    const fn few(most: [usize; 2]) -> Tables {
+        let [small, large] = GRADES;
+        Tables::new([Grade { most: most[0], ..small }, Grade { most: most[1], ..large }])
     }
 
     #[test]
-    fn good_signatures_earn_a_table_and_bad_ones_do_not() {
-        static TABLES: Tables = Tables::new(1);
-        let secret = SigningKey::from_bytes(&[1; 32]);
-        let mut author = AuthorKey::with(&PeerKey(secret.verifying_key().to_bytes()), &TABLES);
+    fn good_signatures_earn_tables_and_bad_ones_do_not() {
+        static TABLES: Tables = few([1, 1]);
+        let mut ear = Ear::new(1, &TABLES);
         let (message, signature) = signed(&SigningKey::from_bytes(&[2; 32]), 0);
-        for _ in 0..2 * OFTEN {
-            assert!(!author.verify(&message, &signature));
+        for _ in 0..2 * GRADES[0].after {
+            assert!(!ear.author.verify(&message, &signature));
         }
-        assert!(author.good == 0 && author.table.is_none());
-
-        let (secret, mut author) = heard_often(1, &TABLES);
-        let (message, signature) = signed(&secret, OFTEN);
-        assert!(author.verify(&message, &signature));
-        assert!(author.table.is_some());
-        assert!(author.verify(&message, &signature) && !author.verify(b"", &signature));
+        assert_eq!(ear.author.good, 0);
+        assert_eq!(ear.hear(GRADES[0].after - 1), None);
+        assert_eq!(ear.hear(1), Some(0));
+        assert_eq!(ear.hear(GRADES[1].after - GRADES[0].after - 1), Some(0));
+        assert_eq!(ear.hear(1), Some(1));
+        assert_eq!(ear.hear(GRADES[1].after), Some(1));
     }
 
     #[test]
     fn tables_are_bounded_shared_and_forgotten() {
-        static TABLES: Tables = Tables::new(2);
-        let mut authors: Vec<_> = (1..=3).map(|seed| heard_often(seed, &TABLES)).collect();
-        let verify = |(secret, author): &mut (SigningKey, AuthorKey)| {
-            let (message, signature) = signed(secret, 7);
-            assert!(author.verify(&message, &signature) && !author.verify(b"", &signature));
-            author.table.is_some()
-        };
-        // Without a table the third goes on as before, until another leaves.
-        for _ in 0..2 {
-            assert_eq!(authors.iter_mut().map(verify).collect::<Vec<_>>(), [true, true, false]);
-        }
-        // Another link to the first has its table at once.
-        let key = PeerKey(authors[0].0.verifying_key().to_bytes());
-        let mut other = (authors[0].0.clone(), AuthorKey::with(&key, &TABLES));
-        assert!(verify(&mut other));
-        assert!(Arc::ptr_eq(other.1.table.as_ref().unwrap(), authors[0].1.table.as_ref().unwrap()));
-        authors.remove(0);
-        assert_eq!(authors.iter_mut().map(verify).collect::<Vec<_>>(), [true, false]);
+        static TABLES: Tables = few([2, 1]);
+        let small = GRADES[0].after;
+        let mut ears: Vec<_> = (1..=3).map(|seed| Ear::new(seed, &TABLES)).collect();
+        let hear = |ears: &mut [Ear], times| ears.iter_mut().map(|ear| ear.hear(times)).collect::<Vec<_>>();
+        assert_eq!(hear(&mut ears, small), [Some(0), Some(0), None]);
+        // Without a table the third goes on as before. The first to have earned it takes the one large table.
+        assert_eq!(hear(&mut ears, GRADES[1].after), [Some(1), Some(0), Some(0)], "the first left its small one");
+        // Another link to the first takes its table when it first looks for one.
+        let mut other = Ear::new(1, &TABLES);
+        assert_eq!((other.hear(LOOK - 1), other.hear(1)), (None, Some(1)));
+        let tables = [&ears[0], &other].map(|ear| ear.author.table.clone().unwrap());
+        assert!(Arc::ptr_eq(&tables[0], &tables[1]));
+        drop(tables);
+        ears.remove(0);
+        assert_eq!(hear(&mut ears, LOOK), [Some(0), Some(0)]);
         drop(other);
-        assert_eq!(authors.iter_mut().map(verify).collect::<Vec<_>>(), [true, true]);
-        drop(authors);
-        assert!(TABLES.has_room());
-        assert!(TABLES.lock().is_empty());
+        assert_eq!(hear(&mut ears, LOOK), [Some(1), Some(0)]);
+        drop(ears);
+        assert!(TABLES.lock().iter().flatten().all(|(_, table)| table.upgrade().is_none()));
     }
 }

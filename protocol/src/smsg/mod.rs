@@ -24,6 +24,7 @@ mod error;
 mod fingerprint;
 mod hpke;
 mod keys;
+mod multiples;
 mod pairing;
 mod receiver;
 mod sender;

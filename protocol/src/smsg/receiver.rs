@@ -85,8 +85,7 @@ impl Receiver {
     }
 
     fn with(secret: Arc<NodeSecret>, ends: Ends, peer: Arc<Mutex<Verifier>>, nonce: LinkNonce) -> Self {
-        let sessions = Vec::with_capacity(MAX_SESSIONS + 1);
-        Self { secret, ends, peer, nonce, sessions, counts: RefusalCounts::default() }
+        Self { secret, ends, peer, nonce, sessions: Vec::new(), counts: RefusalCounts::default() }
     }
 
     /// Opens one request; the [`Answerer`] seals the answer to it.
@@ -132,6 +131,8 @@ impl Receiver {
                 let mut window = ReplayWindow::new();
                 window.mark(header.seq);
                 let keys = Arc::new(keys);
+                // Mostly there is one, and none where this end alone asks.
+                self.sessions.reserve_exact(1);
                 self.sessions.insert(index, Session { keys: Arc::clone(&keys), window });
                 if self.sessions.len() > MAX_SESSIONS {
                     self.sessions.remove(0);

@@ -19,6 +19,8 @@ const MANY: u32 = 5000;
 const FEWER: u32 = 1000;
 /// Sweeps; the table shows the median.
 const SWEEPS: usize = 15;
+/// Sweeps before those: each side has heard the other as in the minutes after a start.
+const WARM_UP: usize = 16;
 /// Between the last connection and the look at memory: what greetings needed is given back by then.
 const SETTLE: Duration = Duration::from_secs(3);
 
@@ -44,6 +46,9 @@ async fn measured(rigs: u32, begun: Instant, before: u64, warm_up: impl AsyncFn(
     tokio::time::sleep(SETTLE).await;
     let resident = (resident_bytes() - before) as f64 / f64::from(rigs) / 1024.0;
     warm_up().await;
+    for _ in 0..WARM_UP {
+        sweep().await;
+    }
     let (mut times, mut cpu) = (Vec::new(), Vec::new());
     for _ in 0..SWEEPS {
         let (begun, used) = (Instant::now(), cpu_time());
