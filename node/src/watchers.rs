@@ -7,6 +7,7 @@ use std::time::Duration;
 use miner_ctrl_protocol::{PeerKey, Refusal, Request, Response};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::fleet::{FleetHandle, Observation};
@@ -16,9 +17,11 @@ use crate::mesh::{AskError, Link, MeshHandle};
 const WAIT: u32 = 30;
 /// How long we wait for its answer: the watch, and what a loaded rig may take on top.
 const LIMIT: Duration = Duration::from_secs(35);
-/// Between an answer and the next watch: what is shown is at most a second old, and a busy rig costs one message a
-/// second.
-const PAUSE: Duration = Duration::from_millis(900);
+/// Between an answer and the next watch, at least: with [`TOGETHER`] what is shown is at most a second old, and a busy rig
+/// costs one message a second.
+const PAUSE: Duration = Duration::from_millis(650);
+/// Watches begin at common moments, so long apart: all that begin at one go out under one signature.
+const TOGETHER: Duration = Duration::from_millis(250);
 /// After a refusal: it will hardly be another one soon, and an operator who grants the permission sees it in time.
 const REFUSED_PAUSE: Duration = Duration::from_secs(20);
 /// Links that came up unnoticed, because the queue was full, are found this often.
@@ -31,6 +34,7 @@ pub(crate) async fn run(
     mut ups: mpsc::Receiver<PeerKey>,
     stop: CancellationToken,
 ) {
+    let begun = Instant::now();
     let mut watching: HashMap<PeerKey, Link> = HashMap::new();
     let mut watchers: JoinSet<(PeerKey, Link)> = JoinSet::new();
     let mut look_around = tokio::time::interval(LOOK_AROUND);
@@ -56,14 +60,14 @@ pub(crate) async fn run(
             let mines = fleet.now().peer(&key).is_some_and(|peer| peer.peer.role.mines()) || link.hello.role.mines();
             if mines && !watching.get(&key).is_some_and(|present| present.same_as(&link)) {
                 watching.insert(key, link.clone());
-                watchers.spawn(watch(key, link, fleet.clone()));
+                watchers.spawn(watch(key, link, fleet.clone(), begun));
             }
         }
     }
 }
 
-/// Watches one rig until its link ends.
-async fn watch(key: PeerKey, link: Link, fleet: FleetHandle) -> (PeerKey, Link) {
+/// Watches one rig until its link ends. Common moments are counted from `begun`.
+async fn watch(key: PeerKey, link: Link, fleet: FleetHandle, begun: Instant) -> (PeerKey, Link) {
     let mut after = 0;
     loop {
         let pause = match link.ask(&Request::Watch { after, wait: WAIT }, LIMIT).await {
@@ -94,6 +98,28 @@ async fn watch(key: PeerKey, link: Link, fleet: FleetHandle) -> (PeerKey, Link) 
                 REFUSED_PAUSE
             }
         };
-        tokio::time::sleep(pause).await;
+        let _coming = link.announce();
+        tokio::time::sleep_until(begun + together(begun.elapsed() + pause)).await;
+    }
+}
+
+/// The next common moment from then on.
+fn together(after: Duration) -> Duration {
+    let step = TOGETHER.as_nanos();
+    Duration::from_nanos(u64::try_from(after.as_nanos().div_ceil(step) * step).unwrap_or(u64::MAX))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_shown_is_at_most_a_second_old() {
+        for millis in [0, 1, 249, 250, 251, 12_345] {
+            let answered = Duration::from_millis(millis);
+            let next = together(answered + PAUSE);
+            assert!(next - answered >= PAUSE && next - answered < Duration::from_secs(1), "{millis}");
+            assert_eq!(next.as_nanos() % TOGETHER.as_nanos(), 0);
+        }
     }
 }

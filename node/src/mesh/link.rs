@@ -160,6 +160,12 @@ impl Link {
         }
     }
 
+    /// Says that something will be asked soon, until what it gives is dropped: who signs something meanwhile first lets
+    /// others run, which may want to be signed for too.
+    pub(crate) fn announce(&self) -> Coming {
+        self.signer.announce()
+    }
+
     /// Finishes what is open, takes nothing new, and ends.
     pub(crate) fn retire(&self) {
         // A full queue means that it is about to be noticed closed anyway, or that the peer is gone.
