@@ -128,7 +128,8 @@ impl NodeHandle {
         let name = peer.peer.name.clone();
         match error {
             AskError::BadAnswer => NodeError::Internal(format!("{name} sent {error}")),
-            AskError::Busy => NodeError::Refused { peer: name, refusal: Refusal::Busy { retry_after_ms: 1000 } },
+            // Our own queue is full: the rig was not asked.
+            AskError::Busy => NodeError::RefusedHere(Refusal::Busy { retry_after_ms: 1000 }),
             AskError::Lost => NodeError::Lost { peer: name },
             AskError::Timeout => NodeError::Timeout { peer: name, seconds: limit.as_secs() },
             AskError::Refused(refusal) => NodeError::Refused { peer: name, refusal },

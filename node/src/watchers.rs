@@ -98,6 +98,7 @@ async fn watch(key: PeerKey, link: Link, fleet: FleetHandle, begun: Instant) -> 
                 REFUSED_PAUSE
             }
         };
+        // Until it asks again: the first of those that wake at one moment is not to sign for itself alone.
         let _coming = link.announce();
         tokio::time::sleep_until(begun + together(begun.elapsed() + pause)).await;
     }

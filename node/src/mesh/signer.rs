@@ -28,7 +28,7 @@ struct Shared {
     coming: AtomicUsize,
 }
 
-/// A message that was handed to its link, which has not taken it up yet.
+/// A message that will be signed soon: it waits for its link to take it up, or for the moment at which it is asked.
 pub(crate) struct Coming(Arc<Shared>);
 
 impl Drop for Coming {
