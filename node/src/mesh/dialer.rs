@@ -1,7 +1,8 @@
 //! Whom to dial, and when: pure, `now` and randomness are arguments.
 //!
-//! A node keeps a connection to every registered peer it has an address for. After a failure it waits, twice as long
-//! each time, with jitter, so that a hall of rigs does not come back in one instant.
+//! A node keeps a connection to every registered peer it has an address for. After a failure it waits, longer each time
+//! and with jitter, so that a hall of rigs does not come back in one instant: a few seconds at first, and later a share
+//! of the time the peer has been away.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -12,6 +13,12 @@ use tokio::time::Instant;
 
 /// Longest first wait after a failure, before jitter; a lost link counts as none.
 const FIRST: Duration = Duration::from_secs(1);
+/// Waits double to this. With it and [`super::transport`]'s time for a TCP connection, a rig that was cut off for a
+/// minute shows its hashrate again within 10 s.
+const SOON: Duration = Duration::from_secs(4);
+/// From then on a wait is at most this part of the time the peer has been away: after five minutes 19 s, after sixteen
+/// the longest wait.
+const SHARE: u32 = 16;
 /// Longest wait. A rig that comes back is found within a minute.
 const LONGEST: Duration = Duration::from_secs(60);
 /// Dials under way at once. More on two cores only makes every handshake slower.
@@ -34,6 +41,8 @@ struct Peer {
     addresses: Vec<Multiaddr>,
     state: State,
     failures: u32,
+    /// Since when it has been away, as far as is known here: its link ended, or the first dial failed.
+    away: Option<Instant>,
     up: bool,
 }
 
@@ -47,12 +56,18 @@ pub(crate) struct Dialer {
 impl Dialer {
     /// Adds a peer or changes its addresses; it is dialled at once unless a link is up.
     pub(crate) fn register(&mut self, id: PeerId, addresses: Vec<Multiaddr>, now: Instant) {
-        let peer =
-            self.peers.entry(id).or_insert(Peer { addresses: vec![], state: State::Idle, failures: 0, up: false });
+        let peer = self.peers.entry(id).or_insert(Peer {
+            addresses: vec![],
+            state: State::Idle,
+            failures: 0,
+            away: None,
+            up: false,
+        });
         peer.addresses = addresses;
         if !peer.up && !peer.addresses.is_empty() {
             // Whatever it failed of before: who was paired anew opens the door now.
             peer.failures = 0;
+            peer.away = None;
             if peer.state != State::Dialing {
                 peer.state = State::Waiting { until: now };
             }
@@ -109,7 +124,8 @@ impl Dialer {
             self.dialing -= 1;
         }
         let was_away = peer.failures > 0;
-        *peer = Peer { addresses: std::mem::take(&mut peer.addresses), state: State::Idle, failures: 0, up: true };
+        let addresses = std::mem::take(&mut peer.addresses);
+        *peer = Peer { addresses, state: State::Idle, failures: 0, away: None, up: true };
         if was_away {
             for other in self.peers.values_mut() {
                 if let State::Waiting { until } = &mut other.state {
@@ -148,7 +164,8 @@ impl Peer {
         self.state = if self.addresses.is_empty() {
             State::Idle
         } else {
-            let longest = FIRST.saturating_mul(1 << self.failures.min(10)).min(LONGEST);
+            let away = now.saturating_duration_since(*self.away.get_or_insert(now));
+            let longest = FIRST.saturating_mul(1 << self.failures.min(10)).min(SOON).max(away / SHARE).min(LONGEST);
             State::Waiting { until: now + rng.random_range(longest / 4..=longest) }
         };
     }
@@ -172,16 +189,37 @@ mod tests {
 
     #[tokio::test]
     async fn a_peer_is_dialled_at_once_and_then_ever_more_rarely() {
-        let (mut dialer, ids, mut now) = book(1);
+        let (mut dialer, ids, start) = book(1);
         let mut rng = StdRng::seed_from_u64(1);
-        for attempt in 0..12 {
+        let mut now = start;
+        // Seconds away from the first failure on, and the longest wait then.
+        for (away, longest) in [(0, 2), (2, 4), (6, 4), (60, 4), (64, 4), (80, 5), (320, 20), (960, 60), (86_400, 60)] {
+            now = now.max(start + Duration::from_secs(away));
+            let longest = Duration::from_secs(longest);
             assert_eq!(dialer.due(now).len(), 1);
             assert!(dialer.due(now).is_empty(), "one dial at a time");
             dialer.on_failed(&ids[0], now, &mut rng);
-            assert!(dialer.due(now).is_empty());
-            let longest = Duration::from_secs(60).min(FIRST * (1 << (attempt + 1).min(10)));
-            assert!(dialer.due(now + longest / 4 - Duration::from_millis(1)).is_empty());
+            assert!(dialer.due(now + longest / 4 - Duration::from_millis(1)).is_empty(), "{away}");
             now += longest;
+        }
+        assert_eq!(dialer.due(now).len(), 1);
+    }
+
+    #[tokio::test]
+    async fn a_peer_that_was_cut_off_for_a_minute_is_tried_each_4_s() {
+        for seed in 0..64 {
+            let (mut dialer, ids, start) = book(1);
+            let mut rng = StdRng::seed_from_u64(seed);
+            dialer.on_up(&ids[0], start, &mut rng);
+            dialer.on_down(&ids[0], start, &mut rng);
+            let mut now = start;
+            while now < start + Duration::from_secs(60) {
+                now += SOON;
+                assert_eq!(dialer.due(now).len(), 1, "{:?}", now - start);
+                // A black hole: nothing answers until the time for a TCP connection is over.
+                now += Duration::from_secs(4);
+                dialer.on_failed(&ids[0], now, &mut rng);
+            }
         }
     }
 

@@ -8,12 +8,17 @@ use std::time::Duration;
 use futures::{AsyncRead, AsyncWrite};
 use libp2p::core::muxing::StreamMuxerBox;
 use libp2p::core::transport::Boxed;
+use libp2p::core::transport::timeout::TransportTimeout;
 use libp2p::core::upgrade::Version;
 use libp2p::{PeerId, Transport, dns, identity, noise, tcp, websocket, yamux};
 use miner_ctrl_protocol::codec::MAX_MESSAGE;
 
 /// TCP, WebSocket, Noise and Yamux together. 5 000 rigs that connect at once on two cores need 8 s.
 const HANDSHAKE: Duration = Duration::from_secs(20);
+
+/// TCP alone: what is asked for is asked for again after 1 s and 3 s. Waiting for more would be worse than to dial again:
+/// a network that comes back in the meantime would not be seen for as long as TCP doubles its pauses.
+const CONNECT: Duration = Duration::from_secs(4);
 
 /// Substreams of a connection: one link, identify and ping, a pairing. More is a flood.
 const MAX_STREAMS: usize = 32;
@@ -47,8 +52,10 @@ fn with_dns() -> impl Transport<
 > + Send
 + Unpin
 + 'static {
-    let tcp =
-        || tcp::tokio::Transport::new(tcp::Config::default().nodelay(true)).map(|stream, _| Gathered::new(stream));
+    let tcp = || {
+        let tcp = tcp::tokio::Transport::new(tcp::Config::default().nodelay(true));
+        TransportTimeout::with_outgoing_timeout(tcp, CONNECT).map(|stream, _| Gathered::new(stream))
+    };
     dns::tokio::Transport::system(tcp()).unwrap_or_else(|error| {
         // A machine without resolv.conf still reaches rigs by address.
         tracing::warn!(%error, "no DNS configuration: peers are reached by IP address only");
