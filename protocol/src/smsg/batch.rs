@@ -13,7 +13,7 @@
 
 use std::collections::VecDeque;
 
-use ed25519_dalek::{SIGNATURE_LENGTH, Signer};
+use ed25519_dalek::SIGNATURE_LENGTH;
 use sha2::{Digest, Sha256};
 
 use crate::id::PeerKey;
@@ -77,7 +77,7 @@ pub fn sign(secret: &NodeSecret, leaves: &[Leaf]) -> Vec<Proof> {
         level = level.chunks_exact(2).map(|pair| node(&pair[0], &pair[1])).collect();
         depth += 1;
     }
-    let signature = secret.signing().sign(&signed(&level[0])).to_bytes();
+    let signature = secret.sign(&signed(&level[0]));
     // Indexes are below `MAX_BATCH`.
     (0..).zip(paths).map(|(index, path)| Proof { signature, index, path }).collect()
 }

@@ -16,6 +16,7 @@
 //!
 //! The only room that touches ciphers. No IO, no clock: random numbers and time are arguments.
 
+mod assembly;
 mod author;
 mod batch;
 mod code;

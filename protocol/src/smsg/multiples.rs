@@ -1,10 +1,10 @@
 //! Multiples of one point, for multiplying it by whole numbers with few doublings.
 //!
-//! The number is written in digits of three bits or six, from −4 to 4 or −32 to 32. The digits are dealt to rows, as many
-//! in turn to each as there are columns, and for each row there are the multiples of the point times the row's lowest
-//! place, 1 to 4 or 1 to 32. So a digit costs one addition. The columns are added up from the highest to the lowest, and
-//! between two of them the sum is doubled, three times or six (Lim and Lee's comb; Handbook of Applied Cryptography,
-//! 14.6.3).
+//! The number is written in digits of three, six or nine bits, from −4 to 4, −32 to 32 or −256 to 256. The digits are dealt
+//! to rows, as many in turn to each as there are columns, and for each row there are the multiples of the point times the
+//! row's lowest place, 1 to 4, 32 or 256. So a digit costs one addition. The columns are added up from the highest to the
+//! lowest, and between two of them the sum is doubled, as often as a digit has bits (Lim and Lee's comb; Handbook of
+//! Applied Cryptography, 14.6.3).
 //!
 //! It takes as long as the number has digits: it is for numbers that everybody may know, as those in a verification are.
 
@@ -34,6 +34,8 @@ impl Shape {
     pub(super) const SMALL: Self = Self { rows: 8, width: AT_ONCE };
     /// 110 KB.
     pub(super) const LARGE: Self = Self { rows: 22, width: 2 * AT_ONCE };
+    /// 1.2 MB: a row for each digit, so nothing is doubled.
+    pub(super) const LARGEST: Self = Self { rows: 29, width: 3 * AT_ONCE };
 
     const fn columns(self) -> usize {
         SCALAR_BITS.div_ceil(self.width).div_ceil(self.rows)
@@ -53,7 +55,8 @@ impl Shape {
         for (place, digit) in digits.iter_mut().enumerate().take(SCALAR_BITS.div_ceil(self.width)) {
             let (byte, bit) = (place * self.width / 8, place * self.width % 8);
             let pair = u16::from_le_bytes([bytes[byte], bytes[byte + 1]]) >> bit;
-            *digit = i16::from(pair.to_le_bytes()[0] & ((1 << self.width) - 1)) + carry;
+            // Nine bits and seven before them are in two bytes.
+            *digit = (pair & ((1 << self.width) - 1)).cast_signed() + carry;
             carry = i16::from(*digit > 1 << (self.width - 1));
             *digit -= carry << self.width;
         }
@@ -120,7 +123,7 @@ mod tests {
 
     use super::*;
 
-    const SHAPES: [Shape; 2] = [Shape::SMALL, Shape::LARGE];
+    const SHAPES: [Shape; 3] = [Shape::SMALL, Shape::LARGE, Shape::LARGEST];
 
     /// What the library says.
     fn check(point: &EdwardsPoint, scalar: &Scalar) {
