@@ -18,7 +18,7 @@ const HANDSHAKE: Duration = Duration::from_secs(20);
 
 /// TCP alone: what is asked for is asked for again after 1 s and 3 s. Waiting for more would be worse than to dial again:
 /// a network that comes back in the meantime would not be seen for as long as TCP doubles its pauses.
-const CONNECT: Duration = Duration::from_secs(4);
+pub(super) const CONNECT: Duration = Duration::from_secs(4);
 
 /// Substreams of a connection: one link, identify and ping, a pairing. More is a flood.
 const MAX_STREAMS: usize = 32;
@@ -150,6 +150,8 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Gathered<S> {
 #[cfg(test)]
 mod tests {
     use futures::{AsyncReadExt, AsyncWriteExt};
+    use libp2p::core::Endpoint;
+    use libp2p::core::transport::{DialOpts, PortUse};
     use proptest::prelude::*;
 
     use super::*;
@@ -221,6 +223,24 @@ mod tests {
             prop_assert_eq!(read, bytes);
             prop_assert_eq!(stream.ahead.capacity(), 0);
         }
+    }
+
+    /// Linux lets one connection wait at a socket that listens for none, and does not answer the next.
+    #[tokio::test]
+    async fn a_dial_that_tcp_does_not_answer_is_given_up_before_tcp_gives_up() {
+        let socket = tokio::net::TcpSocket::new_v4().unwrap();
+        socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        let address = socket.local_addr().unwrap();
+        let _full = socket.listen(0).unwrap();
+        let _waits = tokio::net::TcpStream::connect(address).await.unwrap();
+
+        let mut transport = build(&identity::Keypair::generate_ed25519()).unwrap();
+        let dialled = std::time::Instant::now();
+        let options = DialOpts { role: Endpoint::Dialer, port_use: PortUse::Reuse };
+        let dial = transport.dial(format!("/ip4/127.0.0.1/tcp/{}/ws", address.port()).parse().unwrap(), options);
+        assert!(dial.unwrap().await.is_err());
+        let (took, soon) = (dialled.elapsed(), HANDSHAKE / 2);
+        assert!(CONNECT <= took && took < soon, "{took:?}");
     }
 
     #[test]

@@ -13,7 +13,10 @@ mod machine {
     impl Signing {
         /// None on processors without it: x86-64 from before 2014 or so, ARM without AES. There graviola would panic.
         pub(crate) fn new(seed: &[u8; 32]) -> Option<Self> {
-            is_cpu_supported().then(|| Ed25519SigningKey::from_bytes(seed).ok().map(Self)).flatten()
+            if !is_cpu_supported() {
+                return None;
+            }
+            Ed25519SigningKey::from_bytes(seed).ok().map(Self)
         }
 
         pub(crate) fn sign(&self, message: &[u8]) -> [u8; SIGNATURE_LENGTH] {
