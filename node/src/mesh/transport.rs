@@ -8,7 +8,7 @@ use std::time::Duration;
 use futures::{AsyncRead, AsyncWrite};
 use libp2p::core::muxing::StreamMuxerBox;
 use libp2p::core::transport::Boxed;
-use libp2p::core::transport::timeout::TransportTimeout;
+use libp2p::core::transport::timeout::{TransportTimeout, TransportTimeoutError};
 use libp2p::core::upgrade::Version;
 use libp2p::{PeerId, Transport, dns, identity, noise, tcp, websocket, yamux};
 use miner_ctrl_protocol::codec::MAX_MESSAGE;
@@ -54,13 +54,23 @@ fn with_dns() -> impl Transport<
 + 'static {
     let tcp = || {
         let tcp = tcp::tokio::Transport::new(tcp::Config::default().nodelay(true));
-        TransportTimeout::with_outgoing_timeout(tcp, CONNECT).map(|stream, _| Gathered::new(stream))
+        TransportTimeout::with_outgoing_timeout(tcp, CONNECT).map(|stream, _| Gathered::new(stream)).map_err(tcp_error)
     };
     dns::tokio::Transport::system(tcp()).unwrap_or_else(|error| {
         // A machine without resolv.conf still reaches rigs by address.
         tracing::warn!(%error, "no DNS configuration: peers are reached by IP address only");
         dns::tokio::Transport::custom(tcp(), dns::ResolverConfig::default(), dns::ResolverOpts::default())
     })
+}
+
+/// In words for an operator, where the library's say only that there was a timeout.
+fn tcp_error(error: TransportTimeoutError<io::Error>) -> io::Error {
+    match error {
+        TransportTimeoutError::Timeout => {
+            io::Error::new(io::ErrorKind::TimedOut, format!("nobody answered within {} s", CONNECT.as_secs()))
+        }
+        TransportTimeoutError::TimerError(error) | TransportTimeoutError::Other(error) => error,
+    }
 }
 
 /// A stream that hands bytes to the one below when flushed, or when [`GATHER`] of them wait, and takes as many from it as
@@ -238,7 +248,8 @@ mod tests {
         let dialled = std::time::Instant::now();
         let options = DialOpts { role: Endpoint::Dialer, port_use: PortUse::Reuse };
         let dial = transport.dial(format!("/ip4/127.0.0.1/tcp/{}/ws", address.port()).parse().unwrap(), options);
-        assert!(dial.unwrap().await.is_err());
+        let error = dial.unwrap().await.err().unwrap();
+        assert!(format!("{error:?}").contains("nobody answered within 4 s"), "{error:?}");
         let (took, soon) = (dialled.elapsed(), HANDSHAKE / 2);
         assert!(CONNECT <= took && took < soon, "{took:?}");
     }
