@@ -79,6 +79,24 @@ test('rows do not jump under the pointer', async ({ page }) => {
   await expect(page.getByText('order updated · apply')).toBeHidden();
 });
 
+test('a rig that begins to match comes in below those under the pointer', async ({ page }) => {
+  const filter = page.getByLabel('Filter rigs');
+  await filter.fill('state:mining');
+  await expect(page).toHaveURL(/mining/);
+  const [mining] = await names(page);
+  await filter.fill('state:stopped');
+  await expect(page).toHaveURL(/stopped/);
+  await rows(page).first().hover();
+  const before = await names(page);
+  expect(before.length).toBeGreaterThan(0);
+  const answer = await page.evaluate(
+    (name) => fetch(`api/v1/mining/remote/${name}/stop`, { method: 'POST', headers: { 'content-type': 'application/json' }, body: '{}' }).then(({ status }) => status),
+    mining,
+  );
+  expect(answer).toBe(200);
+  await expect.poll(() => names(page)).toEqual([...before, mining]);
+});
+
 test('a deploy to many tells the true result of each, and only the failed are tried again', async ({ page }) => {
   await page.getByLabel('Filter rigs').fill('-state:offline role:worker');
   await page.getByLabel(/^Select all/).click();

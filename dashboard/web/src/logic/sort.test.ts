@@ -34,10 +34,12 @@ test('the worst state is first', () => {
   expect(order(list, 'state')).toEqual(['b', 'd', 'c', 'a']);
 });
 
-test('while held, rows stay, the gone leave, the new wait, and it says so', () => {
+test('while held, rows stay, the gone leave, the new come in at the end, and it says so', () => {
   const [a, b, c] = rigs({ name: 'a' }, { name: 'b' }, { name: 'c' });
   if (!a || !b || !c) throw new Error('three rigs');
   const alive = new Map([a, b, c].map((one) => [one.id, one]));
-  expect(held(['b', 'a', 'x'], [a, b, c], alive)).toEqual({ rows: [b, a], stale: true });
-  expect(held(['a', 'b', 'c'], [a, b, c], alive).stale).toBe(false);
+  expect(held(['b', 'a', 'x'], [a, b, c], alive)).toEqual({ rows: [b, a, c], stale: true });
+  expect(held(['a', 'b'], [a, b, c], alive)).toEqual({ rows: [a, b, c], stale: false });
+  // What does not match any more stays until the order is made anew.
+  expect(held(['a', 'b', 'c'], [a, c], alive)).toEqual({ rows: [a, b, c], stale: true });
 });

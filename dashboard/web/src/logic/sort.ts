@@ -51,11 +51,12 @@ export function sorted(rigs: Rig[], { column, down }: Sort, ranks: Map<string, n
 }
 
 /**
- * The order to show while a person is at the table: rows stay where they are, those gone leave, nothing comes in.
- * `stale` says that the true order is another.
+ * The order to show while a person is at the table: rows stay where they are, those gone leave, new ones come in at the
+ * end. `stale` says that the true order is another.
  */
 export function held(before: string[], wanted: Rig[], alive: Map<string, Rig>): { rows: Rig[]; stale: boolean } {
-  const rows = before.flatMap((id) => alive.get(id) ?? []);
+  const present = new Set(before);
+  const rows = [...before.flatMap((id) => alive.get(id) ?? []), ...wanted.filter((rig) => !present.has(rig.id))];
   const stale = rows.length !== wanted.length || rows.some((rig, index) => rig.id !== wanted[index]?.id);
   return { rows, stale };
 }

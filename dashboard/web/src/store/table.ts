@@ -58,7 +58,9 @@ export const view = computed(() => {
   const holding = (pointed.value || focused.value) && key === applied.key;
   if (holding) {
     const alive = new Map(rigs.value.map((rig) => [rig.id, rig]));
-    return held(applied.ids, wanted, alive);
+    const shown = held(applied.ids, wanted, alive);
+    applied.ids = shown.rows.map((rig) => rig.id);
+    return shown;
   }
   applied = { key, ids: wanted.map((rig) => rig.id) };
   return { rows: wanted, stale: false };
