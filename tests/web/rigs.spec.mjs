@@ -82,13 +82,12 @@ test('rows do not jump under the pointer', async ({ page }) => {
 test('a rig that begins to match comes in below those under the pointer', async ({ page }) => {
   const filter = page.getByLabel('Filter rigs');
   await filter.fill('state:mining');
-  await expect(page).toHaveURL(/mining/);
+  await expect(rows(page).first()).toContainText(/mining/i);
   const [mining] = await names(page);
   await filter.fill('state:stopped');
-  await expect(page).toHaveURL(/stopped/);
+  await expect(rows(page).first()).toContainText(/stopped/i);
   await rows(page).first().hover();
   const before = await names(page);
-  expect(before.length).toBeGreaterThan(0);
   const answer = await page.evaluate(
     (name) => fetch(`api/v1/mining/remote/${name}/stop`, { method: 'POST', headers: { 'content-type': 'application/json' }, body: '{}' }).then(({ status }) => status),
     mining,

@@ -12,10 +12,11 @@ use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
-use rustix::process::{Pid, PidfdFlags, Signal};
+use rustix::process::{Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, waitid};
 use serde::{Deserialize, Serialize};
 use tokio::io::AsyncReadExt;
 use tokio::process::{Child, Command};
+use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
@@ -230,14 +231,31 @@ fn in_words(status: ExitStatus) -> String {
 }
 
 /// Resolves once a process is dead; a child is reaped by it, and says how it ended.
+///
+/// A child's group ends with it: until it is reaped the group's number is its own. The mark alone does not find all
+/// of the group, for between fork and exec a process shows no environment.
 async fn exit(id: ProcessId, child: Option<&mut Child>) -> Option<io::Result<ExitStatus>> {
     if let Some(child) = child {
+        if dead(id).await.is_ok() {
+            id.signal_group(Signal::KILL);
+        }
         return Some(child.wait().await);
     }
     while id.is_alive() {
         tokio::time::sleep(LOOK).await;
     }
     None
+}
+
+/// Waits for the end of a child without reaping it.
+async fn dead(id: ProcessId) -> io::Result<()> {
+    let pid = Pid::from_raw(id.pid).ok_or(io::ErrorKind::NotFound)?;
+    // Listened for before the first look, so that no end falls between.
+    let mut ends = signal(SignalKind::child())?;
+    while waitid(WaitId::Pid(pid), WaitIdOptions::EXITED | WaitIdOptions::NOWAIT | WaitIdOptions::NOHANG)?.is_none() {
+        ends.recv().await.ok_or(io::ErrorKind::BrokenPipe)?;
+    }
+    Ok(())
 }
 
 /// Ends every process with this instance's mark, except those of one group: KILL until none is left.
@@ -391,6 +409,19 @@ mod tests {
         let lines: Vec<_> = page.lines.iter().map(|line| line.text.as_str()).collect();
         assert!(lines.contains(&format!("{MARK}={}", directory.display()).as_str()));
         assert!(!lines.iter().any(|line| line.starts_with("CARGO")), "{lines:?}");
+    }
+
+    #[tokio::test]
+    async fn a_helper_that_shows_no_mark_ends_with_its_leader() {
+        let miners = tempfile::tempdir().unwrap();
+        let console = Console::default();
+        // Between fork and exec a helper shows no environment; this one never does.
+        let script = r#"env -i sleep 600 & until [ "$(cat /proc/$!/comm)" = sleep ]; do :; done; echo $!"#;
+        let (_process, watch) = spawn(&shell(script, &miners.path().join("sh-1"), false), &console).unwrap();
+        assert_eq!(watch.run().await, "it ended by itself with exit code 0");
+        let page = console.page("sh-1".parse().unwrap(), None, 1, Duration::ZERO).await;
+        let helper = page.lines[0].text.parse().unwrap();
+        assert!(stat(helper).is_none_or(|stat| stat.is_dead()));
     }
 
     #[tokio::test]
