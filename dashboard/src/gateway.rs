@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 use crate::access::Access;
 use crate::jobs::Jobs;
 use crate::live::Live;
-use crate::node::Node;
+use crate::node::{Node, NodeInfo};
 use crate::once::Once;
 use crate::router;
 use crate::tls::Tls;
@@ -76,6 +76,17 @@ impl<N: Node> Gateway<N> {
     /// Until when that certificate is good, Unix seconds.
     pub(crate) fn certificate_expires_at(&self) -> Option<u64> {
         Some(self.0.door.get()?.tls.as_ref()?.served().expires_at())
+    }
+
+    /// What the node says of itself, with what is known here.
+    #[must_use]
+    pub fn complete(&self, info: NodeInfo) -> NodeInfo {
+        NodeInfo {
+            dashboard: self.page(),
+            certificate: self.certificate(),
+            certificate_expires_at: self.certificate_expires_at(),
+            ..info
+        }
     }
 
     pub(crate) fn set_door(&self, page: &str, tls: Option<Tls>) {

@@ -213,6 +213,7 @@ impl Node for Memory {
             serving: state.serving,
             dashboard: None,
             certificate: None,
+            certificate_expires_at: None,
             addresses: vec!["/ip4/127.0.0.1/tcp/9091/ws/p2p/12D3KooWDesk".into()],
             peers: state.peers.len(),
             peers_online: state.peers.iter().filter(|peer| peer.online).count(),

@@ -62,6 +62,9 @@ pub struct NodeInfo {
     /// SHA-256 of the certificate that it is served with, as browsers show it; told by the gateway.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub certificate: Option<String>,
+    /// Until when that is good, Unix seconds.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub certificate_expires_at: Option<u64>,
 }
 
 /// What the node knows of its own workings, for its metrics.

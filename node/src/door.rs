@@ -198,7 +198,9 @@ fn no_certificate(error: &CertificateError) -> Failure {
 
 fn not_open(error: &ServeError) -> Failure {
     let (exit, code, hint) = match error {
-        ServeError::Address { .. } => (Exit::Usage, "bad-address", "write `HOST:PORT`, e.g. 127.0.0.1:9090"),
+        ServeError::Address { .. } => {
+            (Exit::Usage, "bad-address", "write `HOST:PORT`, e.g. 127.0.0.1:9090; for no page, `--no-dashboard`")
+        }
         ServeError::Listen { .. } => {
             (Exit::Error, "cannot-listen", "another program listens there: choose another place with --dashboard")
         }

@@ -164,7 +164,7 @@ impl Engine for ThisMachine {
                 return Err(failure);
             }
         };
-        let info = NodeInfo { dashboard: gateway.page(), certificate: gateway.certificate(), ..info };
+        let info = gateway.complete(info);
         let link =
             info.dashboard.as_ref().filter(|_| print_link).map(|page| format!("{page}/{}", gateway.link().fragment));
         let failed = |error: &dyn Error| Failure::new(Exit::Error, "socket-ended", "the node stopped").caused_by(error);

@@ -278,6 +278,7 @@ impl Node for NodeHandle {
             config_dir: inner.places.config_dir.display().to_string(),
             dashboard: None,
             certificate: None,
+            certificate_expires_at: None,
         }
     }
 

@@ -52,8 +52,7 @@ pub(crate) fn routes<N: Node>() -> Routes<Gateway<N>> {
 
 /// The pairing code lets a controller in: who may only look does not see it.
 async fn info<N: Node>(State(gateway): State<Gateway<N>>, caller: Caller) -> Json<NodeInfo> {
-    let mut info = gateway.node().info().await;
-    (info.dashboard, info.certificate) = (gateway.page(), gateway.certificate());
+    let mut info = gateway.complete(gateway.node().info().await);
     info.pairing_code.take_if(|_| !caller.is_admin());
     Json(info)
 }

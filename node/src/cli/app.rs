@@ -9,7 +9,7 @@ use std::time::Duration;
 use clap::{Args, CommandFactory, Parser, Subcommand};
 use futures::future::BoxFuture;
 use miner_ctrl_protocol::Program;
-use tracing_subscriber::filter::Targets;
+use tracing_subscriber::filter::{LevelFilter, ParseError, Targets};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
@@ -232,12 +232,20 @@ fn simulate_pool<E: Engine>(pool: &SimulatedPool) -> ExitCode {
     }
 }
 
+/// A word alone is a level: taken for a target, as the library would, it would silence all others.
+fn targets(text: &str) -> Result<Targets, String> {
+    for word in text.split(',').map(str::trim).filter(|word| !word.is_empty() && !word.contains('=')) {
+        word.parse::<LevelFilter>().map_err(|_| format!("`{word}` is no level"))?;
+    }
+    text.parse().map_err(|error: ParseError| error.to_string())
+}
+
 /// To stderr, so that data stays alone on stdout.
 fn log(serves: bool) {
     // The swarm tells its own peer id at info, which `node serve` prints already.
     let fallback = if serves { "info,libp2p_swarm=warn" } else { "warn" };
     let wanted = std::env::var("MINER_CTRL_LOG").ok().filter(|wanted| !wanted.trim().is_empty());
-    let parsed = wanted.as_deref().map(str::parse::<Targets>);
+    let parsed = wanted.as_deref().map(targets);
     let filter = match &parsed {
         Some(Ok(filter)) => filter.clone(),
         _ => fallback.parse().unwrap_or_default(),
@@ -247,6 +255,21 @@ fn log(serves: bool) {
     let lines = tracing_subscriber::fmt::layer().with_writer(io::stderr).with_ansi(colours);
     let _ = tracing_subscriber::registry().with(filter).with(lines).try_init();
     if let Some(Err(error)) = parsed {
-        tracing::warn!(%error, "MINER_CTRL_LOG is not understood: write e.g. `debug` or `miner_ctrl=debug,libp2p=info`");
+        tracing::warn!(error, "MINER_CTRL_LOG is not understood: write e.g. `debug` or `miner_ctrl=debug,libp2p=info`");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_logged_is_levels_and_targets_with_one() {
+        for good in ["debug", "INFO", "off", "miner_ctrl=debug,libp2p=info", "warn,libp2p_swarm=off", "info,"] {
+            assert!(targets(good).is_ok(), "{good}");
+        }
+        for bad in ["verbose", "miner_ctrl", "debug,libp2p", "miner_ctrl=loud"] {
+            assert!(targets(bad).is_err(), "{bad}");
+        }
     }
 }

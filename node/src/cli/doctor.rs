@@ -20,6 +20,12 @@ use crate::miners::ProgramFound;
 /// 1 January 2025: a clock before it was never set. TLS to pools and the age of pairing requests go wrong then.
 const EARLIEST: u64 = 1_735_689_600;
 
+/// Seconds.
+const DAY: u64 = 24 * 3600;
+
+/// Days that a certificate has left when it is time to renew it: what renews them does so a month before, as a rule.
+const SOON: u64 = 14;
+
 /// How good it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
@@ -52,6 +58,7 @@ pub(crate) async fn run<E: Engine>(engine: &E, output: &mut Output) -> Result<Ex
     match &node {
         Ok(info) => {
             findings.push(listening(info));
+            findings.extend(info.certificate_expires_at.map(|end| certificate(end, unix_now())));
             findings.extend(peers(client.fetch("/peers").await.unwrap_or_default()));
         }
         Err(_) => findings.push(port(DEFAULT_PORT)),
@@ -121,6 +128,17 @@ fn listening(info: &NodeInfo) -> Finding {
         note("listening", "nowhere: only this node dials", "start it with `--listen :9091`")
     } else {
         fine("listening", info.addresses.join(", "))
+    }
+}
+
+/// The page's. One of ours is made anew before it comes so far.
+fn certificate(end: u64, now: u64) -> Finding {
+    let renew = "renew the files that `tls_certificate` and `tls_key` name; they are looked at each hour";
+    match end.checked_sub(now).map(|left| left / DAY) {
+        None => bad("certificate", "it is past its end: browsers do not take it", renew),
+        Some(0) => note("certificate", "it ends within a day", renew),
+        Some(days) if days < SOON => note("certificate", format!("it ends in {days} days"), renew),
+        Some(days) => fine("certificate", format!("good for {days} days")),
     }
 }
 
@@ -219,6 +237,17 @@ mod tests {
     fn a_port_in_use_is_bad() {
         let taken = TcpListener::bind((Ipv4Addr::UNSPECIFIED, 0)).unwrap();
         assert_eq!(port(taken.local_addr().unwrap().port()).grade, Grade::Bad);
+    }
+
+    #[test]
+    fn a_certificate_is_told_two_weeks_before_its_end() {
+        let left = |left: u64| certificate(EARLIEST + left, EARLIEST);
+        assert_eq!(left(14 * DAY), fine("certificate", "good for 14 days"));
+        for (seconds, found) in [(14 * DAY - 1, "in 13 days"), (DAY - 1, "within a day"), (0, "within a day")] {
+            let finding = left(seconds);
+            assert!(finding.grade == Grade::Note && finding.found.contains(found), "{finding:?}");
+        }
+        assert_eq!(certificate(EARLIEST - 1, EARLIEST).grade, Grade::Bad);
     }
 
     #[test]

@@ -2,7 +2,8 @@
 //!
 //! A node keeps a connection to every registered peer it has an address for. After a failure it waits, longer each time
 //! and with jitter, so that a hall of rigs does not come back in one instant: a few seconds at first, and later a share
-//! of the time the peer has been away.
+//! of the time the peer has been away. A peer that was reached and would not have us is asked more and more rarely: whoever
+//! removed us did so on purpose, and pairing anew dials at once.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -21,6 +22,9 @@ const SOON: Duration = Duration::from_secs(4);
 const SHARE: u32 = 16;
 /// Longest wait. A rig that comes back is found within a minute.
 const LONGEST: Duration = Duration::from_secs(60);
+/// Longest wait for a peer that turns us away, nine times in a row by then. It takes strangers from one address at 4 a
+/// second: hundreds of removed rigs behind one must leave room for one that is to be paired.
+const LONGEST_REFUSED: Duration = Duration::from_secs(300);
 /// Dials under way at once. More on two cores only makes every handshake slower.
 const MAX_DIALS: usize = 48;
 /// When one peer is reached again after failures, the network is likely back: the others are tried within this.
@@ -41,6 +45,8 @@ struct Peer {
     addresses: Vec<Multiaddr>,
     state: State,
     failures: u32,
+    /// How often in a row it was reached and served us no link.
+    refusals: u32,
     /// Since when it has been away, as far as is known here: its link ended, or the first dial failed.
     away: Option<Instant>,
     up: bool,
@@ -60,6 +66,7 @@ impl Dialer {
             addresses: vec![],
             state: State::Idle,
             failures: 0,
+            refusals: 0,
             away: None,
             up: false,
         });
@@ -67,6 +74,7 @@ impl Dialer {
         if !peer.up && !peer.addresses.is_empty() {
             // Whatever it failed of before: who was paired anew opens the door now.
             peer.failures = 0;
+            peer.refusals = 0;
             peer.away = None;
             if peer.state != State::Dialing {
                 peer.state = State::Waiting { until: now };
@@ -125,9 +133,9 @@ impl Dialer {
         }
         let was_away = peer.failures > 0;
         let addresses = std::mem::take(&mut peer.addresses);
-        *peer = Peer { addresses, state: State::Idle, failures: 0, away: None, up: true };
+        *peer = Peer { addresses, state: State::Idle, failures: 0, refusals: 0, away: None, up: true };
         if was_away {
-            for other in self.peers.values_mut() {
+            for other in self.peers.values_mut().filter(|peer| peer.refusals == 0) {
                 if let State::Waiting { until } = &mut other.state {
                     *until = (*until).min(now + rng.random_range(Duration::ZERO..NETWORK_IS_BACK));
                 }
@@ -142,6 +150,14 @@ impl Dialer {
         if peer.state == State::Idle {
             peer.wait(now, rng);
         }
+    }
+
+    /// The peer was reached and serves us no link.
+    pub(crate) fn on_refused(&mut self, id: &PeerId, now: Instant, rng: &mut impl Rng) {
+        if let Some(peer) = self.peers.get_mut(id).filter(|peer| peer.state == State::Dialing) {
+            peer.refusals = peer.refusals.saturating_add(1);
+        }
+        self.on_failed(id, now, rng);
     }
 
     /// A dial failed, or a connection ended before its link was up. Links may be up all the same: the peer dialled us.
@@ -165,7 +181,8 @@ impl Peer {
             State::Idle
         } else {
             let away = now.saturating_duration_since(*self.away.get_or_insert(now));
-            let longest = FIRST.saturating_mul(1 << self.failures.min(10)).min(SOON).max(away / SHARE).min(LONGEST);
+            let soon = FIRST.saturating_mul(1 << self.failures.min(10)).min(SOON).max(away / SHARE).min(LONGEST);
+            let longest = FIRST.saturating_mul(1 << self.refusals.min(10)).min(LONGEST_REFUSED).max(soon);
             State::Waiting { until: now + rng.random_range(longest / 4..=longest) }
         };
     }
@@ -203,6 +220,41 @@ mod tests {
             assert!(dialer.due(now + longest / 4 - Duration::from_millis(1)).is_empty(), "{away}");
             now += longest;
         }
+        assert_eq!(dialer.due(now).len(), 1);
+    }
+
+    #[tokio::test]
+    async fn a_peer_that_turns_us_away_is_asked_ever_more_rarely_and_after_pairing_at_once() {
+        let (mut dialer, ids, mut now) = book(2);
+        let mut rng = StdRng::seed_from_u64(1);
+        let (refusing, lost) = (ids[0], ids[1]);
+        dialer.remove(&lost);
+        for longest in [2, 4, 8, 16, 32, 64, 128, 256, 300, 300] {
+            assert_eq!(dialer.due(now).len(), 1);
+            dialer.on_refused(&refusing, now, &mut rng);
+            let longest = Duration::from_secs(longest);
+            assert!(dialer.due(now + longest / 4 - Duration::from_millis(1)).is_empty(), "{longest:?}");
+            now += longest;
+        }
+        // Out of reach meanwhile: it is asked no sooner for that, nor when another peer comes back.
+        assert_eq!(dialer.due(now).len(), 1);
+        dialer.on_failed(&refusing, now, &mut rng);
+        dialer.register(lost, vec!["/ip4/10.0.0.2/tcp/1/ws".parse().unwrap()], now);
+        assert_eq!(dialer.due(now).len(), 1);
+        dialer.on_failed(&lost, now, &mut rng);
+        dialer.on_up(&lost, now, &mut rng);
+        assert!(dialer.due(now + LONGEST_REFUSED / 4 - Duration::from_millis(1)).is_empty());
+        // A link to it, dialled by it, ends that, as does pairing.
+        dialer.on_up(&refusing, now, &mut rng);
+        dialer.on_down(&refusing, now, &mut rng);
+        assert_eq!(dialer.due(now + FIRST).len(), 1);
+        for _ in 0..10 {
+            dialer.on_refused(&refusing, now, &mut rng);
+            now += LONGEST_REFUSED;
+            assert_eq!(dialer.due(now).len(), 1);
+        }
+        dialer.on_refused(&refusing, now, &mut rng);
+        dialer.register(refusing, vec!["/ip4/10.0.0.1/tcp/1/ws".parse().unwrap()], now);
         assert_eq!(dialer.due(now).len(), 1);
     }
 

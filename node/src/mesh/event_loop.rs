@@ -527,7 +527,7 @@ impl EventLoop {
                 self.watchful = true;
                 self.household.observe(key, Event::Down { why: why.to_owned() });
             }
-            None if dialer => self.on_dial_failed(peer, NOT_REGISTERED),
+            None if dialer => self.on_refused(peer),
             // One that lost to another, or that never came up and was not ours to bring up.
             Some(_) | None => {}
         }
@@ -542,8 +542,7 @@ impl EventLoop {
             if connection.link.is_some() {
                 self.end_link(id, "the connection closed");
             } else if connection.dialer {
-                let peer = connection.peer;
-                self.on_dial_failed(peer, NOT_REGISTERED);
+                self.on_refused(connection.peer);
             }
         }
         self.connections.remove(&id);
@@ -551,6 +550,16 @@ impl EventLoop {
 
     fn on_dial_failed(&mut self, peer: PeerId, why: &str) {
         self.dialer.on_failed(&peer, Instant::now(), &mut rand::rng());
+        self.on_not_linked(peer, why);
+    }
+
+    /// We reached it, and no link came up.
+    fn on_refused(&mut self, peer: PeerId) {
+        self.dialer.on_refused(&peer, Instant::now(), &mut rand::rng());
+        self.on_not_linked(peer, NOT_REGISTERED);
+    }
+
+    fn on_not_linked(&mut self, peer: PeerId, why: &str) {
         self.watchful = true;
         let door = &self.swarm.behaviour().door;
         if door.is_registered(&peer)

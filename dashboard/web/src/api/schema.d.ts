@@ -1311,6 +1311,11 @@ export interface components {
             addresses: string[];
             /** @description SHA-256 of the certificate that it is served with, as browsers show it; told by the gateway. */
             certificate?: string;
+            /**
+             * Format: uint64
+             * @description Until when that is good, Unix seconds.
+             */
+            certificate_expires_at?: number;
             /** @description Where configuration lies. */
             config_dir: string;
             /**
