@@ -6,6 +6,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 use crate::name::MinerName;
+use crate::number;
 
 /// Most numbers in an answer, over all its series: 5 bytes each, so that it fits one sealed message.
 pub const MAX_NUMBERS: usize = 40_000;
@@ -84,6 +85,7 @@ pub struct HistorySeries {
     /// What was measured.
     pub measure: Measure,
     /// From the page's `from` on; none where nothing is known.
+    #[serde(deserialize_with = "number::shorts")]
     pub numbers: Vec<Option<f32>>,
 }
 

@@ -4,6 +4,7 @@
 //!   name, id, role          who: parsed once, valid ever after
 //!   profile, policy, stats  what: the operator's words, with units in the types
 //!   history                 what a rig recorded over time
+//!   number                  fractions, as others may write them
 //!   pair                    how two strangers become peers
 //!   message                 the whole conversation: Request, Response, Refusal
 //!   codec                   CBOR under a byte limit (the only room that touches cbor4ii)
@@ -18,6 +19,7 @@ pub mod history;
 pub mod id;
 pub mod message;
 pub mod name;
+mod number;
 pub mod pair;
 pub mod policy;
 pub mod profile;

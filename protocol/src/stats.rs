@@ -5,11 +5,12 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use crate::name::{MinerName, NodeName, ProfileName};
+use crate::number::{self, Number};
 use crate::profile::Program;
 
 /// Hashes per second. Never negative, never NaN or infinite.
 #[derive(Debug, Clone, Copy, PartialEq, PartialOrd, Default, Serialize, Deserialize)]
-#[serde(try_from = "f64", into = "f64")]
+#[serde(try_from = "Number", into = "f64")]
 pub struct Hashrate(f64);
 
 /// Why a number is not a hashrate.
@@ -34,10 +35,10 @@ impl Hashrate {
     }
 }
 
-impl TryFrom<f64> for Hashrate {
+impl TryFrom<Number> for Hashrate {
     type Error = NotAHashrate;
-    fn try_from(hashes: f64) -> Result<Self, NotAHashrate> {
-        Self::per_second(hashes).ok_or(NotAHashrate)
+    fn try_from(hashes: Number) -> Result<Self, NotAHashrate> {
+        Self::per_second(hashes.into()).ok_or(NotAHashrate)
     }
 }
 
@@ -138,10 +139,13 @@ pub struct DeviceStats {
     /// Its part of the rate.
     pub hashrate: Option<Hashrate>,
     /// Degrees Celsius.
+    #[serde(deserialize_with = "number::short")]
     pub temperature_celsius: Option<f32>,
     /// Fan speed, percent.
+    #[serde(deserialize_with = "number::short")]
     pub fan_percent: Option<f32>,
     /// Watt.
+    #[serde(deserialize_with = "number::short")]
     pub power_watt: Option<f32>,
 }
 
@@ -194,6 +198,7 @@ pub struct HostStats {
     /// Logical processors.
     pub threads: u32,
     /// Load average over 1 min.
+    #[serde(deserialize_with = "number::short")]
     pub load: Option<f32>,
     /// Bytes.
     pub memory_total: u64,

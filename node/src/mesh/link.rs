@@ -491,12 +491,13 @@ impl Session {
     fn on_answer(&mut self, id: u64, sealed: &[u8]) {
         // An answer that nobody waits for any more is dropped with the request.
         let Some(asked) = self.open.remove(&id) else { return };
-        let answer = asked
-            .answer
-            .open(sealed)
-            .ok()
-            .and_then(|body| codec::decode::<Response>(&body, MAX_BODY).ok())
-            .ok_or(AskError::BadAnswer);
+        let opened = asked.answer.open(sealed).map_err(|error| error.to_string());
+        let answer =
+            opened.and_then(|body| codec::decode::<Response>(&body, MAX_BODY).map_err(|error| error.to_string()));
+        let answer = answer.map_err(|error| {
+            tracing::debug!(peer = %self.peer.node_id(), error, "an answer cannot be read");
+            AskError::BadAnswer
+        });
         // The asker may have given up.
         let _ = asked.reply.send(answer);
     }
