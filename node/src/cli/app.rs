@@ -232,6 +232,11 @@ fn simulate_pool<E: Engine>(pool: &SimulatedPool) -> ExitCode {
     }
 }
 
+/// What a node logs that is not told otherwise. The swarm tells its own peer id at info, which `node serve` prints already.
+/// What a peer does wrong on a connection yamux and soketto tell as errors, without its name, each time: one stranger
+/// would write a hundred megabytes in its ten seconds.
+const SERVING: &str = "info,libp2p_swarm=warn,soketto=off,yamux=off";
+
 /// A word alone is a level: taken for a target, as the library would, it would silence all others.
 fn targets(text: &str) -> Result<Targets, String> {
     for word in text.split(',').map(str::trim).filter(|word| !word.is_empty() && !word.contains('=')) {
@@ -242,8 +247,7 @@ fn targets(text: &str) -> Result<Targets, String> {
 
 /// To stderr, so that data stays alone on stdout.
 fn log(serves: bool) {
-    // The swarm tells its own peer id at info, which `node serve` prints already.
-    let fallback = if serves { "info,libp2p_swarm=warn" } else { "warn" };
+    let fallback = if serves { SERVING } else { "warn" };
     let wanted = std::env::var("MINER_CTRL_LOG").ok().filter(|wanted| !wanted.trim().is_empty());
     let parsed = wanted.as_deref().map(targets);
     let filter = match &parsed {
@@ -262,6 +266,15 @@ fn log(serves: bool) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn strangers_do_not_fill_the_log() {
+        let serving = targets(SERVING).unwrap();
+        for library in ["yamux::connection", "soketto::connection"] {
+            assert!(!serving.would_enable(library, &tracing::Level::ERROR), "{library}");
+        }
+        assert!(serving.would_enable("miner_ctrl::mesh", &tracing::Level::INFO));
+    }
 
     #[test]
     fn what_is_logged_is_levels_and_targets_with_one() {

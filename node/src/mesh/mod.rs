@@ -5,7 +5,7 @@
 //!   gate        who may connect         registered what strangers never meet   streams    our substreams
 //!   link        one task per peer       frame      its bytes                    pairing    two strangers become peers
 //!   signer      one signature for all   dialer     whom to dial, when           command    the handle
-//!   convert     keys and addresses
+//!   convert     keys and addresses    guard      what WebSocket frames may announce
 //! ```
 //!
 //! What may not enter: what a request means (the worker answers it), who is registered (the fleet knows).
@@ -17,6 +17,7 @@ mod dialer;
 mod event_loop;
 mod frame;
 mod gate;
+mod guard;
 mod link;
 mod pairing;
 mod registered;

@@ -1,17 +1,21 @@
 //! TCP, DNS, WebSocket, Noise, Yamux, with the limits that libp2p's own builder does not let one set.
 
+use std::future::Future;
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use futures::{AsyncRead, AsyncWrite};
-use libp2p::core::muxing::StreamMuxerBox;
+use libp2p::core::muxing::{StreamMuxer, StreamMuxerBox, StreamMuxerEvent};
 use libp2p::core::transport::Boxed;
 use libp2p::core::transport::timeout::{TransportTimeout, TransportTimeoutError};
 use libp2p::core::upgrade::Version;
 use libp2p::{PeerId, Transport, dns, identity, noise, tcp, websocket, yamux};
 use miner_ctrl_protocol::codec::MAX_MESSAGE;
+use tokio::time::Sleep;
+
+use super::guard::Guard;
 
 /// TCP, WebSocket, Noise and Yamux together. 5 000 rigs that connect at once on two cores need 8 s.
 const HANDSHAKE: Duration = Duration::from_secs(20);
@@ -19,6 +23,9 @@ const HANDSHAKE: Duration = Duration::from_secs(20);
 /// TCP alone: what is asked for is asked for again after 1 s and 3 s. Waiting for more would be worse than to dial again:
 /// a network that comes back in the meantime would not be seen for as long as TCP doubles its pauses.
 pub(super) const CONNECT: Duration = Duration::from_secs(4);
+
+/// Closing: a goodbye that nobody takes. What is under way has ended before.
+const CLOSE: Duration = Duration::from_secs(2);
 
 /// Substreams of a connection: one link, identify and ping, a pairing. More is a flood.
 const MAX_STREAMS: usize = 32;
@@ -32,7 +39,7 @@ const AHEAD: usize = 2 * 1024;
 
 pub(crate) fn build(keypair: &identity::Keypair) -> Result<Boxed<(PeerId, StreamMuxerBox)>, noise::Error> {
     let mut websocket = websocket::Config::new(with_dns());
-    // The default lets a stranger announce a frame of 256 MiB, which is zero-filled before a byte of it arrives.
+    // For what it listens to alone; [`Guard`] holds for what it dials, too, and sooner.
     websocket.set_max_data_size(MAX_MESSAGE);
     let mut yamux = yamux::Config::default();
     yamux.set_max_num_streams(MAX_STREAMS);
@@ -41,7 +48,39 @@ pub(crate) fn build(keypair: &identity::Keypair) -> Result<Boxed<(PeerId, Stream
         .authenticate(noise::Config::new(keypair)?)
         .multiplex(yamux)
         .timeout(HANDSHAKE)
+        .map(|(peer, muxer), _| (peer, StreamMuxerBox::new(ClosesSoon { muxer, until: None })))
         .boxed())
+}
+
+/// A connection whose closing does not wait for a peer that reads nothing: it would keep its place for as long as it likes.
+struct ClosesSoon<M> {
+    muxer: M,
+    until: Option<Pin<Box<Sleep>>>,
+}
+
+impl<M: StreamMuxer + Unpin> StreamMuxer for ClosesSoon<M> {
+    type Substream = M::Substream;
+    type Error = M::Error;
+
+    fn poll_inbound(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<M::Substream, M::Error>> {
+        Pin::new(&mut self.muxer).poll_inbound(cx)
+    }
+
+    fn poll_outbound(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<M::Substream, M::Error>> {
+        Pin::new(&mut self.muxer).poll_outbound(cx)
+    }
+
+    fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), M::Error>> {
+        if let Poll::Ready(closed) = Pin::new(&mut self.muxer).poll_close(cx) {
+            return Poll::Ready(closed);
+        }
+        let until = self.until.get_or_insert_with(|| Box::pin(tokio::time::sleep(CLOSE)));
+        until.as_mut().poll(cx).map(Ok)
+    }
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<StreamMuxerEvent, M::Error>> {
+        Pin::new(&mut self.muxer).poll(cx)
+    }
 }
 
 fn with_dns() -> impl Transport<
@@ -74,23 +113,26 @@ fn tcp_error(error: TransportTimeoutError<io::Error>) -> io::Error {
 }
 
 /// A stream that hands bytes to the one below when flushed, or when [`GATHER`] of them wait, and takes as many from it as
-/// there are, up to [`AHEAD`].
+/// there are, up to [`AHEAD`]. What it takes is WebSocket, and kept back as its [`Guard`] says.
 pub(crate) struct Gathered<S> {
     inner: S,
     waiting: Vec<u8>,
     written: usize,
     ahead: Vec<u8>,
     read: usize,
+    guard: Guard,
 }
 
 impl<S> Gathered<S> {
     const fn new(inner: S) -> Self {
-        Self { inner, waiting: Vec::new(), written: 0, ahead: Vec::new(), read: 0 }
+        let guard = Guard::new(MAX_MESSAGE);
+        Self { inner, waiting: Vec::new(), written: 0, ahead: Vec::new(), read: 0, guard }
     }
 
-    /// Some of what was read ahead.
+    /// Some of what was read ahead and may be handed on.
     fn take(&mut self, bytes: &mut [u8]) -> usize {
-        let rest = &self.ahead[self.read..];
+        let open = self.ahead.len().saturating_sub(self.guard.held()).max(self.read);
+        let rest = &self.ahead[self.read..open];
         let count = rest.len().min(bytes.len());
         bytes[..count].copy_from_slice(&rest[..count]);
         self.read += count;
@@ -118,21 +160,60 @@ impl<S: AsyncWrite + Unpin> Gathered<S> {
     }
 }
 
+impl<S: AsyncRead + Unpin> Gathered<S> {
+    /// Takes more of a long frame, of which much may be there at once.
+    fn poll_more(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        let have = self.ahead.len();
+        self.ahead.resize(have + GATHER, 0);
+        let read = Pin::new(&mut self.inner).poll_read(cx, &mut self.ahead[have..]);
+        self.ahead.truncate(have + if let Poll::Ready(Ok(count)) = &read { *count } else { 0 });
+        let count = ready!(read)?;
+        self.guard.see(&self.ahead[have..])?;
+        Poll::Ready(Ok(count))
+    }
+}
+
 impl<S: AsyncRead + Unpin> AsyncRead for Gathered<S> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &mut [u8]) -> Poll<io::Result<usize>> {
-        if self.ahead.is_empty() {
-            if bytes.is_empty() || bytes.len() >= AHEAD {
-                return Pin::new(&mut self.inner).poll_read(cx, bytes);
+        if bytes.is_empty() {
+            return Poll::Ready(Ok(0));
+        }
+        loop {
+            let taken = self.take(bytes);
+            if taken > 0 {
+                return Poll::Ready(Ok(taken));
+            }
+            if self.ahead.is_empty() && bytes.len() >= AHEAD {
+                let count = ready!(Pin::new(&mut self.inner).poll_read(cx, bytes))?;
+                self.guard.see(&bytes[..count])?;
+                let open = count - self.guard.held().min(count);
+                if open == count {
+                    return Poll::Ready(Ok(count));
+                }
+                self.ahead = bytes[open..count].to_vec();
+                if open > 0 {
+                    return Poll::Ready(Ok(open));
+                }
+                continue;
+            }
+            if self.guard.held() > AHEAD {
+                if ready!(self.poll_more(cx))? == 0 {
+                    return Poll::Ready(Ok(0));
+                }
+                continue;
             }
             let mut read = [0; AHEAD];
             let count = ready!(Pin::new(&mut self.inner).poll_read(cx, &mut read))?;
-            if count <= bytes.len() {
+            if count == 0 {
+                return Poll::Ready(Ok(0));
+            }
+            self.guard.see(&read[..count])?;
+            if self.ahead.is_empty() && self.guard.held() == 0 && count <= bytes.len() {
                 bytes[..count].copy_from_slice(&read[..count]);
                 return Poll::Ready(Ok(count));
             }
-            self.ahead = read[..count].to_vec();
+            self.ahead.extend_from_slice(&read[..count]);
         }
-        Poll::Ready(Ok(self.take(bytes)))
     }
 }
 
@@ -233,6 +314,84 @@ mod tests {
             prop_assert_eq!(read, bytes);
             prop_assert_eq!(stream.ahead.capacity(), 0);
         }
+    }
+
+    proptest! {
+        #[test]
+        fn frames_pass_whole_whatever_their_length(
+            lengths in prop::collection::vec(prop_oneof![0..300_u16, 4000..4200_u16, 0..30_000_u16], 1..6),
+            part in 1..20_000_usize,
+            asked in prop::collection::vec(1..2 * AHEAD, 1..10),
+        ) {
+            let mut bytes = b"GET / HTTP/1.1\r\n\r\n".to_vec();
+            for length in &lengths {
+                bytes.extend_from_slice(&[0x82, 126]);
+                bytes.extend_from_slice(&length.to_be_bytes());
+                bytes.resize(bytes.len() + usize::from(*length), 7);
+            }
+            let mut stream = Gathered::new(Below::new(bytes.clone(), part));
+            let mut read = Vec::new();
+            futures::executor::block_on(async {
+                for want in asked.iter().cycle() {
+                    let mut buffer = vec![0; *want];
+                    let count = stream.read(&mut buffer).await.unwrap();
+                    if count == 0 {
+                        break;
+                    }
+                    read.extend_from_slice(&buffer[..count]);
+                }
+            });
+            prop_assert_eq!(read, bytes);
+            prop_assert_eq!(stream.ahead.capacity(), 0);
+        }
+    }
+
+    /// It announces 256 MiB where it was dialled, as an old address of a rig may.
+    #[tokio::test]
+    async fn a_frame_that_is_too_large_is_refused_by_the_dialer_at_its_header() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let mut transport = build(&identity::Keypair::generate_ed25519()).unwrap();
+        let options = DialOpts { role: Endpoint::Dialer, port_use: PortUse::New };
+        let dial = transport.dial(format!("/ip4/127.0.0.1/tcp/{}/ws", address.port()).parse().unwrap(), options);
+        let (error, ()) = tokio::join!(async { dial.unwrap().await.err().unwrap() }, async {
+            let (stream, _) = listener.accept().await.unwrap();
+            let mut server = tokio_tungstenite::accept_async(stream).await.unwrap();
+            let announced = [&[0x82, 127][..], &(256_u64 << 20).to_be_bytes()].concat();
+            tokio::io::AsyncWriteExt::write_all(server.get_mut(), &announced).await.unwrap();
+            // Kept open: only the announcement may end it.
+            tokio::io::AsyncReadExt::read_to_end(server.get_mut(), &mut Vec::new()).await.ok();
+        });
+        assert!(format!("{error:?}").contains("more than 262144 bytes"), "{error:?}");
+    }
+
+    /// A muxer whose peer takes nothing: its goodbye is never sent.
+    struct Deaf;
+
+    impl StreamMuxer for Deaf {
+        type Substream = Gathered<Below>;
+        type Error = io::Error;
+        fn poll_inbound(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<Gathered<Below>>> {
+            Poll::Pending
+        }
+        fn poll_outbound(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<Gathered<Below>>> {
+            Poll::Pending
+        }
+        fn poll_close(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Pending
+        }
+        fn poll(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<StreamMuxerEvent>> {
+            Poll::Pending
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn closing_does_not_wait_for_a_peer_that_reads_nothing() {
+        let begun = tokio::time::Instant::now();
+        let mut muxer = ClosesSoon { muxer: Deaf, until: None };
+        std::future::poll_fn(|cx| Pin::new(&mut muxer).poll_close(cx)).await.unwrap();
+        let took = begun.elapsed();
+        assert!((CLOSE..2 * CLOSE).contains(&took), "{took:?}");
     }
 
     /// Linux lets one connection wait at a socket that listens for none, and does not answer the next.
