@@ -60,6 +60,9 @@ codes! {
     /// Several peers could be meant.
     AmbiguousPeer = "ambiguous-peer", CONFLICT, "Several peers could be meant",
         "give the whole name or the whole node id";
+    /// What the rig answered is no answer.
+    BadAnswer = "bad-answer", BAD_GATEWAY, "The rig's answer cannot be read",
+        "it may have been done: look at the state first; if it stays so, update miner-ctrl here and on the rig";
     /// The request itself cannot be read.
     BadRequest = "bad-request", BAD_REQUEST, "The request cannot be read",
         "compare it with the API's description";
@@ -208,6 +211,7 @@ impl Code {
     fn of(error: &NodeError) -> Self {
         match error {
             NodeError::AmbiguousPeer { .. } => Self::AmbiguousPeer,
+            NodeError::BadAnswer { .. } => Self::BadAnswer,
             NodeError::Conflict(_) => Self::Conflict,
             NodeError::Internal(_) => Self::Internal,
             NodeError::Invalid(_) => Self::Invalid,

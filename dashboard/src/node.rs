@@ -368,6 +368,12 @@ pub enum NodeError {
         /// What it fits, as `name (id)`.
         candidates: Vec<String>,
     },
+    /// The rig's answer to a request that was sent is none.
+    #[error("{peer} sent an answer that cannot be read: whether it was done is not known")]
+    BadAnswer {
+        /// Who.
+        peer: NodeName,
+    },
     /// It contradicts what is there.
     #[error("{0}")]
     Conflict(String),

@@ -127,7 +127,7 @@ impl NodeHandle {
     fn explain(&self, peer: &PeerSnapshot, error: AskError, limit: Duration) -> NodeError {
         let name = peer.peer.name.clone();
         match error {
-            AskError::BadAnswer => NodeError::Internal(format!("{name} sent {error}")),
+            AskError::BadAnswer => NodeError::BadAnswer { peer: name },
             // Our own queue is full: the rig was not asked.
             AskError::Busy => NodeError::RefusedHere(Refusal::Busy { retry_after_ms: 1000 }),
             AskError::Lost => NodeError::Lost { peer: name },

@@ -66,6 +66,11 @@ pub(crate) async fn run(
     }
 }
 
+/// What is told of a rig whose link is up and whose numbers do not come.
+const SILENT: &str = "it does not tell its numbers";
+/// … or come as nothing that we know.
+const UNREADABLE: &str = "its numbers cannot be read: update miner-ctrl here and on the rig";
+
 /// Watches one rig until its link ends. Common moments are counted from `begun`.
 async fn watch(key: PeerKey, link: Link, fleet: FleetHandle, begun: Instant) -> (PeerKey, Link) {
     let mut after = 0;
@@ -90,11 +95,13 @@ async fn watch(key: PeerKey, link: Link, fleet: FleetHandle, begun: Instant) -> 
             Err(AskError::Busy) => PAUSE,
             Err(AskError::Timeout) => {
                 fleet.observe(key, Observation::TimedOut);
+                fleet.observe(key, Observation::Unreadable { why: SILENT.to_owned() });
                 PAUSE
             }
             Err(AskError::Lost | AskError::Unreachable) => return (key, link),
             Ok(_) | Err(_) => {
                 fleet.observe(key, Observation::Failed);
+                fleet.observe(key, Observation::Unreadable { why: UNREADABLE.to_owned() });
                 REFUSED_PAUSE
             }
         };

@@ -144,6 +144,7 @@ test('a real controller pairs with a foreign rig, shows what it says, and comman
   const desk = await RealNode.start(t, 'desk', 'controller');
   const identity = await Identity.make();
   const asked = [];
+  let spoilt = false;
   const miner = { name: 'xmrig-1', program: 'xmrig', profile: 'small', state: 'mining', state_seconds: 60, uptime_seconds: 60, hashrate: 1234.5, hashrates: [1234.5, 1234.5, null], shares: { accepted: 3, rejected: 0 }, algorithm: 'rx/0', pool: 'pool.example:3333', version: '6.22.2' };
   const host = { os: 'Plan 9', cpu: 'a loom', threads: 2, load: 0.5, memory_total: 2 ** 30, memory_available: 2 ** 29, uptime_seconds: 600 };
   const answers = (request) => {
@@ -151,6 +152,7 @@ test('a real controller pairs with a foreign rig, shows what it says, and comman
     asked.push(name);
     if (name === 'Ping') return { Pong: request.Ping };
     if (name === 'StopMiner') return { Miners: { statuses: [{ ...miner, state: 'stopped', hashrate: null }], changed: true } };
+    if (spoilt) return { Stats: { miners: 'many' } };
     if (name === 'Stats' || name === 'Watch') return { Stats: { revision: 1, name: 'loom', version: '1', host, miners: [miner] } };
     return { Refused: 'Unsupported' };
   };
@@ -174,4 +176,11 @@ test('a real controller pairs with a foreign rig, shows what it says, and comman
   assert.match(JSON.stringify(stopped), /stopped/);
   assert.ok(asked.includes('StopMiner'));
   assert.deepEqual(await links[0].ask('Stats'), { Refused: { NotAllowed: { needs: 'view', granted: 'none' } } }, 'a rig may ask nothing');
+
+  // What cannot be read is told, and what was said before is not shown as if it were said now.
+  spoilt = true;
+  let shown = {};
+  while (!shown.problem?.includes('cannot be read') || shown.age_seconds < 1) shown = JSON.parse(await desk.cli('remote', 'status', 'loom', '-o', 'json'));
+  assert.equal(shown.peer.online, true);
+  await assert.rejects(desk.cli('remote', 'logs', 'loom', 'xmrig-1', '-o', 'json'), ({ code, stderr }) => code === 6 && JSON.parse(stderr).code === 'bad-answer');
 });

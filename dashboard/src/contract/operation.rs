@@ -9,6 +9,7 @@ use crate::error::Code;
 /// The ways in which asking a rig can end, besides those in which any request can.
 pub(crate) const RIG: &[Code] = &[
     Code::AmbiguousPeer,
+    Code::BadAnswer,
     Code::Busy,
     Code::Conflict,
     Code::Invalid,

@@ -57,7 +57,8 @@ impl<N: Node> Gateway<N> {
             Ok(detail) => (Progress::Done, Told { detail: Some(detail), ..Told::default() }, None),
             Err(error) => {
                 // These ended while the rig may have been at it.
-                let unsure = matches!(error.code, Code::Internal | Code::ShuttingDown | Code::Timeout);
+                let unsure =
+                    matches!(error.code, Code::BadAnswer | Code::Internal | Code::ShuttingDown | Code::Timeout);
                 let state = if unsure { Progress::Unknown } else { Progress::Failed };
                 (state, Told::problem(error.document("")), Some(error.code))
             }

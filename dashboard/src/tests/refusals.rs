@@ -60,6 +60,7 @@ fn errors() -> Vec<(NodeError, Code)> {
     let peer = || "rig-alpha".parse().unwrap();
     vec![
         (NodeError::AmbiguousPeer { asked: "rig".into(), candidates: vec!["rig-a".into()] }, Code::AmbiguousPeer),
+        (NodeError::BadAnswer { peer: peer() }, Code::BadAnswer),
         (NodeError::Conflict("there is one".into()), Code::Conflict),
         (NodeError::Internal("disk full".into()), Code::Internal),
         (NodeError::Invalid(Invalid::new("address", "has no host")), Code::Invalid),

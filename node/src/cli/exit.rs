@@ -53,6 +53,7 @@ Environment:
 const TABLE: &[(Code, Exit)] = &[
     (Code::AmbiguousMiner, Exit::Refused),
     (Code::AmbiguousPeer, Exit::Refused),
+    (Code::BadAnswer, Exit::Unreachable),
     (Code::BadRequest, Exit::Error),
     (Code::BodyTooLarge, Exit::Usage),
     (Code::BodyTooSlow, Exit::Unreachable),

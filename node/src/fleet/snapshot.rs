@@ -61,7 +61,8 @@ pub struct Heard {
     pub stats: Arc<RigStats>,
     /// When it said so.
     pub at: Instant,
-    /// When its link went down; none while these statistics are current.
+    /// When its link went down, or since when nothing came after them that could be read; none while these statistics are
+    /// current.
     pub stale_since: Option<Instant>,
 }
 

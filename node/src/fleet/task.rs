@@ -300,8 +300,13 @@ impl Fleet {
     fn on_observation(&mut self, key: PeerKey, observation: Observation) {
         let Some(peer) = self.registry.peer_mut(&key) else { return };
         let state = self.states.entry(key).or_default();
-        let alive =
-            !matches!(observation, Observation::DialFailed { .. } | Observation::Failed | Observation::TimedOut);
+        let alive = !matches!(
+            observation,
+            Observation::DialFailed { .. }
+                | Observation::Failed
+                | Observation::TimedOut
+                | Observation::Unreadable { .. }
+        );
         if alive {
             // Not the later of the two: a clock that once ran ahead would pin it there.
             peer.last_seen = Some((self.settings.clock)());
@@ -327,7 +332,13 @@ impl Fleet {
                 state.stats = Some(Heard { stats, at, stale_since: (!state.online).then_some(at) });
             }
             Observation::TimedOut => peer.reputation.record(Outcome::TimedOut),
-            Observation::Unreadable { why } => state.problem = Some(for_people(&why)),
+            Observation::Unreadable { why } => {
+                state.problem = Some(for_people(&why));
+                // What it said before is shown on, with its age.
+                if let Some(heard) = &mut state.stats {
+                    heard.stale_since.get_or_insert(heard.at);
+                }
+            }
             // Links come by the mailbox; a ping of a link that is down by now tells nothing.
             Observation::Connected { .. } | Observation::Disconnected | Observation::Pinged(_) => {}
         }

@@ -283,6 +283,16 @@ async fn a_peer_is_shown_as_it_is() {
     assert_eq!(view.ping_ms.map(f64::round), Some(90.0));
     assert_eq!(seen.peers[0].rig_view(Instant::now()).age_seconds, Some(0));
 
+    // What came is shown on, with its age, while what comes cannot be read.
+    fleet.observe(key(1), Observation::Unreadable { why: "gibberish".into() });
+    let seen = running.until(|fleet| fleet.peers[0].state.problem.is_some()).await;
+    let rig = seen.peers[0].rig_view(Instant::now() + Duration::from_secs(60));
+    assert!(rig.peer.online && (60..62).contains(&rig.age_seconds.unwrap()));
+    assert_eq!(rig.problem.as_deref(), Some("gibberish"));
+    fleet.observe(key(1), Observation::Stats(stats()));
+    let seen = running.until(|fleet| fleet.peers[0].state.problem.is_none()).await;
+    assert_eq!(seen.peers[0].rig_view(Instant::now()).age_seconds, Some(0));
+
     fleet.observe(key(1), Observation::Disconnected);
     let seen = running.until(|fleet| !fleet.peers[0].state.online).await;
     let rig = seen.peers[0].rig_view(Instant::now() + Duration::from_secs(60));

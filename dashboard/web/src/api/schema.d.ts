@@ -1524,7 +1524,7 @@ export interface components {
              * @description One of [`Code`], as a word.
              * @enum {string}
              */
-            code: "ambiguous-miner" | "ambiguous-peer" | "bad-request" | "body-too-large" | "body-too-slow" | "busy" | "conflict" | "cross-origin" | "internal" | "invalid" | "method-not-allowed" | "key-in-use" | "key-reused" | "miner-unavailable" | "misdirected" | "not-found" | "not-allowed" | "not-registered" | "not-ready" | "pairing-failed" | "policy-forbids" | "replayed" | "rig-internal" | "runs-no-miner" | "scope-too-small" | "shutting-down" | "sign-in-needed" | "stale" | "timeout" | "too-large" | "too-many-requests" | "too-many-streams" | "too-many-tries" | "unknown-credential" | "unknown-job" | "unknown-miner" | "unknown-pairing-request" | "unknown-peer" | "unknown-profile" | "unknown-rig-profile" | "unreachable" | "unreadable" | "unsupported-media-type" | "unsupported" | "wrong-credentials";
+            code: "ambiguous-miner" | "ambiguous-peer" | "bad-answer" | "bad-request" | "body-too-large" | "body-too-slow" | "busy" | "conflict" | "cross-origin" | "internal" | "invalid" | "method-not-allowed" | "key-in-use" | "key-reused" | "miner-unavailable" | "misdirected" | "not-found" | "not-allowed" | "not-registered" | "not-ready" | "pairing-failed" | "policy-forbids" | "replayed" | "rig-internal" | "runs-no-miner" | "scope-too-small" | "shutting-down" | "sign-in-needed" | "stale" | "timeout" | "too-large" | "too-many-requests" | "too-many-streams" | "too-many-tries" | "unknown-credential" | "unknown-job" | "unknown-miner" | "unknown-pairing-request" | "unknown-peer" | "unknown-profile" | "unknown-rig-profile" | "unreachable" | "unreadable" | "unsupported-media-type" | "unsupported" | "wrong-credentials";
             /** @description What happened this time. */
             detail: string;
             /** @description Fields that cannot be taken. */
@@ -2533,8 +2533,8 @@ export interface components {
                 };
             };
         };
-        /** @description Bad Gateway: `replayed`, `rig-internal`, `stale`, `unreachable`, `unreadable` */
-        "502.replayed.rig-internal.stale.unreachable.unreadable": {
+        /** @description Bad Gateway: `bad-answer`, `replayed`, `rig-internal`, `stale`, `unreachable`, `unreadable` */
+        "502.bad-answer.replayed.rig-internal.stale.unreachable.unreadable": {
             headers: {
                 "X-Request-Id": components["headers"]["RequestId"];
                 [name: string]: unknown;
@@ -2542,7 +2542,7 @@ export interface components {
             content: {
                 "application/problem+json": components["schemas"]["ProblemDetails"] & {
                     /** @enum {unknown} */
-                    code?: "replayed" | "rig-internal" | "stale" | "unreachable" | "unreadable";
+                    code?: "bad-answer" | "replayed" | "rig-internal" | "stale" | "unreachable" | "unreadable";
                     /** @constant */
                     status?: 502;
                 };
@@ -3900,7 +3900,7 @@ export interface operations {
             429: components["responses"]["429.too-many-requests.too-many-tries"];
             500: components["responses"]["500.internal"];
             501: components["responses"]["501.unsupported"];
-            502: components["responses"]["502.replayed.rig-internal.stale.unreachable.unreadable"];
+            502: components["responses"]["502.bad-answer.replayed.rig-internal.stale.unreachable.unreadable"];
             503: components["responses"]["503.busy.shutting-down"];
             504: components["responses"]["504.timeout"];
         };
@@ -4243,7 +4243,7 @@ export interface operations {
             429: components["responses"]["429.too-many-requests.too-many-tries"];
             500: components["responses"]["500.internal"];
             501: components["responses"]["501.unsupported"];
-            502: components["responses"]["502.replayed.rig-internal.stale.unreachable.unreadable"];
+            502: components["responses"]["502.bad-answer.replayed.rig-internal.stale.unreachable.unreadable"];
             503: components["responses"]["503.busy.shutting-down"];
             504: components["responses"]["504.timeout"];
         };
@@ -4289,7 +4289,7 @@ export interface operations {
             429: components["responses"]["429.too-many-requests.too-many-tries"];
             500: components["responses"]["500.internal"];
             501: components["responses"]["501.unsupported"];
-            502: components["responses"]["502.replayed.rig-internal.stale.unreachable.unreadable"];
+            502: components["responses"]["502.bad-answer.replayed.rig-internal.stale.unreachable.unreadable"];
             503: components["responses"]["503.busy.shutting-down"];
             504: components["responses"]["504.timeout"];
         };
@@ -4337,7 +4337,7 @@ export interface operations {
             429: components["responses"]["429.too-many-requests.too-many-tries"];
             500: components["responses"]["500.internal"];
             501: components["responses"]["501.unsupported"];
-            502: components["responses"]["502.replayed.rig-internal.stale.unreachable.unreadable"];
+            502: components["responses"]["502.bad-answer.replayed.rig-internal.stale.unreachable.unreadable"];
             503: components["responses"]["503.busy.shutting-down"];
             504: components["responses"]["504.timeout"];
         };
@@ -4390,7 +4390,7 @@ export interface operations {
             429: components["responses"]["429.too-many-requests.too-many-tries"];
             500: components["responses"]["500.internal"];
             501: components["responses"]["501.unsupported"];
-            502: components["responses"]["502.replayed.rig-internal.stale.unreachable.unreadable"];
+            502: components["responses"]["502.bad-answer.replayed.rig-internal.stale.unreachable.unreadable"];
             503: components["responses"]["503.busy.shutting-down"];
             504: components["responses"]["504.timeout"];
         };
@@ -4443,7 +4443,7 @@ export interface operations {
             429: components["responses"]["429.too-many-requests.too-many-tries"];
             500: components["responses"]["500.internal"];
             501: components["responses"]["501.unsupported"];
-            502: components["responses"]["502.replayed.rig-internal.stale.unreachable.unreadable"];
+            502: components["responses"]["502.bad-answer.replayed.rig-internal.stale.unreachable.unreadable"];
             503: components["responses"]["503.busy.shutting-down"];
             504: components["responses"]["504.timeout"];
         };
@@ -4482,7 +4482,7 @@ export interface operations {
             429: components["responses"]["429.too-many-requests.too-many-tries"];
             500: components["responses"]["500.internal"];
             501: components["responses"]["501.unsupported"];
-            502: components["responses"]["502.replayed.rig-internal.stale.unreachable.unreadable"];
+            502: components["responses"]["502.bad-answer.replayed.rig-internal.stale.unreachable.unreadable"];
             503: components["responses"]["503.busy.shutting-down"];
             504: components["responses"]["504.timeout"];
         };
@@ -4535,7 +4535,7 @@ export interface operations {
             429: components["responses"]["429.too-many-requests.too-many-tries"];
             500: components["responses"]["500.internal"];
             501: components["responses"]["501.unsupported"];
-            502: components["responses"]["502.replayed.rig-internal.stale.unreachable.unreadable"];
+            502: components["responses"]["502.bad-answer.replayed.rig-internal.stale.unreachable.unreadable"];
             503: components["responses"]["503.busy.shutting-down"];
             504: components["responses"]["504.timeout"];
         };
