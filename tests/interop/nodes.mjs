@@ -29,6 +29,11 @@ export const PAIR = '/miner-ctrl/pair/1';
 /** A debug build on a busy machine takes its time. */
 const LATE_MS = 60_000;
 
+/** Nodes that run: when a file's time is over its tests end without a word to what they started. */
+const running = new Set();
+process.on('exit', () => running.forEach((child) => child.kill('SIGKILL')));
+process.once('SIGTERM', () => process.exit(1));
+
 /** What a real node prints when it is started, and its command line. */
 export class RealNode {
   static async start(test, name, role, ...options) {
@@ -36,6 +41,8 @@ export class RealNode {
     Object.assign(node, { name, home: await mkdtemp(join(tmpdir(), 'interop-')), text: '' });
     await node.cli('node', 'init', '--name', name, '--role', role);
     node.child = spawn(PROGRAM, ['--home', node.home, 'node', 'serve', '--listen', '127.0.0.1:0', '--no-dashboard', '--simulate', ...options], { stdio: ['ignore', 'pipe', 'pipe'] });
+    running.add(node.child);
+    node.child.once('exit', () => running.delete(node.child));
     for (const pipe of [node.child.stdout, node.child.stderr]) pipe.on('data', (piece) => (node.text += piece));
     test.after(() => node.stop());
     node.address = await node.says('listening');
