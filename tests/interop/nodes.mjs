@@ -29,9 +29,9 @@ export const PAIR = '/miner-ctrl/pair/1';
 /** A debug build on a busy machine takes its time. */
 const LATE_MS = 60_000;
 
-/** Nodes that run: when a file's time is over its tests end without a word to what they started. */
+/** Nodes that run: when a file's time is over its tests end without a word to what they started. They stop their miners. */
 const running = new Set();
-process.on('exit', () => running.forEach((child) => child.kill('SIGKILL')));
+process.on('exit', () => running.forEach((child) => child.kill('SIGTERM')));
 process.once('SIGTERM', () => process.exit(1));
 
 /** What a real node prints when it is started, and its command line. */
