@@ -175,7 +175,8 @@ impl Connected {
         }
     }
 
-    /// Asks every rig once, all at the same time, and waits for all answers.
+    /// Asks every rig once, all at the same time, and waits for all answers. A task of the runtime asks, as a node's
+    /// gateway does and as the stock swarm's does: a thread that waits for all of it would be woken for each answer.
     ///
     /// # Panics
     /// When one does not answer.
@@ -184,7 +185,7 @@ impl Connected {
             let answer = link.ask(&Request::Stats, Duration::from_secs(30)).await;
             assert!(matches!(answer, Ok(Response::Stats(_))), "{answer:?}");
         });
-        futures::future::join_all(asked).await;
+        tokio::spawn(futures::future::join_all(asked)).await.expect("all answer");
     }
 }
 
