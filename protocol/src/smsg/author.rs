@@ -21,13 +21,14 @@
 use std::collections::HashMap;
 use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError, Weak};
 
-use curve25519_dalek::constants::{ED25519_BASEPOINT_POINT, EIGHT_TORSION};
+use curve25519_dalek::constants::{ED25519_BASEPOINT_COMPRESSED, EIGHT_TORSION};
 use curve25519_dalek::scalar::Scalar;
 use ed25519_dalek::{SIGNATURE_LENGTH, Signature, VerifyingKey};
 use sha2::{Digest, Sha512};
 
 use crate::id::PeerKey;
-use crate::smsg::multiples::{Multiples, Shape};
+use crate::smsg::curve::Extended;
+use crate::smsg::multiples::{Multiples, Shape, sum_of};
 
 /// A kind of table, and what earns it.
 #[derive(Debug)]
@@ -55,10 +56,16 @@ const LOOK: u64 = 8;
 static TABLES: Tables = Tables::new(GRADES);
 
 /// Made once in a process, in 3 ms, by whoever has earned the first table.
-static BASE: LazyLock<Multiples> = LazyLock::new(|| Multiples::new(&ED25519_BASEPOINT_POINT, Shape::LARGEST));
+static BASE: LazyLock<Multiples> =
+    LazyLock::new(|| Multiples::new(point(ED25519_BASEPOINT_COMPRESSED.as_bytes()), Shape::LARGE));
 
 /// The points of small order, as they are spelt canonically.
 static SMALL_ORDER: LazyLock<[[u8; 32]; 8]> = LazyLock::new(|| EIGHT_TORSION.map(|point| point.compress().to_bytes()));
+
+/// A point that was read before.
+fn point(bytes: &[u8; 32]) -> Extended {
+    Extended::read(bytes).expect("it is a point")
+}
 
 /// Verifies one author's signatures.
 pub(super) struct AuthorKey {
@@ -112,7 +119,7 @@ struct Table {
 
 impl Table {
     fn new(author: &VerifyingKey, grade: usize, shape: Shape) -> Self {
-        Self { grade, minus_a: Multiples::new(&-author.to_edwards(), shape) }
+        Self { grade, minus_a: Multiples::new(point(author.as_bytes()).negated(), shape) }
     }
 
     fn verify(&self, author: &VerifyingKey, message: &[u8], signature: &Signature) -> bool {
@@ -120,9 +127,9 @@ impl Table {
         let r = signature.r_bytes();
         let hash = Sha512::new().chain_update(r).chain_update(author.as_bytes()).chain_update(message).finalize();
         let k = Scalar::from_bytes_mod_order_wide(&hash.into());
-        let expected = BASE.times(&s) + self.minus_a.times(&k);
+        let expected = sum_of([(&*BASE, &s), (&self.minus_a, &k)]);
         // The same bytes: so r is a canonical spelling, and of small order only if it is one of the eight.
-        expected.compress().as_bytes() == r && !SMALL_ORDER.contains(r)
+        expected.compress() == *r && !SMALL_ORDER.contains(r)
     }
 }
 
@@ -177,6 +184,7 @@ impl Tables {
 
 #[cfg(test)]
 mod tests {
+    use curve25519_dalek::constants::ED25519_BASEPOINT_POINT;
     use curve25519_dalek::edwards::{CompressedEdwardsY, EdwardsPoint};
     use curve25519_dalek::traits::IsIdentity;
     use ed25519_dalek::{Signer, SigningKey, Verifier};

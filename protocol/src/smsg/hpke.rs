@@ -10,6 +10,8 @@ use sha2::Sha256;
 use x25519_dalek::{PublicKey, StaticSecret};
 use zeroize::{Zeroize, Zeroizing};
 
+use crate::smsg::assembly::Sealing;
+
 /// "KEM" and the id of DHKEM(X25519, HKDF-SHA256): RFC 9180, section 4.1.
 const KEM_SUITE: &[u8] = b"KEM\x00\x20";
 /// "HPKE" and the ids of KEM, KDF and AEAD: RFC 9180, section 5.1.
@@ -87,37 +89,70 @@ fn extract_and_expand(
     SharedSecret(labeled_expand(&eae_prk, KEM_SUITE, b"shared_secret", &kem_context))
 }
 
+/// The key, for whichever of two libraries is faster here. Both compute the same (RFC 8439).
+enum Aead {
+    Machine(Sealing),
+    Portable(ChaCha20Poly1305),
+}
+
+impl Aead {
+    fn new(key: &[u8; 32]) -> Self {
+        Sealing::new(key).map_or_else(|| Self::portable(key), Self::Machine)
+    }
+
+    fn portable(key: &[u8; 32]) -> Self {
+        Self::Portable(ChaCha20Poly1305::new(key.into()))
+    }
+
+    fn seal(&self, nonce: &[u8; 12], aad: &[u8], buffer: &mut [u8]) -> Result<[u8; TAG], CipherError> {
+        match self {
+            Self::Machine(aead) => Ok(aead.seal(nonce, aad, buffer)),
+            Self::Portable(aead) => {
+                let tag = aead.encrypt_inout_detached(&Nonce::from(*nonce), aad, buffer.into());
+                tag.map(Into::into).map_err(|_| CipherError)
+            }
+        }
+    }
+
+    fn open(&self, nonce: &[u8; 12], aad: &[u8], buffer: &mut [u8], tag: &[u8; TAG]) -> Result<(), CipherError> {
+        let opened = match self {
+            Self::Machine(aead) => aead.open(nonce, aad, buffer, tag),
+            Self::Portable(aead) => {
+                aead.decrypt_inout_detached(&Nonce::from(*nonce), aad, buffer.into(), &Tag::from(*tag)).is_ok()
+            }
+        };
+        opened.then_some(()).ok_or(CipherError)
+    }
+}
+
 /// A key with a base nonce: what seals and opens, each sequence number once.
 pub(super) struct Cipher {
-    aead: ChaCha20Poly1305,
+    aead: Aead,
     base_nonce: Zeroizing<[u8; 12]>,
 }
 
 impl Cipher {
     pub(super) fn new(key: &[u8; 32], base_nonce: Zeroizing<[u8; 12]>) -> Self {
-        Self { aead: ChaCha20Poly1305::new(key.into()), base_nonce }
+        Self { aead: Aead::new(key), base_nonce }
     }
 
     /// Encrypts in place. The caller never uses a sequence number twice.
     pub(super) fn seal(&self, seq: u64, aad: &[u8], buffer: &mut [u8]) -> Result<[u8; TAG], CipherError> {
-        let tag = self.aead.encrypt_inout_detached(&self.nonce(seq), aad, buffer.into()).map_err(|_| CipherError)?;
-        Ok(tag.into())
+        self.aead.seal(&self.nonce(seq), aad, buffer)
     }
 
     /// Decrypts in place; on failure the buffer holds nothing of worth.
     pub(super) fn open(&self, seq: u64, aad: &[u8], buffer: &mut [u8], tag: &[u8; TAG]) -> Result<(), CipherError> {
-        self.aead
-            .decrypt_inout_detached(&self.nonce(seq), aad, buffer.into(), &Tag::from(*tag))
-            .map_err(|_| CipherError)
+        self.aead.open(&self.nonce(seq), aad, buffer, tag)
     }
 
     /// `ComputeNonce`: RFC 9180, section 5.2.
-    fn nonce(&self, seq: u64) -> Nonce {
+    fn nonce(&self, seq: u64) -> [u8; 12] {
         let mut nonce = *self.base_nonce;
         for (byte, of_seq) in nonce[4..].iter_mut().zip(seq.to_be_bytes()) {
             *byte ^= of_seq;
         }
-        nonce.into()
+        nonce
     }
 }
 
@@ -188,6 +223,36 @@ mod tests {
 
     fn bytes<const N: usize>(digits: &str) -> [u8; N] {
         hex::decode(digits).unwrap().try_into().unwrap()
+    }
+
+    proptest! {
+        #[test]
+        fn whoever_seals_seals_the_same(
+            key in any::<[u8; 32]>(),
+            nonce in any::<[u8; 12]>(),
+            aad in prop::collection::vec(any::<u8>(), 0..80),
+            text in prop::collection::vec(any::<u8>(), 0..1200),
+            flip in 0..1400 * 8_usize,
+        ) {
+            let ways = [Some(Aead::portable(&key)), Sealing::new(&key).map(Aead::Machine)];
+            let sealed: Vec<_> = ways.iter().flatten().map(|way| {
+                let mut buffer = text.clone();
+                let tag = way.seal(&nonce, &aad, &mut buffer).unwrap();
+                (buffer, tag)
+            }).collect();
+            let (ciphertext, tag) = &sealed[0];
+            for (way, same) in ways.iter().flatten().zip(&sealed) {
+                prop_assert_eq!(same, &sealed[0]);
+                let mut buffer = ciphertext.clone();
+                prop_assert!(way.open(&nonce, &aad, &mut buffer, tag).is_ok());
+                prop_assert_eq!(&buffer, &text);
+                let (mut buffer, mut tag, mut aad) = (ciphertext.clone(), *tag, aad.clone());
+                let bytes = buffer.iter_mut().chain(&mut tag).chain(&mut aad);
+                let all = bytes.size_hint().0;
+                *bytes.skip(flip / 8 % all).next().unwrap() ^= 1 << (flip % 8);
+                prop_assert!(way.open(&nonce, &aad, &mut buffer, &tag).is_err());
+            }
+        }
     }
 
     fn public(secret: &StaticSecret) -> [u8; 32] {

@@ -20,6 +20,7 @@ mod assembly;
 mod author;
 mod batch;
 mod code;
+mod curve;
 mod envelope;
 mod error;
 mod fingerprint;

@@ -1,150 +1,157 @@
-//! Multiples of one point, for multiplying it by whole numbers with few doublings.
+//! Multiples of two points, added up: `[s]P + [k]Q` with few additions, for points whose tables are at hand.
 //!
-//! The number is written in digits of three, six or nine bits, from −4 to 4, −32 to 32 or −256 to 256. The digits are dealt
-//! to rows, as many in turn to each as there are columns, and for each row there are the multiples of the point times the
-//! row's lowest place, 1 to 4, 32 or 256. So a digit costs one addition. The columns are added up from the highest to the
-//! lowest, and between two of them the sum is doubled, as often as a digit has bits (Lim and Lee's comb; Handbook of
-//! Applied Cryptography, 14.6.3).
+//! Bit by bit, an odd number is a sum of powers of two that are each added or taken away; an even one is that of the next
+//! odd one, less one. Its signs are dealt to thirteen columns, each the thirteenth power's multiple of the one before, so
+//! that a column holds twenty of them. What several signs of one column may add up to stands in a table. So a column
+//! costs one addition for each of its tables, of both points, and between two columns the sum is doubled once (Lim and
+//! Lee's comb with signs; Handbook of Applied Cryptography, 14.6.3; Hamburg, "Fast and compact elliptic-curve
+//! cryptography", 2012, section 3.3).
 //!
-//! It takes as long as the number has digits: it is for numbers that everybody may know, as those in a verification are.
+//! It takes as long as the number has odd digits: it is for numbers that everybody may know, as those in a verification are.
 
-use curve25519_dalek::edwards::EdwardsPoint;
 use curve25519_dalek::scalar::Scalar;
-use curve25519_dalek::traits::Identity;
 
-/// The library doubles three times at once (`mul_by_cofactor`), and offers no other doubling.
-const AT_ONCE: usize = 3;
+use crate::smsg::curve::{Affine, Extended, affine};
 
-/// A scalar is below the group's order, which is below 2^253; one bit more for what the last digit but one hands on.
-const SCALAR_BITS: usize = 254;
+/// Columns of a number.
+const COLUMNS: usize = 13;
+/// Signs of a column.
+const TEETH: usize = 20;
+/// Of a number. A scalar is below the group's order, which is below 2^253.
+const SIGNS: usize = COLUMNS * TEETH;
 
-/// Digits of the shortest width.
-const MAX_DIGITS: usize = SCALAR_BITS.div_ceil(AT_ONCE);
-
-/// How many multiples are kept.
+/// How many signs share a table.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Shape {
-    rows: usize,
-    /// Bits of a digit.
-    width: usize,
-}
+pub(super) struct Shape(usize);
 
 impl Shape {
-    /// 5 KB.
-    pub(super) const SMALL: Self = Self { rows: 8, width: AT_ONCE };
-    /// 110 KB.
-    pub(super) const LARGE: Self = Self { rows: 22, width: 2 * AT_ONCE };
-    /// 1.2 MB: a row for each digit, so nothing is doubled.
-    pub(super) const LARGEST: Self = Self { rows: 29, width: 3 * AT_ONCE };
+    /// Four tables of 16: 8 KB.
+    pub(super) const SMALL: Self = Self(5);
+    /// Two of 512: 123 KB.
+    pub(super) const LARGE: Self = Self(10);
 
-    const fn columns(self) -> usize {
-        SCALAR_BITS.div_ceil(self.width).div_ceil(self.rows)
-    }
-
-    /// Multiples of a row.
-    const fn highest(self) -> usize {
-        1 << (self.width - 1)
-    }
-
-    /// The digits of a scalar, the lowest first; zeros above them.
-    fn digits(self, scalar: &Scalar) -> [i16; MAX_DIGITS] {
-        let mut bytes = [0; 33];
-        bytes[..32].copy_from_slice(scalar.as_bytes());
-        let mut digits = [0; MAX_DIGITS];
-        let mut carry = 0;
-        for (place, digit) in digits.iter_mut().enumerate().take(SCALAR_BITS.div_ceil(self.width)) {
-            let (byte, bit) = (place * self.width / 8, place * self.width % 8);
-            let pair = u16::from_le_bytes([bytes[byte], bytes[byte + 1]]) >> bit;
-            // Nine bits and seven before them are in two bytes.
-            *digit = (pair & ((1 << self.width) - 1)).cast_signed() + carry;
-            carry = i16::from(*digit > 1 << (self.width - 1));
-            *digit -= carry << self.width;
-        }
-        debug_assert_eq!(carry, 0, "the last digit has room");
-        digits
+    /// Points of a table: all signs but the highest; where that is minus the point is taken away.
+    const fn points(self) -> usize {
+        1 << (self.0 - 1)
     }
 }
 
-/// The multiples of one point.
+/// The tables of one point.
 pub(super) struct Multiples {
     shape: Shape,
-    /// Row by row.
-    points: Box<[EdwardsPoint]>,
+    once: Affine,
+    /// Table by table, from the lowest signs to the highest.
+    points: Box<[Affine]>,
 }
 
 impl Multiples {
-    pub(super) fn new(point: &EdwardsPoint, shape: Shape) -> Self {
-        let mut points = Vec::with_capacity(shape.rows * shape.highest());
-        let mut lowest = *point;
-        for _ in 0..shape.rows {
-            let mut multiple = lowest;
-            for _ in 1..shape.highest() {
-                points.push(multiple);
-                multiple += &lowest;
+    pub(super) fn new(point: Extended, shape: Shape) -> Self {
+        let Shape(width) = shape;
+        let mut points = vec![point];
+        let mut lowest = point;
+        for _ in 0..TEETH / width {
+            // Of each sign of the table: the point times its place.
+            let mut places = Vec::with_capacity(width);
+            for _ in 0..width {
+                places.push(lowest);
+                lowest = (0..COLUMNS).fold(lowest, |place, _| place.doubled());
             }
-            points.push(multiple);
-            lowest = doubled(lowest, shape.columns() * shape.width);
-        }
-        Self { shape, points: points.into() }
-    }
-
-    /// `[scalar]` of the point, also of one with a part of small order: the scalar counts as the whole number it is.
-    pub(super) fn times(&self, scalar: &Scalar) -> EdwardsPoint {
-        let digits = self.shape.digits(scalar);
-        let columns = self.shape.columns();
-        let mut sum = EdwardsPoint::identity();
-        for column in (0..columns).rev() {
-            if column + 1 < columns {
-                sum = doubled(sum, self.shape.width);
-            }
-            let rows = self.points.chunks_exact(self.shape.highest());
-            for (digit, row) in digits.iter().skip(column).step_by(columns).zip(rows) {
-                let multiple = usize::from(digit.unsigned_abs()).checked_sub(1).map(|place| &row[place]);
-                match multiple {
-                    Some(multiple) if *digit > 0 => sum += multiple,
-                    Some(multiple) => sum -= multiple,
-                    None => {}
+            let (highest, rest) = places.split_last().expect("a table has signs");
+            let first = points.len();
+            // All signs but the highest minus; then half of them with the lowest plus, and so on.
+            points.push(rest.iter().fold(*highest, |sum, place| sum.plus(&place.negated())));
+            for place in rest {
+                let twice = place.doubled();
+                for known in first..points.len() {
+                    points.push(points[known].plus(&twice));
                 }
             }
+        }
+        let points = affine(&points);
+        Self { shape, once: points[0], points: points[1..].into() }
+    }
+
+    /// Adds what the signs of one column say.
+    fn add_column(&self, mut sum: Extended, signs: u32) -> Extended {
+        let Shape(width) = self.shape;
+        for (place, table) in self.points.chunks_exact(self.shape.points()).enumerate() {
+            let signs = signs as usize >> (place * width);
+            let highest = signs & self.shape.points() != 0;
+            // Where the highest is minus all are turned round, and the sum with them.
+            let others = (if highest { signs } else { !signs }) & (self.shape.points() - 1);
+            sum = if highest { sum.add(&table[others]) } else { sum.sub(&table[others]) };
         }
         sum
     }
 }
 
-/// Doubled so many times, which are a multiple of three.
-fn doubled(point: EdwardsPoint, times: usize) -> EdwardsPoint {
-    (0..times / AT_ONCE).fold(point, |point, _| point.mul_by_cofactor())
+/// `[number]` of each point, added up; also of points with a part of small order: the scalar counts as the whole number it
+/// is.
+pub(super) fn sum_of<const POINTS: usize>(terms: [(&Multiples, &Scalar); POINTS]) -> Extended {
+    let columns = terms.map(|(_, number)| columns(number));
+    let mut sum = Extended::IDENTITY;
+    for column in (0..COLUMNS).rev() {
+        if column + 1 < COLUMNS {
+            sum = sum.doubled();
+        }
+        for ((multiples, _), columns) in terms.iter().zip(&columns) {
+            sum = multiples.add_column(sum, columns[column]);
+        }
+    }
+    for (multiples, number) in terms {
+        if number.as_bytes()[0].is_multiple_of(2) {
+            sum = sum.sub(&multiples.once);
+        }
+    }
+    sum
+}
+
+/// The signs of the number, or of the next if it is even: a set bit is plus. A column's lowest is its lowest.
+fn columns(number: &Scalar) -> [u32; COLUMNS] {
+    let mut columns = [0; COLUMNS];
+    let bytes = number.as_bytes();
+    // Half of what the number and all of them minus are apart: the number without its lowest bit, and the highest plus.
+    for bit in 1..256 {
+        let sign = u32::from(bytes[bit / 8] >> (bit % 8) & 1);
+        columns[(bit - 1) % COLUMNS] |= sign << ((bit - 1) / COLUMNS);
+    }
+    columns[(SIGNS - 1) % COLUMNS] |= 1 << ((SIGNS - 1) / COLUMNS);
+    columns
 }
 
 #[cfg(test)]
 mod tests {
+    use curve25519_dalek::EdwardsPoint;
     use curve25519_dalek::constants::{ED25519_BASEPOINT_POINT, EIGHT_TORSION};
     use proptest::prelude::*;
 
     use super::*;
 
-    const SHAPES: [Shape; 3] = [Shape::SMALL, Shape::LARGE, Shape::LARGEST];
+    const SHAPES: [Shape; 2] = [Shape::SMALL, Shape::LARGE];
 
-    /// What the library says.
-    fn check(point: &EdwardsPoint, scalar: &Scalar) {
-        for shape in SHAPES {
-            assert_eq!(Multiples::new(point, shape).times(scalar), point * scalar, "{shape:?} {scalar:?}");
-        }
+    fn multiples(point: &EdwardsPoint, shape: Shape) -> Multiples {
+        Multiples::new(Extended::read(point.compress().as_bytes()).expect("a point"), shape)
     }
 
-    /// The border of each digit, with and without what the ones below hand on.
+    /// What the library says.
+    fn check(multiples: &Multiples, point: &EdwardsPoint, scalar: &Scalar) {
+        let expected = (point * scalar).compress().to_bytes();
+        assert_eq!(sum_of([(multiples, scalar)]).compress(), expected, "{scalar:?}");
+    }
+
+    /// The border of each sign, with and without those below it.
     #[test]
-    fn numbers_at_the_border_of_each_digit_are_multiplied_as_the_library_does() {
+    fn numbers_at_the_border_of_each_sign_are_multiplied_as_the_library_does() {
         let points = EIGHT_TORSION.map(|torsion| ED25519_BASEPOINT_POINT + torsion);
         let tables: Vec<_> =
-            points.iter().flat_map(|point| SHAPES.map(|shape| (point, Multiples::new(point, shape)))).collect();
+            points.iter().flat_map(|point| SHAPES.map(|shape| (point, multiples(point, shape)))).collect();
         let mut power = Scalar::ONE;
         for bit in 0..253 {
             let below = power - Scalar::ONE;
             for scalar in [power, below, power + below, -power, -below, Scalar::ZERO, -Scalar::ONE] {
                 // The points take turns.
                 for (point, multiples) in tables.iter().skip(bit % 4).step_by(4) {
-                    assert_eq!(multiples.times(&scalar), *point * scalar, "2^{bit}");
+                    check(multiples, point, &scalar);
                 }
             }
             power += power;
@@ -153,41 +160,42 @@ mod tests {
 
     #[test]
     fn the_multiples_of_points_of_small_order_are_right() {
-        for point in EIGHT_TORSION {
+        for (point, shape) in EIGHT_TORSION.iter().flat_map(|point| SHAPES.map(|shape| (point, shape))) {
             for scalar in [Scalar::ZERO, Scalar::ONE, Scalar::from(7_u8), -Scalar::ONE] {
-                check(&point, &scalar);
+                check(&multiples(point, shape), point, &scalar);
             }
         }
     }
 
     #[test]
-    fn digits_add_up_to_the_number_and_stay_in_their_bounds() {
-        for shape in SHAPES {
-            for scalar in [Scalar::ZERO, -Scalar::ONE, Scalar::from(u64::MAX), Scalar::from_bytes_mod_order([0x24; 32])]
-            {
-                let base = Scalar::from(1_u64 << shape.width);
-                let digits = shape.digits(&scalar);
-                let sum = digits.iter().rev().fold(Scalar::ZERO, |sum, digit| {
-                    let size = Scalar::from(u64::from(digit.unsigned_abs()));
-                    sum * base + if *digit < 0 { -size } else { size }
-                });
-                assert_eq!(sum, scalar);
-                assert!(digits.iter().all(|digit| usize::from(digit.unsigned_abs()) <= shape.highest()));
-                assert!(shape.rows * shape.columns() * shape.width >= SCALAR_BITS, "every digit has its row");
-            }
+    fn the_signs_add_up_to_the_number_or_the_next() {
+        for scalar in [Scalar::ZERO, -Scalar::ONE, Scalar::from(u64::MAX), Scalar::from_bytes_mod_order([0x24; 32])] {
+            let columns = columns(&scalar);
+            let sum = (0..SIGNS).rev().fold(Scalar::ZERO, |sum, place| {
+                let plus = columns[place % COLUMNS] >> (place / COLUMNS) & 1 == 1;
+                sum + sum + if plus { Scalar::ONE } else { -Scalar::ONE }
+            });
+            let even = scalar.as_bytes()[0] % 2 == 0;
+            assert_eq!(sum, if even { scalar + Scalar::ONE } else { scalar });
+            assert!(columns.iter().all(|signs| *signs < 1 << TEETH));
         }
     }
 
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(64))]
         #[test]
-        fn any_number_is_multiplied_as_the_library_does(
-            of in any::<[u8; 32]>(),
-            scalar in any::<[u8; 32]>(),
+        fn any_sum_is_what_the_library_says(
+            of in any::<[[u8; 32]; 2]>(),
+            scalars in any::<[[u8; 32]; 2]>(),
             torsion in prop::sample::select(EIGHT_TORSION.to_vec()),
         ) {
-            let point = EdwardsPoint::mul_base(&Scalar::from_bytes_mod_order(of)) + torsion;
-            check(&point, &Scalar::from_bytes_mod_order(scalar));
+            let points = of.map(|of| EdwardsPoint::mul_base(&Scalar::from_bytes_mod_order(of)) + torsion);
+            let [s, k] = scalars.map(Scalar::from_bytes_mod_order);
+            let [p, q] = [multiples(&points[0], Shape::SMALL), multiples(&points[1], Shape::LARGE)];
+            let expected = (points[0] * s + points[1] * k).compress().to_bytes();
+            prop_assert_eq!(sum_of([(&p, &s), (&q, &k)]).compress(), expected);
+            check(&p, &points[0], &k);
+            check(&q, &points[1], &s);
         }
     }
 }
