@@ -18,7 +18,17 @@ const CRATES: [(&str, &str); 4] = [
 const ROOMS: [(&[&str], &[&str]); 10] = [
     (&["libp2p"], &["node/src/mesh/"]),
     (
-        &["chacha20poly1305", "ed25519_dalek", "hkdf", "hmac", "spake2", "x25519_dalek"],
+        &[
+            "chacha20poly1305",
+            "curve25519_dalek",
+            "ed25519_dalek",
+            "fiat_crypto",
+            "graviola",
+            "hkdf",
+            "hmac",
+            "spake2",
+            "x25519_dalek",
+        ],
         &["protocol/src/smsg/", "protocol/src/id.rs"],
     ),
     // The gateway keeps hashes of links, sessions and tokens, and names the page's files and its certificate by theirs.

@@ -6,6 +6,9 @@
 //!   envelope     the bytes of a sealed message, and the statement that its author signs
 //!   batch        one signature for all messages of a moment
 //!   author       one author's key, faster when it is heard often
+//!   multiples    tables of a point's multiples, and sums out of two
+//!   curve        the points such tables are made of
+//!   assembly     what another library does faster on some processors
 //!   sender       seals requests, opens the answer to each          (one per link)
 //!   receiver     opens requests once, seals the answer to each     (one per link)
 //!   window       which sequence numbers of a session were seen
