@@ -62,7 +62,7 @@ static BASE: LazyLock<Multiples> =
 /// The points of small order, as they are spelt canonically.
 static SMALL_ORDER: LazyLock<[[u8; 32]; 8]> = LazyLock::new(|| EIGHT_TORSION.map(|point| point.compress().to_bytes()));
 
-/// A point that was read before.
+/// A key's point. A `PeerKey` is one by the library's reading, and ours reads whatever that reads: `curve`'s tests.
 fn point(bytes: &[u8; 32]) -> Extended {
     Extended::read(bytes).expect("it is a point")
 }

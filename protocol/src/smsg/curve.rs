@@ -39,6 +39,18 @@ struct Element(fiat::fiat_25519_tight_field_element);
 #[derive(Clone, Copy)]
 struct Loose(fiat::fiat_25519_loose_field_element);
 
+fn tight(compute: impl FnOnce(&mut fiat::fiat_25519_tight_field_element)) -> Element {
+    let mut out = fiat::fiat_25519_tight_field_element([0; 5]);
+    compute(&mut out);
+    Element(out)
+}
+
+fn loose(compute: impl FnOnce(&mut fiat::fiat_25519_loose_field_element)) -> Loose {
+    let mut out = fiat::fiat_25519_loose_field_element([0; 5]);
+    compute(&mut out);
+    Loose(out)
+}
+
 impl From<Element> for Loose {
     fn from(element: Element) -> Self {
         // Whatever is tight is loose.
@@ -62,15 +74,11 @@ impl Element {
     }
 
     fn add(&self, other: &Self) -> Loose {
-        let mut out = fiat::fiat_25519_loose_field_element([0; 5]);
-        fiat::fiat_25519_add(&mut out, &self.0, &other.0);
-        Loose(out)
+        loose(|out| fiat::fiat_25519_add(out, &self.0, &other.0))
     }
 
     fn sub(&self, other: &Self) -> Loose {
-        let mut out = fiat::fiat_25519_loose_field_element([0; 5]);
-        fiat::fiat_25519_sub(&mut out, &self.0, &other.0);
-        Loose(out)
+        loose(|out| fiat::fiat_25519_sub(out, &self.0, &other.0))
     }
 
     fn negated(&self) -> Self {
@@ -121,21 +129,15 @@ impl Element {
 
 impl Loose {
     fn tight(&self) -> Element {
-        let mut out = fiat::fiat_25519_tight_field_element([0; 5]);
-        fiat::fiat_25519_carry(&mut out, &self.0);
-        Element(out)
+        tight(|out| fiat::fiat_25519_carry(out, &self.0))
     }
 
     fn mul(&self, other: &Self) -> Element {
-        let mut out = fiat::fiat_25519_tight_field_element([0; 5]);
-        fiat::fiat_25519_carry_mul(&mut out, &self.0, &other.0);
-        Element(out)
+        tight(|out| fiat::fiat_25519_carry_mul(out, &self.0, &other.0))
     }
 
     fn squared(&self) -> Element {
-        let mut out = fiat::fiat_25519_tight_field_element([0; 5]);
-        fiat::fiat_25519_carry_square(&mut out, &self.0);
-        Element(out)
+        tight(|out| fiat::fiat_25519_carry_square(out, &self.0))
     }
 }
 
@@ -285,6 +287,27 @@ mod tests {
             assert_eq!(of(a).sub(&b_of_table).compress(), (a - b).compress().to_bytes());
             assert_eq!(of(a).doubled().compress(), (a + a).compress().to_bytes());
         }
+    }
+
+    /// Of all that is spelt oddly: y from p up, x = 0 with the sign of −0. A key that only the library took would panic.
+    #[test]
+    fn whatever_the_library_reads_is_read_however_it_is_spelt() {
+        let beyond = (0..19_u8).map(|above| {
+            let mut bytes = [0xff; 32];
+            (bytes[0], bytes[31]) = (0xed + above, 0x7f);
+            bytes
+        });
+        let small = EIGHT_TORSION.iter().map(|point| point.compress().to_bytes());
+        let mut points = 0;
+        for (mut bytes, sign) in beyond.chain(small).flat_map(|bytes| [(bytes, 0), (bytes, 0x80)]) {
+            bytes[31] ^= sign;
+            if let Some(point) = CompressedEdwardsY(bytes).decompress() {
+                points += 1;
+                let read = Extended::read(&bytes).map(|point| point.compress());
+                assert_eq!(read, Some(point.compress().to_bytes()), "{bytes:02x?}");
+            }
+        }
+        assert!(points > 20, "{points}");
     }
 
     proptest! {

@@ -1,13 +1,14 @@
 //! Multiples of two points, added up: `[s]P + [k]Q` with few additions, for points whose tables are at hand.
 //!
 //! Bit by bit, an odd number is a sum of powers of two that are each added or taken away; an even one is that of the next
-//! odd one, less one. Its signs are dealt to thirteen columns, each the thirteenth power's multiple of the one before, so
-//! that a column holds twenty of them. What several signs of one column may add up to stands in a table. So a column
-//! costs one addition for each of its tables, of both points, and between two columns the sum is doubled once (Lim and
+//! odd one, less one. These signs are dealt to thirteen columns in turn, so that a column holds twenty, each of a place
+//! 2^13 times that of the one before. What several signs of a column may add up to stands in a table. So a column costs
+//! one addition for each table of either point, and from one column to the next the sum is doubled once (Lim and
 //! Lee's comb with signs; Handbook of Applied Cryptography, 14.6.3; Hamburg, "Fast and compact elliptic-curve
 //! cryptography", 2012, section 3.3).
 //!
-//! It takes as long as the number has odd digits: it is for numbers that everybody may know, as those in a verification are.
+//! Which points are looked up shows in the time it takes: it is for numbers that everybody may know, as those in a
+//! verification are.
 
 use curve25519_dalek::scalar::Scalar;
 
@@ -106,7 +107,7 @@ pub(super) fn sum_of<const POINTS: usize>(terms: [(&Multiples, &Scalar); POINTS]
     sum
 }
 
-/// The signs of the number, or of the next if it is even: a set bit is plus. A column's lowest is its lowest.
+/// The signs of the number, or of the next if it is even, the lowest of a column in its lowest bit: a set bit is plus.
 fn columns(number: &Scalar) -> [u32; COLUMNS] {
     let mut columns = [0; COLUMNS];
     let bytes = number.as_bytes();
