@@ -9,7 +9,8 @@ use futures::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, StreamExt};
 use libp2p::core::upgrade::Version;
 use libp2p::request_response::{self, Codec, Message, ProtocolSupport};
 use libp2p::swarm::{self, SwarmEvent};
-use libp2p::{Multiaddr, PeerId, StreamProtocol, Swarm, Transport, dns, identity, noise, tcp, websocket, yamux};
+use libp2p::{Multiaddr, PeerId, StreamProtocol, Swarm, Transport, identity, noise, tcp, yamux};
+use libp2p_websocket as websocket;
 use miner_ctrl_protocol::codec::{self as cbor, MAX_BODY};
 use miner_ctrl_protocol::{Request, Response};
 use tokio::sync::{mpsc, oneshot};
@@ -76,7 +77,7 @@ impl Codec for Plain {
 fn swarm() -> Node {
     let keypair = identity::Keypair::generate_ed25519();
     let tcp = tcp::tokio::Transport::new(tcp::Config::default().nodelay(true));
-    let transport = websocket::Config::new(dns::tokio::Transport::system(tcp).expect("a DNS configuration"))
+    let transport = websocket::Config::new(tcp)
         .upgrade(Version::V1Lazy)
         .authenticate(noise::Config::new(&keypair).expect("a key"))
         .multiplex(yamux::Config::default())

@@ -626,10 +626,6 @@ fn root_cause(error: &(dyn std::error::Error + 'static)) -> String {
         cause = deeper;
     }
     let text = cause.to_string();
-    // The resolver shows its query as programmers see it.
-    if text.starts_with("no records found for") {
-        return "no machine is known by this name".into();
-    }
     // The system's number says nothing to people that its words do not.
     text.split_once(" (os error").map_or_else(|| text.clone(), |(words, _)| words.to_owned())
 }

@@ -5,7 +5,7 @@
 //!   gate        who may connect         registered what strangers never meet   streams    our substreams
 //!   link        one task per peer       frame      its bytes                    pairing    two strangers become peers
 //!   signer      one signature for all   dialer     whom to dial, when           command    the handle
-//!   convert     keys and addresses    guard      what WebSocket frames may announce
+//!   convert     keys and addresses    guard      what WebSocket frames may announce     names  peers dialled by name
 //! ```
 //!
 //! What may not enter: what a request means (the worker answers it), who is registered (the fleet knows).
@@ -19,6 +19,7 @@ mod frame;
 mod gate;
 mod guard;
 mod link;
+mod names;
 mod pairing;
 mod registered;
 mod signer;

@@ -1,4 +1,4 @@
-//! TCP, DNS, WebSocket, Noise, Yamux, with the limits that libp2p's own builder does not let one set.
+//! TCP, names, WebSocket, Noise, Yamux, with the limits that libp2p's own builder does not let one set.
 
 use std::future::Future;
 use std::io;
@@ -11,11 +11,13 @@ use libp2p::core::muxing::{StreamMuxer, StreamMuxerBox, StreamMuxerEvent};
 use libp2p::core::transport::Boxed;
 use libp2p::core::transport::timeout::{TransportTimeout, TransportTimeoutError};
 use libp2p::core::upgrade::Version;
-use libp2p::{PeerId, Transport, dns, identity, noise, tcp, websocket, yamux};
+use libp2p::{PeerId, Transport, identity, noise, tcp, yamux};
+use libp2p_websocket as websocket;
 use miner_ctrl_protocol::codec::MAX_MESSAGE;
 use tokio::time::Sleep;
 
 use super::guard::Guard;
+use super::names::Named;
 
 /// TCP, WebSocket, Noise and Yamux together. 5 000 rigs that connect at once on two cores need 8 s.
 const HANDSHAKE: Duration = Duration::from_secs(20);
@@ -38,7 +40,7 @@ const GATHER: usize = 16 * 1024;
 const AHEAD: usize = 2 * 1024;
 
 pub(crate) fn build(keypair: &identity::Keypair) -> Result<Boxed<(PeerId, StreamMuxerBox)>, noise::Error> {
-    let mut websocket = websocket::Config::new(with_dns());
+    let mut websocket = websocket::Config::new(Named::new(tcp));
     // For what it listens to alone; [`Guard`] holds for what it dials, too, and sooner.
     websocket.set_max_data_size(MAX_MESSAGE);
     let mut yamux = yamux::Config::default();
@@ -83,23 +85,16 @@ impl<M: StreamMuxer + Unpin> StreamMuxer for ClosesSoon<M> {
     }
 }
 
-fn with_dns() -> impl Transport<
-    Output: AsyncRead + AsyncWrite + Send + Unpin + 'static,
-    Error: Send + Sync + 'static,
+fn tcp() -> impl Transport<
+    Output = Gathered<tcp::tokio::TcpStream>,
+    Error = io::Error,
     Dial: Send + 'static,
     ListenerUpgrade: Send + 'static,
 > + Send
 + Unpin
 + 'static {
-    let tcp = || {
-        let tcp = tcp::tokio::Transport::new(tcp::Config::default().nodelay(true));
-        TransportTimeout::with_outgoing_timeout(tcp, CONNECT).map(|stream, _| Gathered::new(stream)).map_err(tcp_error)
-    };
-    dns::tokio::Transport::system(tcp()).unwrap_or_else(|error| {
-        // A machine without resolv.conf still reaches rigs by address.
-        tracing::warn!(%error, "no DNS configuration: peers are reached by IP address only");
-        dns::tokio::Transport::custom(tcp(), dns::ResolverConfig::default(), dns::ResolverOpts::default())
-    })
+    let tcp = tcp::tokio::Transport::new(tcp::Config::default().nodelay(true));
+    TransportTimeout::with_outgoing_timeout(tcp, CONNECT).map(|stream, _| Gathered::new(stream)).map_err(tcp_error)
 }
 
 /// In words for an operator, where the library's say only that there was a timeout.
