@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use miner_ctrl_tests::farm::Station;
 use miner_ctrl_tests::processes::{children_of, descriptors_of, proceed, resident_bytes_of, stand_still};
-use miner_ctrl_tests::{DEADLINE, Farm, Home, Lan, Wire, wait_for};
+use miner_ctrl_tests::{DEADLINE, Farm, Home, Host, Lan, Wire, wait_for};
 use serde_json::Value;
 
 /// Within this a rig that says nothing shows as offline.
@@ -382,4 +382,56 @@ async fn clocks_that_are_years_off_change_nothing() {
         assert_eq!(agreed(&controller.home, &rig, DEADLINE).await, 1, "{rig_clock} {controller_clock}");
         let _ = controller.home.run("remote stop rig-alpha --all").await.done();
     }
+}
+
+/// `/etc/hosts` as what runs on this host sees it.
+fn hosts_file(host: &Host) -> PathBuf {
+    Path::new("/etc/netns").join(&host.namespace).join("hosts")
+}
+
+/// A directory of a namespace's own `/etc`, which goes with it.
+struct Etc(PathBuf);
+
+impl Drop for Etc {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+/// As a controller in a container that is made anew, or at home behind an address that changes.
+#[tokio::test]
+#[ignore = "needs root for network namespaces; `.ci/run faults` runs it"]
+async fn a_controller_that_is_known_by_name_is_found_at_another_address() {
+    let lan = Lan::new(3);
+    let [at_first, later, there] = lan.hosts() else { unreachable!("three hosts") };
+    let hosts = hosts_file(there);
+    fs::create_dir_all(hosts.parent().unwrap()).unwrap();
+    let _etc = Etc(hosts.parent().unwrap().to_owned());
+    let point_to = |host: &Host| fs::write(&hosts, format!("{} control-center.hall\n", host.address)).unwrap();
+    point_to(at_first);
+
+    let (controller, rig) = tokio::join!(
+        Station::start_on(at_first, "control-center", "controller"),
+        Station::start_on(there, "rig-alpha", "worker")
+    );
+    let (port, code) = (controller.home.port(), controller.node.code().to_owned());
+    let _ = rig.home.run(&format!("peer add --address control-center.hall:{port} --code {code}")).await.done();
+    Farm::online(&rig.home, "control-center").await;
+
+    let Station { name, node, home } = controller;
+    node.kill();
+    at_first.wire(CUT);
+    wait_for("the rig looks for it where it was", DEADLINE, async || {
+        let peers = rig.home.json("peer list").await;
+        (peers[0]["online"] == false && peers[0]["problem"].is_string()).then_some(())
+    })
+    .await;
+
+    let home = home.on(later);
+    let controller = Station { name, node: home.serve().await, home };
+    point_to(later);
+    let moved = Instant::now();
+    wait_for("the rig has found it", HEALED, async || is_online(&controller.home, "rig-alpha").await.then_some(()))
+        .await;
+    assert!(moved.elapsed() < HEALED, "it took {:?}", moved.elapsed());
 }
