@@ -7,6 +7,7 @@
 #![expect(clippy::unwrap_used, reason = "a story that cannot go on says where")]
 
 use std::fs;
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -293,7 +294,7 @@ impl SmallDisk {
         let mut chunk = 1 << 20;
         let mut filler = fs::File::create(&file).unwrap();
         while chunk > 0 {
-            if std::io::Write::write_all(&mut filler, &vec![b'x'; chunk]).is_err() {
+            if filler.write_all(&vec![b'x'; chunk]).is_err() {
                 chunk /= 2;
             }
         }
@@ -407,7 +408,10 @@ async fn a_controller_that_is_known_by_name_is_found_at_another_address() {
     let hosts = hosts_file(there);
     fs::create_dir_all(hosts.parent().unwrap()).unwrap();
     let _etc = Etc(hosts.parent().unwrap().to_owned());
-    let point_to = |host: &Host| fs::write(&hosts, format!("{} control-center.hall\n", host.address)).unwrap();
+    // In place: what runs on the host has this very file mounted over its own, and would not see another one.
+    let point_to = |host: &Host| {
+        writeln!(fs::File::create(&hosts).unwrap(), "{} control-center.hall", host.address).unwrap();
+    };
     point_to(at_first);
 
     let (controller, rig) = tokio::join!(
