@@ -6,6 +6,7 @@
 //!   farm       a controller and rigs, paired                bare     W: a bare WebSocket echo
 //!   wait       until a state is there                       stock    S: libp2p's own request-response
 //!   processes  what /proc says, and signals
+//!   steps      a process that is killed at a step of a test's choice
 //!   stratum    a mining pool of a hundred lines
 //!   lan        hosts in network namespaces, and the wires between them
 //!   caller     a peer of the wire that says whatever a test wants said
@@ -20,6 +21,7 @@ pub mod home;
 pub mod lan;
 pub mod processes;
 pub mod serving;
+pub mod steps;
 pub mod stock;
 pub mod stratum;
 pub mod wait;

@@ -1,0 +1,319 @@
+//! Each side of each command, killed before each of its steps in turn and started again at once: no command is done twice, none
+//! is reported done that was not, nothing that was stored is lost, and asked again everything is done.
+//!
+//! Minutes long; `.ci/run faults` runs them.
+
+#![expect(clippy::unwrap_used, reason = "a story that cannot go on says where")]
+
+use std::cell::Cell;
+use std::time::{Duration, Instant};
+
+use miner_ctrl_tests::farm::Station;
+use miner_ctrl_tests::steps::Trap;
+use miner_ctrl_tests::{Farm, Home, wait_for};
+use serde_json::Value;
+
+/// Within this after a restart everything is as it should be.
+const HEALED: Duration = Duration::from_secs(10);
+
+/// No command takes longer, whoever dies.
+const LONGEST: Duration = Duration::from_secs(90);
+
+/// Every command of these has more steps, and none as many as [`MOST`].
+const FEWEST: usize = 5;
+const MOST: usize = 1000;
+
+const START: &str = "remote start rig-alpha --profile p --from here --miner xmrig-1";
+const STOP: &str = "remote stop rig-alpha --all";
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Side {
+    Controller,
+    Rig,
+}
+
+/// Goes through the steps of one side of a command, until it is over before its next one.
+///
+/// `prepare` makes things as they were before it and gives its line; `hold` looks at what a kill left behind, and is told
+/// whether the command was reported done.
+async fn at_each_step(side: Side, prepare: impl AsyncFn(&Farm) -> String, hold: impl AsyncFn(&Farm, bool, &str)) {
+    let mut farm = Farm::paired(&["rig-alpha"]).await;
+    farm.add_profile("p").await;
+    for step in 1..MOST {
+        let line = prepare(&farm).await;
+        let Farm { controller, mut rigs } = farm;
+        let rig = rigs.remove(0);
+        let (Station { name, node, home }, other) = match side {
+            Side::Controller => (controller, rig),
+            Side::Rig => (rig, controller),
+        };
+        let operator = if side == Side::Controller { &home } else { &other.home };
+        let trap = Trap::set(node.pid(), step);
+        let is_over = Cell::new(false);
+        let command = async {
+            let ran = operator.run(&line).await;
+            is_over.set(true);
+            ran
+        };
+        // Started again at once, so that whoever asks again or waits meets it.
+        let back = async {
+            wait_for("it is killed, or not", LONGEST, async || (trap.is_sprung() || is_over.get()).then_some(())).await;
+            node.kill();
+            home.serve().await
+        };
+        let (ran, node) = tokio::join!(command, back);
+        let sprung = trap.is_sprung();
+        trap.gone();
+        let at = format!("{side:?}, `{line}`, killed before step {step}: {ran:#?}");
+        assert!(ran.code == Some(0) || sprung, "not killed, and not done: {at}");
+        assert!(ran.code == Some(0) || ran.stderr.contains("hint: "), "{at}");
+        let killed = Station { name, node, home };
+        let (controller, rig) = match side {
+            Side::Controller => (killed, other),
+            Side::Rig => (other, killed),
+        };
+        farm = Farm { controller, rigs: vec![rig] };
+        let back = Instant::now();
+        hold(&farm, ran.code == Some(0), &at).await;
+        assert!(back.elapsed() < HEALED, "it took {:?}: {at}", back.elapsed());
+        if !sprung {
+            assert!(step > FEWEST, "{FEWEST} steps or fewer, so that nobody was killed where it matters: {at}");
+            return;
+        }
+    }
+    panic!("{MOST} steps and no end")
+}
+
+/// Names in a list of peers or profiles, sorted; whatever a kill left behind must parse.
+async fn names(home: &Home, list: &str) -> Vec<String> {
+    let list = home.json(list).await;
+    let name = |entry: &Value| entry["name"].as_str().expect("a name").to_owned();
+    let mut names: Vec<String> = list.as_array().expect("a list").iter().map(name).collect();
+    names.sort_unstable();
+    names
+}
+
+/// Waits until the controller's word on the rig's miners and the rig's processes agree, and gives the processes.
+async fn agreed(farm: &Farm, at: &str) -> Vec<i32> {
+    let rig = &farm.rig().home;
+    wait_for(&format!("what is known of the rig is true: {at}"), HEALED, async || {
+        let ran = farm.controller.home.run("remote status rig-alpha -o json").await;
+        let status: Value = serde_json::from_str(&ran.stdout).ok()?;
+        let miners = status["stats"]["miners"].as_array()?;
+        let settled = |miner: &Value| !matches!(miner["state"].as_str(), Some("starting" | "stopping"));
+        let runs = |miner: &&Value| !matches!(miner["state"].as_str(), Some("stopped" | "failed"));
+        let running = rig.miners();
+        let told = miners.iter().filter(runs).count();
+        (status["peer"]["online"] == true && miners.iter().all(settled) && told == running.len()).then_some(running)
+    })
+    .await
+}
+
+async fn run(farm: &Farm, line: &str) {
+    let _ = farm.controller.home.run(line).await.done();
+}
+
+async fn all_is_whole(farm: &Farm, at: &str) {
+    assert_eq!(names(&farm.controller.home, "peer list").await, ["rig-alpha"], "{at}");
+    assert_eq!(names(&farm.rig().home, "peer list").await, ["control-center"], "{at}");
+    assert_eq!(names(&farm.controller.home, "profile list").await, ["p"], "{at}");
+}
+
+async fn starts(side: Side) {
+    let prepare = async |farm: &Farm| {
+        run(farm, STOP).await;
+        START.to_owned()
+    };
+    at_each_step(side, prepare, async |farm, done, at| {
+        let miners = agreed(farm, at).await;
+        assert!(miners.len() <= 1 && (!done || miners.len() == 1), "{miners:?}: {at}");
+        run(farm, START).await;
+        let now = agreed(farm, at).await;
+        assert!(now.len() == 1 && (miners.is_empty() || now == miners), "{miners:?}, then {now:?}: {at}");
+        all_is_whole(farm, at).await;
+    })
+    .await;
+}
+
+async fn stops(side: Side) {
+    let prepare = async |farm: &Farm| {
+        run(farm, START).await;
+        STOP.to_owned()
+    };
+    at_each_step(side, prepare, async |farm, done, at| {
+        let miners = agreed(farm, at).await;
+        assert!(miners.len() <= 1 && (!done || miners.is_empty()), "{miners:?}: {at}");
+        run(farm, STOP).await;
+        assert_eq!(agreed(farm, at).await, [0_i32; 0], "{at}");
+        all_is_whole(farm, at).await;
+    })
+    .await;
+}
+
+async fn restarts(side: Side) {
+    let prepare = async |farm: &Farm| {
+        run(farm, START).await;
+        "remote restart rig-alpha xmrig-1".to_owned()
+    };
+    at_each_step(side, prepare, async |farm, done, at| {
+        let miners = agreed(farm, at).await;
+        assert!(miners.len() <= 1 && (!done || miners.len() == 1), "{miners:?}: {at}");
+        run(farm, START).await;
+        assert_eq!(agreed(farm, at).await.len(), 1, "{at}");
+        all_is_whole(farm, at).await;
+    })
+    .await;
+}
+
+async fn deploys(side: Side) {
+    let line = "remote deploy rig-alpha --profile p";
+    let prepare = async |farm: &Farm| {
+        run(farm, START).await;
+        if !names(&farm.rig().home, "profile list").await.is_empty() {
+            let _ = farm.rig().home.run("profile remove p").await.done();
+        }
+        line.to_owned()
+    };
+    at_each_step(side, prepare, async |farm, done, at| {
+        let there = names(&farm.rig().home, "profile list").await;
+        assert!(there == ["p"] || !done && there.is_empty(), "{there:?}: {at}");
+        let miners = agreed(farm, at).await;
+        assert_eq!(miners.len(), 1, "mining went on: {at}");
+        run(farm, line).await;
+        assert_eq!(names(&farm.rig().home, "profile list").await, ["p"], "{at}");
+        assert_eq!(farm.rig().home.miners(), miners, "{at}");
+        all_is_whole(farm, at).await;
+    })
+    .await;
+}
+
+async fn code_of(rig: &Station) -> String {
+    rig.home.json("pair").await["code"].as_str().unwrap().to_owned()
+}
+
+async fn pairs(side: Side) {
+    let prepare = async |farm: &Farm| {
+        run(farm, "peer remove rig-alpha").await;
+        let rig = farm.rig();
+        if !names(&rig.home, "peer list").await.is_empty() {
+            let _ = rig.home.run("peer remove control-center").await.done();
+        }
+        format!("peer add --address {} --name rig-alpha --code {}", rig.home.address(), code_of(rig).await)
+    };
+    at_each_step(side, prepare, async |farm, done, at| {
+        let rig = farm.rig();
+        let (ours, theirs) = tokio::join!(names(&farm.controller.home, "peer list"), names(&rig.home, "peer list"));
+        assert!(ours == ["rig-alpha"] || !done && ours.is_empty(), "{ours:?}: {at}");
+        // The rig stores first: whom the controller knows, knows the controller.
+        assert!(theirs == ["control-center"] || ours.is_empty() && theirs.is_empty(), "{ours:?}, {theirs:?}: {at}");
+        if ours.is_empty() {
+            let (address, code) = (rig.home.address(), code_of(rig).await);
+            run(farm, &format!("peer add --address {address} --name rig-alpha --code {code}")).await;
+        }
+        Farm::online(&farm.controller.home, "rig-alpha").await;
+        run(farm, "peer ping rig-alpha").await;
+        all_is_whole(farm, at).await;
+    })
+    .await;
+}
+
+/// What a controller does with its own files and its registry.
+#[tokio::test]
+#[ignore = "goes through every step; `.ci/run faults` runs it"]
+async fn a_controller_that_is_killed_at_any_step_of_keeping_its_book_has_the_old_page_or_the_new() {
+    let add = "profile add q --program xmrig --algorithm rx/0 --pool a.example:1 --wallet W";
+    let prepare = async |farm: &Farm| {
+        if names(&farm.controller.home, "profile list").await.contains(&"q".to_owned()) {
+            run(farm, "profile remove q").await;
+        }
+        add.to_owned()
+    };
+    at_each_step(Side::Controller, prepare, async |farm, done, at| {
+        let there = names(&farm.controller.home, "profile list").await;
+        assert!(there == ["p", "q"] || !done && there == ["p"], "{there:?}: {at}");
+    })
+    .await;
+    let prepare = async |farm: &Farm| {
+        if !names(&farm.controller.home, "profile list").await.contains(&"q".to_owned()) {
+            run(farm, add).await;
+        }
+        "profile remove q".to_owned()
+    };
+    at_each_step(Side::Controller, prepare, async |farm, done, at| {
+        let there = names(&farm.controller.home, "profile list").await;
+        assert!(there == ["p"] || !done && there == ["p", "q"], "{there:?}: {at}");
+    })
+    .await;
+    let permission =
+        async |farm: &Farm| farm.controller.home.json("peer list").await[0]["permission"].as_str().unwrap().to_owned();
+    let prepare = async |farm: &Farm| {
+        run(farm, "peer permit rig-alpha none").await;
+        "peer permit rig-alpha view".to_owned()
+    };
+    at_each_step(Side::Controller, prepare, async |farm, done, at| {
+        let granted = permission(farm).await;
+        assert!(granted == "view" || !done && granted == "none", "{granted}: {at}");
+        all_is_whole(farm, at).await;
+    })
+    .await;
+}
+
+#[tokio::test]
+#[ignore = "goes through every step; `.ci/run faults` runs it"]
+async fn a_start_whose_controller_is_killed_at_any_step_is_done_once_or_not() {
+    starts(Side::Controller).await;
+}
+
+#[tokio::test]
+#[ignore = "goes through every step; `.ci/run faults` runs it"]
+async fn a_start_whose_rig_is_killed_at_any_step_is_done_once_or_not() {
+    starts(Side::Rig).await;
+}
+
+#[tokio::test]
+#[ignore = "goes through every step; `.ci/run faults` runs it"]
+async fn a_stop_whose_controller_is_killed_at_any_step_leaves_nothing_half_stopped() {
+    stops(Side::Controller).await;
+}
+
+#[tokio::test]
+#[ignore = "goes through every step; `.ci/run faults` runs it"]
+async fn a_stop_whose_rig_is_killed_at_any_step_leaves_nothing_half_stopped() {
+    stops(Side::Rig).await;
+}
+
+#[tokio::test]
+#[ignore = "goes through every step; `.ci/run faults` runs it"]
+async fn a_restart_whose_controller_is_killed_at_any_step_ends_with_one_miner_at_most() {
+    restarts(Side::Controller).await;
+}
+
+#[tokio::test]
+#[ignore = "goes through every step; `.ci/run faults` runs it"]
+async fn a_restart_whose_rig_is_killed_at_any_step_ends_with_one_miner_at_most() {
+    restarts(Side::Rig).await;
+}
+
+#[tokio::test]
+#[ignore = "goes through every step; `.ci/run faults` runs it"]
+async fn a_deployment_whose_controller_is_killed_at_any_step_costs_no_hash() {
+    deploys(Side::Controller).await;
+}
+
+#[tokio::test]
+#[ignore = "goes through every step; `.ci/run faults` runs it"]
+async fn a_deployment_whose_rig_is_killed_at_any_step_costs_no_hash() {
+    deploys(Side::Rig).await;
+}
+
+#[tokio::test]
+#[ignore = "goes through every step; `.ci/run faults` runs it"]
+async fn a_pairing_whose_controller_is_killed_at_any_step_is_whole_or_done_again() {
+    pairs(Side::Controller).await;
+}
+
+#[tokio::test]
+#[ignore = "goes through every step; `.ci/run faults` runs it"]
+async fn a_pairing_whose_rig_is_killed_at_any_step_is_whole_or_done_again() {
+    pairs(Side::Rig).await;
+}
