@@ -6,7 +6,8 @@ use std::net::TcpListener;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::{FutureExt, StreamExt};
+use futures::StreamExt;
+use futures::future::{AbortHandle, abortable};
 use libp2p::core::transport::ListenerId;
 use libp2p::swarm::dial_opts::{DialOpts, PeerCondition};
 use libp2p::swarm::{ConnectionId, DialError, SwarmEvent};
@@ -15,7 +16,7 @@ use miner_ctrl_protocol::message::Hello;
 use miner_ctrl_protocol::smsg::{LinkNonce, NodeSecret};
 use miner_ctrl_protocol::{NodeName, PeerKey, Role, VERSION};
 use tokio::sync::{mpsc, oneshot, watch};
-use tokio::task::{AbortHandle, JoinSet};
+use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -29,6 +30,7 @@ use super::pairing::{self, Ourselves};
 use super::signer::Signer;
 use super::streams::Protocol;
 use super::transport;
+use super::turns::{self, Seat};
 use crate::files;
 
 /// Due dials and overdue strangers are looked for this often.
@@ -39,6 +41,8 @@ const MAX_PAIRINGS: usize = 32;
 const MAX_SERVED: usize = 32;
 /// News of links that came up and wait for the loop.
 const UPS: usize = 1024;
+/// News of links that ended; those that find it full wait.
+const ENDS: usize = 64;
 /// A connection of a registered peer without a substream is closed after this.
 const IDLE: Duration = Duration::from_secs(15);
 /// Two links made within this time are a simultaneous dial; later, the newer one is the peer coming back.
@@ -107,7 +111,7 @@ pub async fn start(
         transport::build(&keypair).map_err(StartError::Noise)?,
         Behaviour::new(door, &keypair),
         keypair.public().to_peer_id(),
-        swarm::Config::with_tokio_executor()
+        swarm::Config::with_executor(turns::Tasks)
             .with_substream_upgrade_protocol_override(libp2p::core::upgrade::Version::V1Lazy)
             .with_max_negotiating_inbound_streams(MAX_NEGOTIATING)
             .with_idle_connection_timeout(IDLE),
@@ -116,6 +120,7 @@ pub async fn start(
 
     let (commands, orders) = mpsc::channel(COMMANDS);
     let (ups_sender, ups) = mpsc::channel(UPS);
+    let (ends_sender, ends) = mpsc::channel(ENDS);
     let links = Arc::new(Links::new());
     let listening_sender = watch::Sender::new(listening);
     let handle = MeshHandle {
@@ -140,14 +145,14 @@ pub async fn start(
         pairings: HashMap::new(),
         served: JoinSet::new(),
         asked: JoinSet::new(),
-        running: JoinSet::new(),
         ups_sender,
+        ends_sender,
         watchful: true,
     };
     for (key, addresses) in config.peers {
         event_loop.on_register(key, addresses);
     }
-    Ok((handle, tokio::spawn(event_loop.run(orders, ups, stop))))
+    Ok((handle, tokio::spawn(event_loop.run(orders, ups, ends, stop))))
 }
 
 /// libp2p listens with SO_REUSEPORT: a second node on the same port would start without error and share its
@@ -233,8 +238,8 @@ struct EventLoop {
     pairings: HashMap<ConnectionId, PairingAsked>,
     served: JoinSet<()>,
     asked: JoinSet<PairingDone>,
-    running: JoinSet<(ConnectionId, LinkEnd)>,
     ups_sender: mpsc::Sender<(ConnectionId, Link)>,
+    ends_sender: mpsc::Sender<(ConnectionId, LinkEnd)>,
     /// Whether anything may become due. A node whose links are up is not woken to find nothing.
     watchful: bool,
 }
@@ -244,6 +249,7 @@ impl EventLoop {
         mut self,
         mut orders: mpsc::Receiver<Command>,
         mut ups: mpsc::Receiver<(ConnectionId, Link)>,
+        mut ends: mpsc::Receiver<(ConnectionId, LinkEnd)>,
         stop: CancellationToken,
     ) {
         let mut tick = tokio::time::interval(TICK);
@@ -253,7 +259,7 @@ impl EventLoop {
                 biased; // finish local work before taking new work from the wire
                 () = stop.cancelled() => break,
                 Some((connection, link)) = ups.recv() => self.on_link_up(connection, link),
-                Some(ended) = self.running.join_next() => self.on_link_ended(ended.ok()),
+                Some((connection, end)) = ends.recv() => self.on_link_ended(connection, &end),
                 Some(asked) = self.asked.join_next() => self.on_paired(asked.ok()),
                 Some(_) = self.served.join_next() => {}
                 Some(command) = orders.recv() => self.on_command(command),
@@ -429,7 +435,11 @@ impl EventLoop {
 
     fn on_door(&mut self, event: DoorEvent) {
         match event {
-            DoorEvent::Opened { connection, protocol: Protocol::Rpc, stream, .. } => self.open_link(connection, stream),
+            DoorEvent::Opened { connection, protocol: Protocol::Rpc, stream, seat: Some(seat), .. } => {
+                self.open_link(connection, stream, &seat);
+            }
+            // Every connection has a seat; without one the stream is reset.
+            DoorEvent::Opened { protocol: Protocol::Rpc, seat: None, .. } => {}
             DoorEvent::Opened { connection, protocol: Protocol::Pair, stream, inbound: true, .. } => {
                 self.serve_pairing(connection, stream);
             }
@@ -443,7 +453,7 @@ impl EventLoop {
         }
     }
 
-    fn open_link(&mut self, id: ConnectionId, stream: Stream) {
+    fn open_link(&mut self, id: ConnectionId, stream: Stream, seat: &Seat) {
         let Some(connection) = self.connections.get_mut(&id) else { return };
         // A second link on one connection is no honest peer's; dropping the stream resets it.
         if connection.link.is_some() || !self.swarm.behaviour().door.is_registered(&connection.peer) {
@@ -471,7 +481,15 @@ impl EventLoop {
         let ups = self.ups_sender.clone();
         // The loop always drains this queue; a full one only means that it is busy with as many others.
         let up = move |link| ups.try_send((id, link)).is_ok();
-        let task = self.running.spawn(task.run(up).map(move |end| (id, end)));
+        let (link, task) = abortable(task.run(up));
+        let ends = self.ends_sender.clone();
+        seat.take(Box::pin(async move {
+            // One that is aborted with its peer's removal, or breaks off, ends by its connection, which closes then.
+            if let Ok(end) = link.await {
+                // Nobody listens any more when the node stops.
+                let _ = ends.send((id, end)).await;
+            }
+        }));
         connection.link = Some(LinkState { task, up: None });
     }
 
@@ -506,9 +524,7 @@ impl EventLoop {
         self.dial_more();
     }
 
-    fn on_link_ended(&mut self, ended: Option<(ConnectionId, LinkEnd)>) {
-        // None: it was aborted with its peer's removal, or it panicked; its connection closes when the stream drops.
-        let Some((id, end)) = ended else { return };
+    fn on_link_ended(&mut self, id: ConnectionId, end: &LinkEnd) {
         tracing::debug!(%end, "a link ended");
         self.end_link(id, &end.to_string());
         // What is to be said of this connection has been said; its closing is no failed dial.

@@ -26,6 +26,7 @@ use tokio::time::Instant;
 use super::command::Counts;
 use super::convert::peer_key;
 use super::streams::{Opened, Protocol, Streams};
+use super::turns::Seat;
 
 /// Handshakes under way. Each costs about 1 ms of CPU, and 15 KB until it is done or [`super::transport`]'s timeout
 /// ends it. A hall that gets its power back dials all at once, and whoever is turned away waits for seconds.
@@ -69,7 +70,14 @@ pub(crate) enum TurnedAway {
 #[expect(clippy::large_enum_variant, reason = "nearly all are the large one; a box would cost each an allocation")]
 pub(crate) enum DoorEvent {
     /// A substream of one of our protocols, ours or the peer's.
-    Opened { peer: PeerId, connection: ConnectionId, protocol: Protocol, stream: Stream, inbound: bool },
+    Opened {
+        peer: PeerId,
+        connection: ConnectionId,
+        protocol: Protocol,
+        stream: Stream,
+        inbound: bool,
+        seat: Option<Seat>,
+    },
     /// The peer does not serve the protocol, or did not in time.
     NotServed { connection: ConnectionId, protocol: Protocol },
 }
@@ -363,8 +371,8 @@ impl NetworkBehaviour for Door {
         event: <Streams as libp2p::swarm::ConnectionHandler>::ToBehaviour,
     ) {
         let event = match event {
-            Opened::Stream { protocol, stream, inbound } => {
-                DoorEvent::Opened { peer, connection, protocol, stream, inbound }
+            Opened::Stream { protocol, stream, inbound, seat } => {
+                DoorEvent::Opened { peer, connection, protocol, stream, inbound, seat }
             }
             Opened::NotServed { protocol } => DoorEvent::NotServed { connection, protocol },
         };

@@ -1,7 +1,7 @@
-//! One task per connected peer: its substream, its open requests both ways, its SMSG sessions, its heartbeat.
+//! One for each connected peer: its substream, its open requests both ways, its SMSG sessions, its heartbeat.
 //!
-//! Callers take the peer's [`Link`] and talk to this task; no request passes through the swarm. Sealing and opening
-//! happen here, off the swarm's task.
+//! Callers take the peer's [`Link`] and talk to what runs here; no request passes through the swarm. Sealing and opening
+//! happen in the connection's task (see `turns`), off the swarm's.
 
 use std::collections::HashMap;
 use std::fmt;

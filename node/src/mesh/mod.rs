@@ -3,9 +3,10 @@
 //! ```text
 //!   event_loop  owns the swarm          behaviour  door + identify + ping      transport  TCP, WebSocket, Noise, Yamux
 //!   gate        who may connect         registered what strangers never meet   streams    our substreams
-//!   link        one task per peer       frame      its bytes                    pairing    two strangers become peers
+//!   link        one for each peer       frame      its bytes                    pairing    two strangers become peers
 //!   signer      one signature for all   dialer     whom to dial, when           command    the handle
-//!   convert     keys and addresses    guard      what WebSocket frames may announce     names  peers dialled by name
+//!   convert     keys and addresses      names      peers dialled by name        turns      a connection and its link
+//!   guard       what WebSocket frames may announce
 //! ```
 //!
 //! What may not enter: what a request means (the worker answers it), who is registered (the fleet knows).
@@ -25,6 +26,7 @@ mod registered;
 mod signer;
 mod streams;
 mod transport;
+mod turns;
 
 pub use command::{
     Counts, Event, Household, Knocked, Later, MeshHandle, PairBy, PairError, Paired, RefusedMessages, Stranger,

@@ -14,6 +14,8 @@ use libp2p::swarm::handler::{
 use libp2p::{Stream, StreamProtocol};
 use miner_ctrl_protocol::{PAIR_PROTOCOL, RPC_PROTOCOL};
 
+use super::turns::Seat;
+
 /// Substreams that a peer may open on one connection in all: a link and a pairing, each perhaps twice after a mishap.
 const MAX_INBOUND: usize = 4;
 
@@ -37,7 +39,7 @@ impl Protocol {
 
 /// What became of a substream.
 pub(crate) enum Opened {
-    Stream { protocol: Protocol, stream: Stream, inbound: bool },
+    Stream { protocol: Protocol, stream: Stream, inbound: bool, seat: Option<Seat> },
     NotServed { protocol: Protocol },
 }
 
@@ -150,11 +152,11 @@ impl ConnectionHandler for Streams {
                 protocol: (protocol, stream), ..
             }) if self.accepted < MAX_INBOUND => {
                 self.accepted += 1;
-                self.events.push_back(Opened::Stream { protocol, stream, inbound: true });
+                self.events.push_back(Opened::Stream { protocol, stream, inbound: true, seat: Seat::here() });
             }
             ConnectionEvent::FullyNegotiatedOutbound(FullyNegotiatedOutbound {
                 protocol: (protocol, stream), ..
-            }) => self.events.push_back(Opened::Stream { protocol, stream, inbound: false }),
+            }) => self.events.push_back(Opened::Stream { protocol, stream, inbound: false, seat: Seat::here() }),
             ConnectionEvent::DialUpgradeError(DialUpgradeError { info: protocol, .. }) => {
                 self.events.push_back(Opened::NotServed { protocol });
             }
