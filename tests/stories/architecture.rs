@@ -20,9 +20,9 @@ const ROOMS: [(&[&str], &[&str]); 10] = [
     (
         &[
             "chacha20poly1305",
+            "crrl",
             "curve25519_dalek",
             "ed25519_dalek",
-            "fiat_crypto",
             "graviola",
             "hkdf",
             "hmac",

@@ -26,9 +26,9 @@ const SIGNS: usize = COLUMNS * TEETH;
 pub(super) struct Shape(usize);
 
 impl Shape {
-    /// Four tables of 16: 8 KB.
+    /// Four tables of 16: 6 KB.
     pub(super) const SMALL: Self = Self(5);
-    /// Two of 512: 123 KB.
+    /// Two of 512: 98 KB.
     pub(super) const LARGE: Self = Self(10);
 
     /// Points of a table: all signs but the highest; where that is minus the point is taken away.
