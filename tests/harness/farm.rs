@@ -1,5 +1,7 @@
 //! A controller and its rigs: homes with nodes that serve, paired by code.
 
+use std::time::Duration;
+
 use serde_json::Value;
 
 use crate::home::Home;
@@ -122,5 +124,20 @@ impl Farm {
             peers.as_array()?.iter().any(|known| known["name"] == peer && known["online"] == true).then_some(())
         })
         .await;
+    }
+
+    /// Waits until the word of `controller` on a rig's miners and the rig's processes agree, and gives the processes.
+    pub async fn agreed(controller: &Home, rig: &Station, within: Duration) -> Vec<i32> {
+        wait_for(&format!("what is known of {} is true", rig.name), within, async || {
+            let ran = controller.run(&format!("remote status {} -o json", rig.name)).await;
+            let status: Value = serde_json::from_str(&ran.stdout).ok()?;
+            let miners = status["stats"]["miners"].as_array()?;
+            let settled = |miner: &Value| !matches!(miner["state"].as_str(), Some("starting" | "stopping"));
+            let runs = |miner: &&Value| !matches!(miner["state"].as_str(), Some("stopped" | "failed"));
+            let (told, running) = (miners.iter().filter(runs).count(), rig.home.miners());
+            let true_of = told == running.len() && miners.iter().all(settled);
+            (status["peer"]["online"] == true && true_of).then_some(running)
+        })
+        .await
     }
 }

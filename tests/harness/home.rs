@@ -261,6 +261,18 @@ impl Home {
         self.run(&format!("{line} -o json")).await.json()
     }
 
+    /// Names in a list of peers or profiles, e.g. `peer list`, sorted.
+    ///
+    /// # Panics
+    /// When it is no such list, or cannot be had.
+    pub async fn names(&self, list: &str) -> Vec<String> {
+        let list = self.json(list).await;
+        let name = |entry: &Value| entry["name"].as_str().expect("a name").to_owned();
+        let mut names: Vec<String> = list.as_array().expect("a list").iter().map(name).collect();
+        names.sort_unstable();
+        names
+    }
+
     /// Starts its node with stand-ins for mining programs.
     ///
     /// # Panics

@@ -42,18 +42,9 @@ async fn is_online(controller: &Home, rig: &str) -> bool {
     peers.as_array().expect("a list").iter().any(|peer| peer["name"] == rig && peer["online"] == true)
 }
 
-/// Waits until the controller's word on the rig's miners and the rig's processes agree, and gives their number.
+/// How many miners the rig runs, once the controller knows it.
 async fn agreed(controller: &Home, rig: &Station, within: Duration) -> usize {
-    wait_for(&format!("what is known of {} is true", rig.name), within, async || {
-        let ran = controller.run(&format!("remote status {} -o json", rig.name)).await;
-        let status: Value = serde_json::from_str(&ran.stdout).ok()?;
-        let miners = status["stats"]["miners"].as_array()?;
-        let settled = |miner: &Value| !matches!(miner["state"].as_str(), Some("starting" | "stopping"));
-        let runs = |miner: &&Value| !matches!(miner["state"].as_str(), Some("stopped" | "failed"));
-        let (told, running) = (miners.iter().filter(runs).count(), rig.home.miners().len());
-        (status["peer"]["online"] == true && miners.iter().all(settled) && told == running).then_some(running)
-    })
-    .await
+    Farm::agreed(controller, rig, within).await.len()
 }
 
 /// Waits until the rig is online and its miner hashes.

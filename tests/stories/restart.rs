@@ -20,15 +20,6 @@ fn moment(rng: &mut StdRng) -> Duration {
     LATEST.mul_f64(rng.random::<f64>().powi(2))
 }
 
-/// Names in a list of peers or profiles, sorted; whatever a kill left behind must parse.
-async fn names(home: &Home, list: &str) -> Vec<String> {
-    let list = home.json(list).await;
-    let name = |entry: &Value| entry["name"].as_str().expect("a name").to_owned();
-    let mut names: Vec<String> = list.as_array().expect("a list").iter().map(name).collect();
-    names.sort_unstable();
-    names
-}
-
 async fn reaches(controller: &Home, rig: &str) {
     Farm::online(controller, rig).await;
     let pinged = controller.run(&format!("peer ping {rig}")).await.done();
@@ -46,7 +37,7 @@ async fn a_controller_that_is_killed_at_any_moment_knows_its_rigs_and_profiles()
         match round % 4 {
             // A pairing, with the rig's side of it done or not.
             0 => {
-                if names(home, "peer list").await.contains(&"rig-beta".to_owned()) {
+                if home.names("peer list").await.contains(&"rig-beta".to_owned()) {
                     let _ = home.run("peer remove rig-beta").await.done();
                 }
                 let code = rigs[1].home.json("pair").await["code"].as_str().unwrap().to_owned();
@@ -73,15 +64,15 @@ async fn a_controller_that_is_killed_at_any_moment_knows_its_rigs_and_profiles()
         }
         controller = controller.killed_and_back().await;
         let home = &controller.home;
-        let peers = names(home, "peer list").await;
+        let peers = home.names("peer list").await;
         assert!(peers == ["rig-alpha"] || peers == ["rig-alpha", "rig-beta"], "round {round}: {peers:?}");
-        let stored = names(home, "profile list").await;
+        let stored = home.names("profile list").await;
         assert!(profiles.iter().all(|name| stored.contains(name)), "round {round}: {profiles:?} of {stored:?}");
         reaches(home, "rig-alpha").await;
         assert!(rigs[0].home.miners().len() <= 1, "round {round}");
     }
     // The last pairing may have been cut; it is done again with a code, and nothing else is in its way.
-    if !names(&controller.home, "peer list").await.contains(&"rig-beta".to_owned()) {
+    if !controller.home.names("peer list").await.contains(&"rig-beta".to_owned()) {
         let code = rigs[1].home.json("pair").await["code"].as_str().unwrap().to_owned();
         let add = format!("peer add --address {} --name rig-beta --code {code}", rigs[1].home.address());
         let _ = controller.home.run(&add).await.done();
@@ -110,12 +101,12 @@ async fn a_rig_that_is_killed_at_any_moment_is_found_again_and_never_mines_twice
             _ => drop(for_a_while(moment, controller.run("remote stop rig-alpha --all")).await),
         }
         rig = rig.killed_and_back().await;
-        let peers = names(&rig.home, "peer list").await;
+        let peers = rig.home.names("peer list").await;
         assert!(peers.is_empty() && round == 0 || peers == ["control-center"], "round {round}: {peers:?}");
-        let profiles = names(&rig.home, "profile list").await;
+        let profiles = rig.home.names("profile list").await;
         assert!(profiles.is_empty() || profiles == ["p"], "round {round}: {profiles:?}");
-        if names(controller, "peer list").await.is_empty() || peers.is_empty() {
-            if peers.is_empty() && !names(controller, "peer list").await.is_empty() {
+        if controller.names("peer list").await.is_empty() || peers.is_empty() {
+            if peers.is_empty() && !controller.names("peer list").await.is_empty() {
                 let _ = controller.run("peer remove rig-alpha").await.done();
             }
             let (address, code) = (rig.home.address(), rig.node.code());
@@ -240,5 +231,5 @@ async fn a_node_that_is_killed_while_it_starts_starts_all_the_same() {
     }
     let node = home.serve().await;
     assert_eq!(home.json("node info").await["id"], node.line("node id"));
-    assert_eq!(names(&home, "peer list").await, [""; 0]);
+    assert_eq!(home.names("peer list").await, [""; 0]);
 }

@@ -6,12 +6,11 @@
 #![expect(clippy::unwrap_used, reason = "a story that cannot go on says where")]
 
 use std::cell::Cell;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use miner_ctrl_tests::farm::Station;
 use miner_ctrl_tests::steps::Trap;
-use miner_ctrl_tests::{Farm, Home, wait_for};
-use serde_json::Value;
+use miner_ctrl_tests::{Farm, wait_for};
 
 /// Within this after a restart everything is as it should be.
 const HEALED: Duration = Duration::from_secs(10);
@@ -32,15 +31,26 @@ enum Side {
     Rig,
 }
 
+/// What became of a command whose controller or rig was killed.
+struct Outcome {
+    /// Whether it was reported done.
+    done: bool,
+    /// The rig's miners before it.
+    before: Vec<i32>,
+    /// Where that was, for the reader of a failure.
+    at: String,
+}
+
 /// Goes through the steps of one side of a command, until it is over before its next one.
 ///
-/// `prepare` makes things as they were before it and gives its line; `hold` looks at what a kill left behind, and is told
-/// whether the command was reported done.
-async fn at_each_step(side: Side, prepare: impl AsyncFn(&Farm) -> String, hold: impl AsyncFn(&Farm, bool, &str)) {
+/// `prepare` makes things as they were before it and gives its line; `hold` looks at what a kill left behind.
+#[expect(clippy::print_stderr, reason = "whoever reads that a story failed wants to know at which step")]
+async fn at_each_step(side: Side, prepare: impl AsyncFn(&Farm) -> String, hold: impl AsyncFn(&Farm, Outcome)) {
     let mut farm = Farm::paired(&["rig-alpha"]).await;
     farm.add_profile("p").await;
     for step in 1..MOST {
         let line = prepare(&farm).await;
+        let before = farm.rig().home.miners();
         let Farm { controller, mut rigs } = farm;
         let rig = rigs.remove(0);
         let (Station { name, node, home }, other) = match side {
@@ -73,40 +83,19 @@ async fn at_each_step(side: Side, prepare: impl AsyncFn(&Farm) -> String, hold: 
             Side::Rig => (other, killed),
         };
         farm = Farm { controller, rigs: vec![rig] };
-        let back = Instant::now();
-        hold(&farm, ran.code == Some(0), &at).await;
-        assert!(back.elapsed() < HEALED, "it took {:?}: {at}", back.elapsed());
+        eprintln!("{at}");
+        hold(&farm, Outcome { done: ran.code == Some(0), before, at }).await;
         if !sprung {
-            assert!(step > FEWEST, "{FEWEST} steps or fewer, so that nobody was killed where it matters: {at}");
+            assert!(step > FEWEST, "{FEWEST} steps or fewer, so that nobody was killed where it matters");
             return;
         }
     }
     panic!("{MOST} steps and no end")
 }
 
-/// Names in a list of peers or profiles, sorted; whatever a kill left behind must parse.
-async fn names(home: &Home, list: &str) -> Vec<String> {
-    let list = home.json(list).await;
-    let name = |entry: &Value| entry["name"].as_str().expect("a name").to_owned();
-    let mut names: Vec<String> = list.as_array().expect("a list").iter().map(name).collect();
-    names.sort_unstable();
-    names
-}
-
-/// Waits until the controller's word on the rig's miners and the rig's processes agree, and gives the processes.
-async fn agreed(farm: &Farm, at: &str) -> Vec<i32> {
-    let rig = &farm.rig().home;
-    wait_for(&format!("what is known of the rig is true: {at}"), HEALED, async || {
-        let ran = farm.controller.home.run("remote status rig-alpha -o json").await;
-        let status: Value = serde_json::from_str(&ran.stdout).ok()?;
-        let miners = status["stats"]["miners"].as_array()?;
-        let settled = |miner: &Value| !matches!(miner["state"].as_str(), Some("starting" | "stopping"));
-        let runs = |miner: &&Value| !matches!(miner["state"].as_str(), Some("stopped" | "failed"));
-        let running = rig.miners();
-        let told = miners.iter().filter(runs).count();
-        (status["peer"]["online"] == true && miners.iter().all(settled) && told == running.len()).then_some(running)
-    })
-    .await
+/// The miners of the rig, once the controller knows them.
+async fn agreed(farm: &Farm) -> Vec<i32> {
+    Farm::agreed(&farm.controller.home, farm.rig(), HEALED).await
 }
 
 async fn run(farm: &Farm, line: &str) {
@@ -114,9 +103,9 @@ async fn run(farm: &Farm, line: &str) {
 }
 
 async fn all_is_whole(farm: &Farm, at: &str) {
-    assert_eq!(names(&farm.controller.home, "peer list").await, ["rig-alpha"], "{at}");
-    assert_eq!(names(&farm.rig().home, "peer list").await, ["control-center"], "{at}");
-    assert_eq!(names(&farm.controller.home, "profile list").await, ["p"], "{at}");
+    assert_eq!(farm.controller.home.names("peer list").await, ["rig-alpha"], "{at}");
+    assert_eq!(farm.rig().home.names("peer list").await, ["control-center"], "{at}");
+    assert_eq!(farm.controller.home.names("profile list").await, ["p"], "{at}");
 }
 
 async fn starts(side: Side) {
@@ -124,13 +113,13 @@ async fn starts(side: Side) {
         run(farm, STOP).await;
         START.to_owned()
     };
-    at_each_step(side, prepare, async |farm, done, at| {
-        let miners = agreed(farm, at).await;
-        assert!(miners.len() <= 1 && (!done || miners.len() == 1), "{miners:?}: {at}");
+    at_each_step(side, prepare, async |farm, Outcome { done, before, at }| {
+        let miners = agreed(farm).await;
+        assert!(before.is_empty() && miners.len() <= 1 && (!done || miners.len() == 1), "{miners:?}: {at}");
         run(farm, START).await;
-        let now = agreed(farm, at).await;
+        let now = agreed(farm).await;
         assert!(now.len() == 1 && (miners.is_empty() || now == miners), "{miners:?}, then {now:?}: {at}");
-        all_is_whole(farm, at).await;
+        all_is_whole(farm, &at).await;
     })
     .await;
 }
@@ -140,12 +129,12 @@ async fn stops(side: Side) {
         run(farm, START).await;
         STOP.to_owned()
     };
-    at_each_step(side, prepare, async |farm, done, at| {
-        let miners = agreed(farm, at).await;
-        assert!(miners.len() <= 1 && (!done || miners.is_empty()), "{miners:?}: {at}");
+    at_each_step(side, prepare, async |farm, Outcome { done, before, at }| {
+        let miners = agreed(farm).await;
+        assert!(before.len() == 1 && (miners.is_empty() || !done && miners.len() == 1), "{miners:?}: {at}");
         run(farm, STOP).await;
-        assert_eq!(agreed(farm, at).await, [0_i32; 0], "{at}");
-        all_is_whole(farm, at).await;
+        assert_eq!(agreed(farm).await, [0_i32; 0], "{at}");
+        all_is_whole(farm, &at).await;
     })
     .await;
 }
@@ -155,12 +144,13 @@ async fn restarts(side: Side) {
         run(farm, START).await;
         "remote restart rig-alpha xmrig-1".to_owned()
     };
-    at_each_step(side, prepare, async |farm, done, at| {
-        let miners = agreed(farm, at).await;
-        assert!(miners.len() <= 1 && (!done || miners.len() == 1), "{miners:?}: {at}");
+    at_each_step(side, prepare, async |farm, Outcome { done, before, at }| {
+        let miners = agreed(farm).await;
+        let new = miners.len() == 1 && miners != before;
+        assert!(before.len() == 1 && (new || !done && miners.len() <= 1), "{before:?}, then {miners:?}: {at}");
         run(farm, START).await;
-        assert_eq!(agreed(farm, at).await.len(), 1, "{at}");
-        all_is_whole(farm, at).await;
+        assert_eq!(agreed(farm).await.len(), 1, "{at}");
+        all_is_whole(farm, &at).await;
     })
     .await;
 }
@@ -169,20 +159,20 @@ async fn deploys(side: Side) {
     let line = "remote deploy rig-alpha --profile p";
     let prepare = async |farm: &Farm| {
         run(farm, START).await;
-        if !names(&farm.rig().home, "profile list").await.is_empty() {
+        if !farm.rig().home.names("profile list").await.is_empty() {
             let _ = farm.rig().home.run("profile remove p").await.done();
         }
         line.to_owned()
     };
-    at_each_step(side, prepare, async |farm, done, at| {
-        let there = names(&farm.rig().home, "profile list").await;
+    at_each_step(side, prepare, async |farm, Outcome { done, before, at }| {
+        let there = farm.rig().home.names("profile list").await;
         assert!(there == ["p"] || !done && there.is_empty(), "{there:?}: {at}");
-        let miners = agreed(farm, at).await;
-        assert_eq!(miners.len(), 1, "mining went on: {at}");
+        let miners = agreed(farm).await;
+        assert!(miners.len() == 1 && miners == before, "mining went on: {before:?}, then {miners:?}: {at}");
         run(farm, line).await;
-        assert_eq!(names(&farm.rig().home, "profile list").await, ["p"], "{at}");
+        assert_eq!(farm.rig().home.names("profile list").await, ["p"], "{at}");
         assert_eq!(farm.rig().home.miners(), miners, "{at}");
-        all_is_whole(farm, at).await;
+        all_is_whole(farm, &at).await;
     })
     .await;
 }
@@ -195,14 +185,14 @@ async fn pairs(side: Side) {
     let prepare = async |farm: &Farm| {
         run(farm, "peer remove rig-alpha").await;
         let rig = farm.rig();
-        if !names(&rig.home, "peer list").await.is_empty() {
+        if !rig.home.names("peer list").await.is_empty() {
             let _ = rig.home.run("peer remove control-center").await.done();
         }
         format!("peer add --address {} --name rig-alpha --code {}", rig.home.address(), code_of(rig).await)
     };
-    at_each_step(side, prepare, async |farm, done, at| {
+    at_each_step(side, prepare, async |farm, Outcome { done, at, .. }| {
         let rig = farm.rig();
-        let (ours, theirs) = tokio::join!(names(&farm.controller.home, "peer list"), names(&rig.home, "peer list"));
+        let (ours, theirs) = tokio::join!(farm.controller.home.names("peer list"), rig.home.names("peer list"));
         assert!(ours == ["rig-alpha"] || !done && ours.is_empty(), "{ours:?}: {at}");
         // The rig stores first: whom the controller knows, knows the controller.
         assert!(theirs == ["control-center"] || ours.is_empty() && theirs.is_empty(), "{ours:?}, {theirs:?}: {at}");
@@ -212,7 +202,7 @@ async fn pairs(side: Side) {
         }
         Farm::online(&farm.controller.home, "rig-alpha").await;
         run(farm, "peer ping rig-alpha").await;
-        all_is_whole(farm, at).await;
+        all_is_whole(farm, &at).await;
     })
     .await;
 }
@@ -223,24 +213,24 @@ async fn pairs(side: Side) {
 async fn a_controller_that_is_killed_at_any_step_of_keeping_its_book_has_the_old_page_or_the_new() {
     let add = "profile add q --program xmrig --algorithm rx/0 --pool a.example:1 --wallet W";
     let prepare = async |farm: &Farm| {
-        if names(&farm.controller.home, "profile list").await.contains(&"q".to_owned()) {
+        if farm.controller.home.names("profile list").await.contains(&"q".to_owned()) {
             run(farm, "profile remove q").await;
         }
         add.to_owned()
     };
-    at_each_step(Side::Controller, prepare, async |farm, done, at| {
-        let there = names(&farm.controller.home, "profile list").await;
+    at_each_step(Side::Controller, prepare, async |farm, Outcome { done, at, .. }| {
+        let there = farm.controller.home.names("profile list").await;
         assert!(there == ["p", "q"] || !done && there == ["p"], "{there:?}: {at}");
     })
     .await;
     let prepare = async |farm: &Farm| {
-        if !names(&farm.controller.home, "profile list").await.contains(&"q".to_owned()) {
+        if !farm.controller.home.names("profile list").await.contains(&"q".to_owned()) {
             run(farm, add).await;
         }
         "profile remove q".to_owned()
     };
-    at_each_step(Side::Controller, prepare, async |farm, done, at| {
-        let there = names(&farm.controller.home, "profile list").await;
+    at_each_step(Side::Controller, prepare, async |farm, Outcome { done, at, .. }| {
+        let there = farm.controller.home.names("profile list").await;
         assert!(there == ["p"] || !done && there == ["p", "q"], "{there:?}: {at}");
     })
     .await;
@@ -250,10 +240,10 @@ async fn a_controller_that_is_killed_at_any_step_of_keeping_its_book_has_the_old
         run(farm, "peer permit rig-alpha none").await;
         "peer permit rig-alpha view".to_owned()
     };
-    at_each_step(Side::Controller, prepare, async |farm, done, at| {
+    at_each_step(Side::Controller, prepare, async |farm, Outcome { done, at, .. }| {
         let granted = permission(farm).await;
         assert!(granted == "view" || !done && granted == "none", "{granted}: {at}");
-        all_is_whole(farm, at).await;
+        all_is_whole(farm, &at).await;
     })
     .await;
 }

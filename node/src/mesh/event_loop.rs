@@ -267,6 +267,12 @@ impl EventLoop {
                 event = self.swarm.select_next_some() => self.on_event(event),
             }
         }
+        // No request is taken up any more, not even one that has been read.
+        for connection in self.connections.values() {
+            if let Some(link) = &connection.link {
+                link.task.abort();
+            }
+        }
         // Dropping the swarm closes every connection; peers see it at once.
     }
 

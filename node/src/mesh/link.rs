@@ -9,7 +9,6 @@ use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::Poll;
 use std::time::Duration;
 
 use bytes::BytesMut;
@@ -403,17 +402,7 @@ impl Session {
                 }
                 // All that came together is there by now.
                 () = std::future::ready(()), if signing.is_none() && !self.unsigned.is_empty() => {
-                    let mut signs = self.sign();
-                    match futures::poll!(signs.as_mut()) {
-                        // Nearly always; then there is nothing to look for in between.
-                        Poll::Ready(signed) => {
-                            self.on_signed(signed);
-                            if let Poll::Ready(sent) = futures::poll!(std::pin::pin!(self.out.drain())) {
-                                sent.map_err(|_| LinkEnd::Closed)?;
-                            }
-                        }
-                        Poll::Pending => signing = Some(signs),
-                    }
+                    signing = Some(self.sign());
                 }
                 sent = self.out.drain(), if self.out.waits() => sent.map_err(|_| LinkEnd::Closed)?,
                 () = &mut clock => {

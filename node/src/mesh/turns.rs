@@ -134,10 +134,16 @@ impl Turns {
         let Some(connection) = &mut self.connection else { return };
         let mut cx = Context::from_waker(&self.wakes_connection);
         let seat = Seat(Arc::clone(&self.shared));
-        if SEAT.sync_scope(seat, || connection.as_mut().poll(&mut cx)).is_ready() {
-            self.connection = None;
-            *self.shared.arriving() = Arriving::TooLate;
+        let turn = AssertUnwindSafe(|| SEAT.sync_scope(seat, || connection.as_mut().poll(&mut cx)));
+        match catch_unwind(turn) {
+            Ok(Poll::Pending) => return,
+            Ok(Poll::Ready(())) => {}
+            // The link meets its substream's end and says so, and the peer is dialled again.
+            Err(_) => tracing::error!("a connection broke off"),
         }
+        self.connection = None;
+        let late = mem::replace(&mut *self.shared.arriving(), Arriving::TooLate);
+        drop(late);
     }
 
     fn poll_link(&mut self) {
@@ -193,6 +199,7 @@ mod tests {
     use std::future::poll_fn;
     use std::sync::atomic::AtomicUsize;
 
+    use tokio::sync::oneshot::error::TryRecvError;
     use tokio::sync::{mpsc, oneshot};
 
     use super::*;
@@ -278,10 +285,33 @@ mod tests {
             panic!("as a fault of ours would");
         }));
         assert!(poll(&mut task, &woken).is_pending());
-        assert!(is_held.try_recv().is_err(), "what it held is let go");
+        assert_eq!(is_held.try_recv(), Err(TryRecvError::Closed), "what it held is let go");
         task.wakes_connection.wake_by_ref();
         assert!(poll(&mut task, &woken).is_pending());
         assert_eq!(read.load(Ordering::SeqCst), 2);
+    }
+
+    #[test]
+    fn a_connection_that_breaks_off_is_over_and_its_link_meets_that() {
+        let (seat, woken) = (Arc::new(Mutex::new(None)), Arc::new(Woken::default()));
+        let (substream, ends) = oneshot::channel::<()>();
+        let (go, goes) = oneshot::channel::<()>();
+        let mut task = Turns::new({
+            let seat = Arc::clone(&seat);
+            Box::pin(async move {
+                let _substream = substream;
+                *seat.lock().unwrap() = Seat::here();
+                let _ = goes.await;
+                panic!("as a fault of the library would");
+            })
+        });
+        assert!(poll(&mut task, &woken).is_pending());
+        seat.lock().unwrap().as_ref().unwrap().take(Box::pin(async move {
+            assert!(ends.await.is_err());
+        }));
+        assert!(poll(&mut task, &woken).is_pending());
+        go.send(()).unwrap();
+        assert!(poll(&mut task, &woken).is_ready());
     }
 
     #[test]
@@ -308,7 +338,7 @@ mod tests {
         seat.take(Box::pin(async move {
             let _held = held;
         }));
-        assert!(is_held.try_recv().is_err(), "it is dropped");
+        assert_eq!(is_held.try_recv(), Err(TryRecvError::Closed), "it is dropped");
         end.send(()).unwrap();
         assert!(poll(&mut task, &woken).is_ready());
         assert!(Seat::here().is_none());

@@ -87,7 +87,7 @@ impl AuthorKey {
 
     /// Whether the signature is the author's, strictly (RFC 8032, section 5.1.7, without cofactor; no point of small
     /// order). Twice in its life this takes some hundred us more, when the author has earned a table, and once in a process
-    /// as much for [`BASE`]: the link's own task can wait so long, and needs no other.
+    /// as much for [`BASE`]: the connection's task can wait so long, and needs no other.
     pub(super) fn verify(&mut self, message: &[u8], signature: &[u8; SIGNATURE_LENGTH]) -> bool {
         let signature = Signature::from_bytes(signature);
         let good = match &self.table {
