@@ -5,12 +5,14 @@ import { readFileSync } from 'node:fs';
 import { test } from 'node:test';
 
 import { Identity } from './identity.mjs';
+import { adder, number } from './pairing.mjs';
 import { begin, join, Receiver } from './smsg.mjs';
 
 const NONCE = Buffer.from('090a0b0c0d0e0f101112131415161718', 'hex');
 const EPHEMERAL = Buffer.from(Array.from({ length: 32 }, (_, at) => 0x40 + at));
 const [asker, answerer] = await Promise.all([1, 2].map((byte) => Identity.make(Buffer.alloc(32, byte))));
-const lines = readFileSync(new URL('../../protocol/tests/golden/sealed.hex', import.meta.url), 'utf8').trim().split('\n').map((line) => line.split(' '));
+const golden = (file) => readFileSync(new URL(`../../protocol/tests/golden/${file}`, import.meta.url), 'utf8').trim().split('\n').map((line) => line.split(' '));
+const lines = golden('sealed.hex');
 const sealed = (kind) => lines.filter(([found]) => found === kind).map(([, hex]) => Buffer.from(hex, 'hex'));
 
 test('keys follow from the seed', () => {
@@ -47,4 +49,15 @@ test('one bit makes a message another', () => {
     altered[bit >> 3] ^= 1 << (bit & 7);
     assert.throws(() => new Receiver(answerer, asker, NONCE).open(altered), `${bit}`);
   }
+});
+
+test('the adder of the recorded pairing says and expects the same', () => {
+  const recorded = Object.fromEntries(golden('pairing.hex').map(([name, hex]) => [name, Buffer.from(hex, 'hex')]));
+  // Bytes 40 to 7f, little endian.
+  const x = number(Buffer.from(Array.from({ length: 64 }, (_, at) => 0x7f - at)));
+  const { message, confirmations } = adder(asker.key, answerer.key, '7kq2-m9xd', x);
+  assert.deepEqual(message, recorded['adder-message']);
+  const { ours, theirs } = confirmations(recorded['shower-message']);
+  assert.deepEqual(ours, recorded['adder-confirms']);
+  assert.deepEqual(theirs, recorded['shower-confirms']);
 });

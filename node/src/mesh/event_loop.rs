@@ -2,15 +2,13 @@
 
 use std::collections::HashMap;
 use std::io;
-use std::net::TcpListener;
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures::StreamExt;
 use futures::future::{AbortHandle, abortable};
-use libp2p::core::transport::ListenerId;
 use libp2p::swarm::dial_opts::{DialOpts, PeerCondition};
-use libp2p::swarm::{ConnectionId, DialError, SwarmEvent};
+use libp2p::swarm::{ConnectionId, SwarmEvent};
 use libp2p::{Multiaddr, PeerId, Stream, Swarm, identify, ping, swarm};
 use miner_ctrl_protocol::message::Hello;
 use miner_ctrl_protocol::smsg::{LinkNonce, NodeSecret};
@@ -22,15 +20,17 @@ use tokio_util::sync::CancellationToken;
 
 use super::behaviour::{Behaviour, BehaviourEvent, agent};
 use super::command::{COMMANDS, Command, Counts, Event, Household, Links, MeshHandle, PairBy, PairError, Paired};
-use super::convert::{self, ip_of, peer_id, port_of};
+use super::convert::{self, peer_id};
 use super::dialer::Dialer;
 use super::gate::{Door, DoorEvent};
 use super::link::{Answer, Greeting, Link, LinkEnd, LinkTask, RequestRate};
+use super::listening;
 use super::pairing::{self, Ourselves};
 use super::signer::Signer;
 use super::streams::Protocol;
 use super::transport;
 use super::turns::{self, Seat};
+use super::words::{NOT_REGISTERED, explain, pair_error, root_cause};
 use crate::files;
 
 /// Due dials and overdue strangers are looked for this often.
@@ -47,8 +47,6 @@ const ENDS: usize = 64;
 const IDLE: Duration = Duration::from_secs(15);
 /// Two links made within this time are a simultaneous dial; later, the newer one is the peer coming back.
 const SIMULTANEOUS: Duration = Duration::from_secs(5);
-/// How long binding the listening sockets may take.
-const LISTEN_TIMEOUT: Duration = Duration::from_secs(5);
 /// Negotiations of a connection at once. We have four protocols.
 const MAX_NEGOTIATING: usize = 16;
 
@@ -100,7 +98,7 @@ pub async fn start(
 ) -> Result<(MeshHandle, tokio::task::JoinHandle<()>), StartError> {
     let keypair = convert::keypair(&config.secret).ok_or(StartError::Key)?;
     for address in &config.listen {
-        claim(address)?;
+        listening::claim(address)?;
     }
     let counts = Arc::new(Counts::default());
     let door = {
@@ -116,7 +114,7 @@ pub async fn start(
             .with_max_negotiating_inbound_streams(MAX_NEGOTIATING)
             .with_idle_connection_timeout(IDLE),
     );
-    let listening = listen(&mut swarm, &config.listen).await?;
+    let listening = listening::listen(&mut swarm, &config.listen).await?;
 
     let (commands, orders) = mpsc::channel(COMMANDS);
     let (ups_sender, ups) = mpsc::channel(UPS);
@@ -153,53 +151,6 @@ pub async fn start(
         event_loop.on_register(key, addresses);
     }
     Ok((handle, tokio::spawn(event_loop.run(orders, ups, ends, stop))))
-}
-
-/// libp2p listens with SO_REUSEPORT: a second node on the same port would start without error and share its
-/// connections. Binding once without it finds that out.
-fn claim(address: &Multiaddr) -> Result<(), StartError> {
-    let (Some(ip), Some(port)) = (ip_of(address), port_of(address)) else { return Ok(()) };
-    match TcpListener::bind((ip, port)) {
-        Ok(_) => Ok(()),
-        // The IPv6 twin of a bare port, on a machine without IPv6.
-        Err(_) if ip.is_ipv6() && ip.is_unspecified() => Ok(()),
-        Err(source) => Err(StartError::Listen { address: address.clone(), source }),
-    }
-}
-
-/// Listens and waits until every listener says where.
-async fn listen(swarm: &mut Swarm<Behaviour>, addresses: &[Multiaddr]) -> Result<Vec<Multiaddr>, StartError> {
-    let mut waiting: HashMap<ListenerId, Multiaddr> = HashMap::new();
-    for address in addresses {
-        match swarm.listen_on(address.clone()) {
-            Ok(id) => drop(waiting.insert(id, address.clone())),
-            Err(_) if is_twin(address) => tracing::info!(%address, "not listening on IPv6"),
-            Err(error) => {
-                return Err(StartError::Listen { address: address.clone(), source: io::Error::other(error) });
-            }
-        }
-    }
-    let deadline = Instant::now() + LISTEN_TIMEOUT;
-    while !waiting.is_empty() {
-        let Ok(event) = tokio::time::timeout_at(deadline, swarm.select_next_some()).await else { break };
-        match event {
-            SwarmEvent::NewListenAddr { listener_id, .. } => drop(waiting.remove(&listener_id)),
-            SwarmEvent::ListenerClosed { listener_id, reason, .. } => {
-                if let Some(address) = waiting.remove(&listener_id)
-                    && !is_twin(&address)
-                {
-                    let source = reason.err().unwrap_or_else(|| io::Error::other("the listener closed"));
-                    return Err(StartError::Listen { address, source });
-                }
-            }
-            _ => {}
-        }
-    }
-    Ok(swarm.listeners().cloned().collect())
-}
-
-fn is_twin(address: &Multiaddr) -> bool {
-    ip_of(address).is_some_and(|ip| ip.is_ipv6() && ip.is_unspecified())
 }
 
 struct Connection {
@@ -615,39 +566,4 @@ impl EventLoop {
         // The caller may have given up.
         let _ = reply.send(result);
     }
-}
-
-const NOT_REGISTERED: &str = "it closed the connection: this node may not be registered there any more";
-
-fn pair_error(error: &DialError) -> PairError {
-    match error {
-        DialError::LocalPeerId { .. } => PairError::Ourselves,
-        DialError::WrongPeerId { obtained, .. } => PairError::OtherNode { found: obtained.to_string() },
-        other => PairError::Connect(explain(other)),
-    }
-}
-
-/// What a failed dial met, in words for people.
-fn explain(error: &DialError) -> String {
-    match error {
-        DialError::Aborted => "the attempt was given up".into(),
-        DialError::Denied { cause } => root_cause(cause),
-        DialError::DialPeerConditionFalse(_) => "it is being dialled already".into(),
-        DialError::LocalPeerId { .. } => "that is this node's own address".into(),
-        DialError::NoAddresses => "no address of it is known".into(),
-        DialError::Transport(attempts) => {
-            attempts.last().map_or_else(|| "no address of it works".into(), |(_, error)| root_cause(error))
-        }
-        DialError::WrongPeerId { obtained, .. } => format!("another node answers at its address: {obtained}"),
-    }
-}
-
-fn root_cause(error: &(dyn std::error::Error + 'static)) -> String {
-    let mut cause = error;
-    while let Some(deeper) = cause.source() {
-        cause = deeper;
-    }
-    let text = cause.to_string();
-    // The system's number says nothing to people that its words do not.
-    text.split_once(" (os error").map_or_else(|| text.clone(), |(words, _)| words.to_owned())
 }

@@ -3,9 +3,10 @@
 //! ```text
 //!   event_loop  owns the swarm          behaviour  door + identify + ping      transport  TCP, WebSocket, Noise, Yamux
 //!   gate        who may connect         registered what strangers never meet   streams    our substreams
-//!   link        one for each peer       frame      its bytes                    pairing    two strangers become peers
-//!   signer      one signature for all   dialer     whom to dial, when           command    the handle
-//!   convert     keys and addresses      names      peers dialled by name        turns      a connection and its link
+//!   link        one for each peer       session    what runs on it              frame      its bytes
+//!   signer      one signature for all   turns      a connection and its link    pairing    two strangers become peers
+//!   dialer      whom to dial, when      names      peers dialled by name        listening  where others dial us
+//!   convert     keys and addresses      words      why two did not meet         command    the handle
 //!   guard       what WebSocket frames may announce
 //! ```
 //!
@@ -20,13 +21,16 @@ mod frame;
 mod gate;
 mod guard;
 mod link;
+mod listening;
 mod names;
 mod pairing;
 mod registered;
+mod session;
 mod signer;
 mod streams;
 mod transport;
 mod turns;
+mod words;
 
 pub use command::{
     Counts, Event, Household, Knocked, Later, MeshHandle, PairBy, PairError, Paired, RefusedMessages, Stranger,

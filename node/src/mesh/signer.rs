@@ -11,7 +11,7 @@ use miner_ctrl_protocol::smsg::{self, Leaf, MAX_BATCH, NodeSecret, Proof};
 use tokio::sync::oneshot;
 use tokio::sync::oneshot::error::TryRecvError;
 
-/// Leaves that one link brings at most; see `link::LINK_BATCH`.
+/// Leaves that one link brings at most; see `session::LINK_BATCH`.
 pub(crate) const AT_ONCE: usize = 128;
 
 struct Ask {
@@ -26,6 +26,8 @@ struct Shared {
     waiting: Mutex<Vec<Ask>>,
     /// How many more were announced. It orders nothing: who reads an old number signs for fewer.
     coming: AtomicUsize,
+    #[cfg(test)]
+    signatures: AtomicUsize,
 }
 
 /// A message that will be signed soon: it waits for its link to take it up, or for the moment at which it is asked.
@@ -49,7 +51,13 @@ impl std::fmt::Debug for Signer {
 
 impl Signer {
     pub(crate) fn new(secret: Arc<NodeSecret>) -> Self {
-        Self(Arc::new(Shared { secret, waiting: Mutex::default(), coming: AtomicUsize::new(0) }))
+        Self(Arc::new(Shared {
+            secret,
+            waiting: Mutex::default(),
+            coming: AtomicUsize::new(0),
+            #[cfg(test)]
+            signatures: AtomicUsize::new(0),
+        }))
     }
 
     /// Says that a message will come, until the announcement is dropped.
@@ -78,6 +86,12 @@ impl Signer {
         }
     }
 
+    /// How many were made.
+    #[cfg(test)]
+    pub(crate) fn signatures(&self) -> usize {
+        self.0.signatures.load(Ordering::Relaxed)
+    }
+
     fn waiting(&self) -> MutexGuard<'_, Vec<Ask>> {
         self.0.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -97,6 +111,8 @@ impl Signer {
         let leaves: Vec<Leaf> = asks.iter().flat_map(|ask| ask.leaves.iter().copied()).collect();
         let mut proofs = smsg::sign(&self.0.secret, &leaves).into_iter();
         let any = !asks.is_empty();
+        #[cfg(test)]
+        self.0.signatures.fetch_add(usize::from(any), Ordering::Relaxed);
         for Ask { leaves, reply } in asks {
             // A link that has ended meanwhile needs none.
             let _ = reply.send(proofs.by_ref().take(leaves.len()).collect());

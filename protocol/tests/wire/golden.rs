@@ -11,7 +11,7 @@ use std::path::PathBuf;
 
 use miner_ctrl_protocol::codec::{MAX_BODY, decode, decode_request, encode};
 use miner_ctrl_protocol::message::Hello;
-use miner_ctrl_protocol::smsg::{PairingCode, Unsigned, fingerprint_words, sign};
+use miner_ctrl_protocol::smsg::{AdderStart, PairingCode, ShowerStart, Unsigned, fingerprint_words, sign};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -116,4 +116,20 @@ fn words_and_codes_are_what_they_always_were() {
     page.0 += &format!("pair-words {}\n", fingerprint_words(&key(1), &key(2)));
     page.0 += &format!("pairing-code {}\n", PairingCode::generate(&mut Counting(0x40)));
     page.compare("people.txt");
+}
+
+#[test]
+fn a_pairing_by_code_has_the_bytes_it_always_had() {
+    let mut page = Page::default();
+    let code: PairingCode = "7KQ2-M9XD".parse().unwrap();
+    let (adder, message) = AdderStart::new(&code, key(1), key(2), &mut Counting(0x40));
+    page.line("adder-message", &message);
+    let (shower, message) = ShowerStart::respond(&code, key(1), key(2), &message, &mut Counting(0x80)).unwrap();
+    page.line("shower-message", &message);
+    let (adder, confirm) = adder.finish(&message).unwrap();
+    page.line("adder-confirms", &confirm);
+    let confirm = shower.verify(&confirm).unwrap();
+    page.line("shower-confirms", &confirm);
+    adder.verify(&confirm).unwrap();
+    page.compare("pairing.hex");
 }

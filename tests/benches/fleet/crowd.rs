@@ -75,7 +75,11 @@ pub(crate) fn rows() -> Vec<Row> {
     let number = |document: &Value, name: &str| document[name].as_f64().expect("a number");
     let row = |(stock, ours): &(Value, Value), what: &str, name: &str, unit: &str, must| {
         let (ours, stock) = (number(ours, name), number(stock, name));
-        let shown = |value: f64| if value < 10.0 { format!("{value:.2} {unit}") } else { format!("{value:.1} {unit}") };
+        let shown = |value: f64| match unit {
+            "s" if value < 1.0 => format!("{:.0} ms", value * 1e3),
+            "s" => format!("{value:.2} s"),
+            _ => format!("{value:.1} {unit}"),
+        };
         Row::new(what, shown(ours), must).against(format!("S {}", shown(stock)), ours / stock)
     };
     vec![

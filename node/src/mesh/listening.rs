@@ -1,0 +1,69 @@
+//! Where this node listens.
+
+use std::collections::HashMap;
+use std::io;
+use std::net::TcpListener;
+use std::time::Duration;
+
+use futures::StreamExt;
+use libp2p::core::transport::ListenerId;
+use libp2p::swarm::SwarmEvent;
+use libp2p::{Multiaddr, Swarm};
+use tokio::time::Instant;
+
+use super::behaviour::Behaviour;
+use super::convert::{ip_of, port_of};
+use super::event_loop::StartError;
+
+/// How long binding the listening sockets may take.
+const LISTEN_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// libp2p listens with SO_REUSEPORT: a second node on the same port would start without error and share its
+/// connections. Binding once without it finds that out.
+pub(super) fn claim(address: &Multiaddr) -> Result<(), StartError> {
+    let (Some(ip), Some(port)) = (ip_of(address), port_of(address)) else { return Ok(()) };
+    match TcpListener::bind((ip, port)) {
+        Ok(_) => Ok(()),
+        // The IPv6 twin of a bare port, on a machine without IPv6.
+        Err(_) if ip.is_ipv6() && ip.is_unspecified() => Ok(()),
+        Err(source) => Err(StartError::Listen { address: address.clone(), source }),
+    }
+}
+
+/// Listens and waits until every listener says where.
+pub(super) async fn listen(
+    swarm: &mut Swarm<Behaviour>,
+    addresses: &[Multiaddr],
+) -> Result<Vec<Multiaddr>, StartError> {
+    let mut waiting: HashMap<ListenerId, Multiaddr> = HashMap::new();
+    for address in addresses {
+        match swarm.listen_on(address.clone()) {
+            Ok(id) => drop(waiting.insert(id, address.clone())),
+            Err(_) if is_twin(address) => tracing::info!(%address, "not listening on IPv6"),
+            Err(error) => {
+                return Err(StartError::Listen { address: address.clone(), source: io::Error::other(error) });
+            }
+        }
+    }
+    let deadline = Instant::now() + LISTEN_TIMEOUT;
+    while !waiting.is_empty() {
+        let Ok(event) = tokio::time::timeout_at(deadline, swarm.select_next_some()).await else { break };
+        match event {
+            SwarmEvent::NewListenAddr { listener_id, .. } => drop(waiting.remove(&listener_id)),
+            SwarmEvent::ListenerClosed { listener_id, reason, .. } => {
+                if let Some(address) = waiting.remove(&listener_id)
+                    && !is_twin(&address)
+                {
+                    let source = reason.err().unwrap_or_else(|| io::Error::other("the listener closed"));
+                    return Err(StartError::Listen { address, source });
+                }
+            }
+            _ => {}
+        }
+    }
+    Ok(swarm.listeners().cloned().collect())
+}
+
+fn is_twin(address: &Multiaddr) -> bool {
+    ip_of(address).is_some_and(|ip| ip.is_ipv6() && ip.is_unspecified())
+}
