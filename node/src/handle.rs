@@ -220,9 +220,6 @@ impl NodeHandle {
         let Response::Stats(stats) = self.ask(peer, Request::Stats, SETTLE).await? else {
             return Err(out_of_turn(&peer.peer.name));
         };
-        if !stats.is_plausible() {
-            return Err(NodeError::Internal(format!("{} reports more than a rig can have", peer.peer.name)));
-        }
         let (key, revision) = (peer.peer.key, stats.revision);
         self.inner.fleet.observe(key, Observation::Stats(Arc::from(stats)));
         let same = |heard: &Heard| heard.stats.revision >= revision;
@@ -250,7 +247,7 @@ async fn blocking<T: Send + 'static, E: std::error::Error + Send + 'static>(
 
 /// An answer of another kind than the request's; no honest node sends one.
 fn out_of_turn(rig: &NodeName) -> NodeError {
-    NodeError::Internal(format!("{rig} gave an answer to another question"))
+    NodeError::BadAnswer { peer: rig.clone() }
 }
 
 impl Node for NodeHandle {

@@ -105,7 +105,13 @@ pub async fn start(places: Places, config: NodeConfig, mode: Mode) -> Result<Nod
     let database = Database::open(&places.database_file())?;
     let (stop_mesh, stop_fleet) = (CancellationToken::new(), CancellationToken::new());
     let key = secret.public();
-    let settings = FleetSettings { own_key: key, own_role: record.role, pairing: config.pairing, clock: unix_now };
+    let settings = FleetSettings {
+        own_key: key,
+        own_name: record.name.clone(),
+        own_role: record.role,
+        pairing: config.pairing,
+        clock: unix_now,
+    };
     let (fleet, fleet_task) = fleet::spawn(database.clone(), settings, stop_fleet.clone())?;
 
     let without_miners = match (record.role, mode) {

@@ -135,7 +135,8 @@ fn measured(miner: &MinerStatus) -> impl Iterator<Item = (Measure, f32)> {
         (Measure::Power, power),
         (Measure::Temperature, known(|device| device.temperature_celsius).reduce(f32::max)),
     ];
-    all.into_iter().filter_map(|(measure, number)| Some((measure, number?)))
+    // A sum of what fits may not.
+    all.into_iter().filter_map(|(measure, number)| Some((measure, number.filter(|number| number.is_finite())?)))
 }
 
 /// Shares in a minute since the last look; none when the count began anew, or that look is too long ago.

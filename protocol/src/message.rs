@@ -12,7 +12,7 @@ use crate::policy::{Policy, Verb};
 use crate::profile::{Invalid, ProfileDraft, Program};
 use crate::role::{Permission, Role};
 use crate::smsg::LinkNonce;
-use crate::stats::{MinerStatus, RigStats};
+use crate::stats::{self, MAX_MINERS, MinerStatus, RigStats};
 
 /// Longest time a `Watch` or a following `Logs` may wait for something to change, seconds.
 pub const MAX_WAIT_SECONDS: u32 = 30;
@@ -22,6 +22,9 @@ pub const MAX_LOG_LINES: u32 = 1000;
 
 /// Longest console line kept, bytes. Mining programs write tables of some 120 columns.
 pub const MAX_LINE: usize = 240;
+
+/// Longest reason in a refusal, bytes: more than any of ours has, and less than a screen.
+pub const MAX_REASON: usize = 2048;
 
 /// The first frame each way on every link, inside Noise and not sealed: there is no session yet.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -229,6 +232,25 @@ pub enum Response {
     Stats(Box<RigStats>),
 }
 
+impl Response {
+    /// Whether it has the size that an honest peer's has. A message can hold much that nobody should keep, or be shown.
+    #[must_use]
+    pub fn is_plausible(&self) -> bool {
+        match self {
+            Self::History(page) => page.is_plausible(),
+            Self::Logs(page) => page.is_plausible(),
+            Self::Miner { status, .. } => status.is_plausible(),
+            Self::Miners { statuses, .. } => stats::are_plausible(statuses),
+            Self::Refused(refusal) => refusal.is_plausible(),
+            Self::Stats(stats) => stats.is_plausible(),
+            // Nobody shows these, or there is nothing in them.
+            Self::Deployed { .. } | Self::Policy(_) | Self::Pong { .. } | Self::Profiles(_) | Self::Removed { .. } => {
+                true
+            }
+        }
+    }
+}
+
 /// A stored profile without its secrets.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ProfileSummary {
@@ -253,6 +275,12 @@ pub struct LogPage {
     pub newest: u64,
     /// Lines after `after` that had left the ring before they could be given.
     pub lost: u64,
+}
+
+impl LogPage {
+    fn is_plausible(&self) -> bool {
+        self.lines.len() <= MAX_LOG_LINES as usize && self.lines.iter().all(|line| line.text.len() <= MAX_LINE)
+    }
 }
 
 /// One line of a console.
@@ -357,6 +385,32 @@ pub enum Refusal {
     Unsupported,
 }
 
+impl Refusal {
+    /// Whether it has the size of a reason.
+    #[must_use]
+    pub fn is_plausible(&self) -> bool {
+        match self {
+            Self::AmbiguousMiner { miners } => miners.len() <= MAX_MINERS,
+            Self::Conflict { why } | Self::MinerUnavailable { why } | Self::PolicyForbids { rule: why } => {
+                why.len() <= MAX_REASON
+            }
+            Self::Invalid(Invalid { field, why }) => field.len() + why.len() <= MAX_REASON,
+            Self::UnknownMiner { miner, miners } => miner.len() <= MAX_REASON && miners.len() <= MAX_MINERS,
+            Self::Busy { .. }
+            | Self::Internal { .. }
+            | Self::NotAllowed { .. }
+            | Self::NotRegistered
+            | Self::Replayed
+            | Self::RunsNoMiner
+            | Self::Stale { .. }
+            | Self::TooLarge { .. }
+            | Self::UnknownProfile { .. }
+            | Self::Unreadable
+            | Self::Unsupported => true,
+        }
+    }
+}
+
 fn join(miners: &[MinerName]) -> String {
     miners.iter().map(MinerName::as_str).collect::<Vec<_>>().join(", ")
 }
@@ -368,5 +422,25 @@ fn candidates(miners: &[MinerName]) -> String {
 impl From<Invalid> for Refusal {
     fn from(invalid: Invalid) -> Self {
         Self::Invalid(invalid)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_larger_than_anybody_says_is_not_plausible() {
+        let page = |lines: usize, length: usize| {
+            let text = "x".repeat(length);
+            let lines = (1..=lines as u64).map(|number| LogLine { number, text: text.clone() }).collect();
+            Response::Logs(LogPage { miner: "m".parse().unwrap(), lines, newest: 1, lost: 0 })
+        };
+        assert!(page(1000, 240).is_plausible());
+        assert!(!page(1001, 1).is_plausible() && !page(1, 241).is_plausible());
+        let refused = |length| Response::Refused(Refusal::Conflict { why: "x".repeat(length) });
+        assert!(refused(MAX_REASON).is_plausible() && !refused(MAX_REASON + 1).is_plausible());
+        let miners = vec!["m".parse().unwrap(); MAX_MINERS + 1];
+        assert!(!Refusal::UnknownMiner { miner: "m".to_owned(), miners }.is_plausible());
     }
 }

@@ -8,24 +8,27 @@ use crate::name::{MinerName, NodeName, ProfileName};
 use crate::number::{self, Number};
 use crate::profile::Program;
 
-/// Hashes per second. Never negative, never NaN or infinite.
+/// Hashes per second. Never negative, and never above [`Hashrate::MAX`].
 #[derive(Debug, Clone, Copy, PartialEq, PartialOrd, Default, Serialize, Deserialize)]
 #[serde(try_from = "Number", into = "f64")]
 pub struct Hashrate(f64);
 
 /// Why a number is not a hashrate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("a hashrate is a finite number of hashes per second, not below zero")]
+#[error("a hashrate is a number of hashes per second from 0 to 1e24")]
 pub struct NotAHashrate;
 
 impl Hashrate {
     /// No hashes at all; not to be confused with "not known yet", which is `None`.
     pub const ZERO: Self = Self(0.0);
 
+    /// A thousand times what all of Bitcoin computes. Sums over fleets of such rates can still be kept in 32 bits.
+    pub const MAX: Self = Self(1e24);
+
     /// From hashes per second.
     #[must_use]
     pub fn per_second(hashes: f64) -> Option<Self> {
-        (hashes.is_finite() && hashes >= 0.0).then_some(Self(hashes))
+        (0.0..=Self::MAX.0).contains(&hashes).then_some(Self(hashes))
     }
 
     /// Hashes per second.
@@ -50,7 +53,7 @@ impl From<Hashrate> for f64 {
 
 impl std::iter::Sum for Hashrate {
     fn sum<I: Iterator<Item = Self>>(rates: I) -> Self {
-        Self(rates.map(|rate| rate.0).sum::<f64>().min(f64::MAX))
+        Self(rates.map(|rate| rate.0).sum::<f64>().min(Self::MAX.0))
     }
 }
 
@@ -230,19 +233,29 @@ pub const MAX_DEVICES: usize = 64;
 /// Longest text in a report, bytes.
 pub const MAX_TEXT: usize = 512;
 
+impl MinerStatus {
+    /// Whether it has the size of what an honest rig says of a miner.
+    #[must_use]
+    pub fn is_plausible(&self) -> bool {
+        let short = |text: &Option<String>| text.as_ref().is_none_or(|text| text.len() <= MAX_TEXT);
+        self.devices.len() <= MAX_DEVICES
+            && self.devices.iter().all(|device| short(&device.name))
+            && [&self.algorithm, &self.pool, &self.version, &self.problem].into_iter().all(short)
+    }
+}
+
+/// Whether these can be the miners of one rig: no more than it runs, and each by a name of its own.
+pub(crate) fn are_plausible(miners: &[MinerStatus]) -> bool {
+    let alone = |(index, miner): (usize, &MinerStatus)| miners[..index].iter().all(|other| other.name != miner.name);
+    miners.len() <= MAX_MINERS && miners.iter().all(MinerStatus::is_plausible) && miners.iter().enumerate().all(alone)
+}
+
 impl RigStats {
     /// Whether a report has the size that an honest rig's has. A small message can hold a quarter of a million empty
     /// devices; whoever keeps reports of many rigs must not keep that.
     #[must_use]
     pub fn is_plausible(&self) -> bool {
-        let short = |text: &Option<String>| text.as_ref().is_none_or(|text| text.len() <= MAX_TEXT);
-        let miner = |miner: &MinerStatus| {
-            miner.devices.len() <= MAX_DEVICES
-                && miner.devices.iter().all(|device| short(&device.name))
-                && [&miner.algorithm, &miner.pool, &miner.version, &miner.problem].into_iter().all(short)
-        };
-        self.miners.len() <= MAX_MINERS
-            && self.miners.iter().all(miner)
+        are_plausible(&self.miners)
             && [&self.version, &self.host.os, &self.host.cpu].into_iter().all(|text| text.len() <= MAX_TEXT)
     }
 
@@ -274,26 +287,33 @@ mod tests {
     }
 
     #[test]
-    fn a_report_of_a_quarter_of_a_million_devices_is_not_kept() {
-        let report = |devices: usize| {
-            serde_json::from_value::<RigStats>(serde_json::json!({
-                "revision": 1, "name": "rig", "version": "0.1.0", "host": {},
-                "miners": [{
-                    "name": "m", "program": "xmrig", "profile": null, "state": "mining", "state_seconds": 1,
+    fn a_report_that_no_rig_would_write_is_not_plausible() {
+        let report = |names: &[&str], devices: usize| {
+            let miner = |name: &&str| {
+                serde_json::json!({
+                    "name": name, "program": "xmrig", "profile": null, "state": "mining", "state_seconds": 1,
                     "uptime_seconds": 1, "hashrate": null, "hashrates": [null, null, null],
                     "shares": {"accepted": 0, "rejected": 0}, "algorithm": null, "pool": null, "version": null,
                     "devices": vec![serde_json::json!({}); devices],
-                }],
+                })
+            };
+            let miners: Vec<_> = names.iter().map(miner).collect();
+            serde_json::from_value::<RigStats>(serde_json::json!({
+                "revision": 1, "name": "rig", "version": "0.1.0", "host": {}, "miners": miners,
             }))
             .unwrap()
         };
-        assert!(report(MAX_DEVICES).is_plausible());
-        assert!(!report(MAX_DEVICES + 1).is_plausible());
+        assert!(report(&["a", "b"], MAX_DEVICES).is_plausible());
+        assert!(!report(&["a", "b"], MAX_DEVICES + 1).is_plausible());
+        assert!(!report(&["a", "b", "a"], 0).is_plausible(), "which of them is a?");
+        let many: Vec<String> = (0..=MAX_MINERS).map(|number| format!("m{number}")).collect();
+        let many: Vec<&str> = many.iter().map(String::as_str).collect();
+        assert!(report(&many[1..], 0).is_plausible() && !report(&many, 0).is_plausible());
     }
 
     #[test]
     fn what_is_no_rate_is_refused() {
-        for bad in [-0.1, f64::NAN, f64::INFINITY] {
+        for bad in [-0.1, 1.1e24, f64::NAN, f64::INFINITY] {
             assert_eq!(Hashrate::per_second(bad), None);
         }
     }

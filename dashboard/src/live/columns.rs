@@ -1,6 +1,6 @@
 //! A rig as a row of numbers, and rows as columns of JSON.
 
-use miner_ctrl_protocol::{MinerState, MinerStatus, NodeId, NodeName, RigStats, Role};
+use miner_ctrl_protocol::{MinerState, MinerStatus, NodeId, NodeName, RigStats, Role, Shares};
 use serde::Serialize;
 
 use crate::node::RigView;
@@ -115,12 +115,17 @@ impl Row {
                 state: state(peer.online, stats),
                 temp: hottest.map(|celsius| celsius.round() as i32),
                 watt: watt.map(|watt| whole(f64::from(watt))),
-                acc: stats.map(|stats| stats.miners.iter().map(|miner| miner.shares.accepted).sum()),
-                rej: stats.map(|stats| stats.miners.iter().map(|miner| miner.shares.rejected).sum()),
+                acc: stats.map(|stats| sum(stats, |shares| shares.accepted)),
+                rej: stats.map(|stats| sum(stats, |shares| shares.rejected)),
                 problem: problem.clone(),
             },
         }
     }
+}
+
+/// Over its miners. A rig says what it likes.
+fn sum(stats: &RigStats, of: fn(&Shares) -> u64) -> u64 {
+    stats.miners.iter().map(|miner| of(&miner.shares)).fold(0, u64::saturating_add)
 }
 
 fn rate(miner: &MinerStatus) -> f64 {

@@ -150,6 +150,7 @@ impl<N: Node> Live<N> {
 
     async fn run(self) {
         let shared = &self.0;
+        let _rest = RestWhenBroken(shared);
         let mut ticks = interval(TICK);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut heard = Instant::now();
@@ -172,6 +173,17 @@ impl<N: Node> Live<N> {
                 let data = json!({ "at": unix_now() }).to_string();
                 shared.send(&mut state, Topic::All, "hb", data.as_bytes());
             }
+        }
+    }
+}
+
+/// A task that breaks off is over: whoever listens next starts another.
+struct RestWhenBroken<'a, N: Node>(&'a Shared<N>);
+
+impl<N: Node> Drop for RestWhenBroken<'_, N> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0.state().rest();
         }
     }
 }

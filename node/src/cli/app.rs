@@ -233,16 +233,20 @@ fn simulate_pool<E: Engine>(pool: &SimulatedPool) -> ExitCode {
 }
 
 /// What a node logs that is not told otherwise. The swarm tells its own peer id at info, which `node serve` prints already.
-/// What a peer does wrong on a connection yamux and soketto tell as errors, without its name, each time: one stranger
-/// would write a hundred megabytes in its ten seconds.
-const SERVING: &str = "info,libp2p_swarm=warn,soketto=off,yamux=off";
+const SERVING: &str = "info,libp2p_swarm=warn";
+
+/// Libraries that any stranger makes talk: what a peer does wrong on a connection they tell as errors, without its name, each
+/// time, a hundred megabytes in ten seconds. Who wants to hear them says so by name.
+const TALKATIVE: [&str; 2] = ["soketto", "yamux"];
 
 /// A word alone is a level: taken for a target, as the library would, it would silence all others.
 fn targets(text: &str) -> Result<Targets, String> {
     for word in text.split(',').map(str::trim).filter(|word| !word.is_empty() && !word.contains('=')) {
         word.parse::<LevelFilter>().map_err(|_| format!("`{word}` is no level"))?;
     }
-    text.parse().map_err(|error: ParseError| error.to_string())
+    let targets: Targets = text.parse().map_err(|error: ParseError| error.to_string())?;
+    let unnamed = TALKATIVE.into_iter().filter(|library| !text.contains(library));
+    Ok(targets.with_targets(unnamed.map(|library| (library, LevelFilter::OFF))))
 }
 
 /// To stderr, so that data stays alone on stdout.
@@ -252,7 +256,7 @@ fn log(serves: bool) {
     let parsed = wanted.as_deref().map(targets);
     let filter = match &parsed {
         Some(Ok(filter)) => filter.clone(),
-        _ => fallback.parse().unwrap_or_default(),
+        _ => targets(fallback).unwrap_or_default(),
     };
     let colours = io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
     // Set already only when a test called this before.
@@ -269,11 +273,15 @@ mod tests {
 
     #[test]
     fn strangers_do_not_fill_the_log() {
-        let serving = targets(SERVING).unwrap();
-        for library in ["yamux::connection", "soketto::connection"] {
-            assert!(!serving.would_enable(library, &tracing::Level::ERROR), "{library}");
+        for wanted in [SERVING, "debug"] {
+            let wanted = targets(wanted).unwrap();
+            for library in ["yamux::connection", "soketto::connection"] {
+                assert!(!wanted.would_enable(library, &tracing::Level::ERROR), "{library}");
+            }
+            assert!(wanted.would_enable("miner_ctrl::mesh", &tracing::Level::INFO));
         }
-        assert!(serving.would_enable("miner_ctrl::mesh", &tracing::Level::INFO));
+        let asked = targets("info,yamux=debug").unwrap();
+        assert!(asked.would_enable("yamux::connection", &tracing::Level::DEBUG));
     }
 
     #[test]

@@ -23,6 +23,9 @@ const AT_ONCE: usize = 16;
 /// How long a follower leaves a rig alone that does not answer: short beside the time in which a rig comes back.
 const FOLLOW_AGAIN: Duration = Duration::from_secs(2);
 
+/// And after a page without lines.
+const FOLLOW_EMPTY: Duration = Duration::from_millis(500);
+
 /// Seconds that a follower waits at the rig for a line; below the gateway's 30, so that it is the rig that ends it.
 const FOLLOW_WAIT: u32 = 25;
 
@@ -252,6 +255,10 @@ async fn logs(
         }
         // Numbers begin anew with each start of the rig's node: then nothing of the new ones was shown yet.
         after = if page.newest < after { 0 } else { page.newest };
+        if page.lines.is_empty() {
+            // An honest rig has waited already. One that has not is asked no faster for it.
+            tokio::time::sleep(FOLLOW_EMPTY).await;
+        }
         let next = format!("{path}?lines={MAX_LOG_LINES}&after={after}&wait={FOLLOW_WAIT}");
         page = followed(what, &next, client, output).await?;
     }

@@ -126,6 +126,8 @@ pub struct Registry {
     /// By name in lower case, so that it is also the order in which peers are shown.
     by_name: BTreeMap<String, PeerKey>,
     by_id: HashMap<NodeId, PeerKey>,
+    /// This node's own name: a peer that says it is called so gets another.
+    own: Option<String>,
 }
 
 fn fold(name: &NodeName) -> String {
@@ -133,6 +135,11 @@ fn fold(name: &NodeName) -> String {
 }
 
 impl Registry {
+    /// Keeps peers from being called as this node is, unless an operator says so.
+    pub(super) fn reserve(&mut self, own: &NodeName) {
+        self.own = Some(fold(own));
+    }
+
     /// How many there are.
     #[must_use]
     pub fn len(&self) -> usize {
@@ -270,7 +277,11 @@ impl Registry {
 
     /// The name itself, or the first of `name-2`, `name-3`, … that is free.
     fn free_name(&self, name: NodeName, id: &NodeId) -> NodeName {
-        if !self.by_name.contains_key(&fold(&name)) {
+        let is_free = |name: &NodeName| {
+            let name = fold(name);
+            !self.by_name.contains_key(&name) && self.own.as_ref() != Some(&name)
+        };
+        if is_free(&name) {
             return name;
         }
         (2..=MAX_PEERS + 2)
@@ -279,7 +290,7 @@ impl Registry {
                 let base = &name.as_str()[..name.as_str().len().min(MAX_NAME - suffix.len())];
                 format!("{base}{suffix}").parse::<NodeName>().ok()
             })
-            .find(|name| !self.by_name.contains_key(&fold(name)))
+            .find(is_free)
             // More suffixes than peers were tried, so one was free; were it otherwise, the handle is unique.
             .or_else(|| format!("node-{id}").parse().ok())
             .unwrap_or(name)
@@ -432,6 +443,13 @@ pub(super) mod tests {
             registry.put(peer);
         }
         assert_eq!(registry.resolve(&victim), Ok(key(1)));
+    }
+
+    #[test]
+    fn a_peer_that_is_called_as_this_node_is_gets_another_name() {
+        let mut registry = Registry::default();
+        registry.reserve(&"desk".parse().unwrap());
+        assert_eq!(registry.admit(new_peer(1, "Desk")).unwrap().name.as_str(), "Desk-2");
     }
 
     proptest! {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
-use miner_ctrl_protocol::{Admitted, PeerKey, Permission, Role};
+use miner_ctrl_protocol::{Admitted, NodeName, PeerKey, Permission, Role};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, MissedTickBehavior};
@@ -49,6 +49,8 @@ const MAX_PROBLEM: usize = 300;
 pub struct FleetSettings {
     /// This node's key, which is never registered.
     pub own_key: PeerKey,
+    /// This node's name, which no peer takes by itself.
+    pub own_name: NodeName,
     /// This node's role, from which a new peer's permission follows when nobody says otherwise.
     pub own_role: Role,
     /// How strangers can pair.
@@ -66,7 +68,8 @@ pub fn spawn(
     settings: FleetSettings,
     stop: CancellationToken,
 ) -> Result<(FleetHandle, JoinHandle<()>), DatabaseError> {
-    let registry = rows::load(&database)?;
+    let mut registry = rows::load(&database)?;
+    registry.reserve(&settings.own_name);
     let (commands, command_queue) = mpsc::channel(MAX_COMMANDS);
     let (observations, observation_queue) = mpsc::channel(MAX_OBSERVATIONS);
     let mailbox = Arc::new(Mailbox::default());

@@ -21,7 +21,13 @@ struct Running {
 
 impl Running {
     fn on(database: Database, pairing: PairingMode) -> Self {
-        let settings = FleetSettings { own_key: key(OWN), own_role: Role::Dual, pairing, clock: || 5_000 };
+        let settings = FleetSettings {
+            own_key: key(OWN),
+            own_name: "own".parse().unwrap(),
+            own_role: Role::Dual,
+            pairing,
+            clock: || 5_000,
+        };
         let stop = CancellationToken::new();
         let (fleet, task) = spawn(database, settings, stop.clone()).unwrap();
         Self { fleet, task, stop }

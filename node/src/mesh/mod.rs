@@ -7,7 +7,7 @@
 //!   signer      one signature for all   turns      a connection and its link    pairing    two strangers become peers
 //!   dialer      whom to dial, when      names      peers dialled by name        listening  where others dial us
 //!   convert     keys and addresses      words      why two did not meet         command    the handle
-//!   guard       what WebSocket frames may announce
+//!   muxer       Yamux, its limits       guard      what WebSocket frames may announce
 //! ```
 //!
 //! What may not enter: what a request means (the worker answers it), who is registered (the fleet knows).
@@ -22,6 +22,7 @@ mod gate;
 mod guard;
 mod link;
 mod listening;
+mod muxer;
 mod names;
 mod pairing;
 mod registered;

@@ -45,6 +45,9 @@ const RETIRE: Duration = Duration::from_secs(30);
 /// Requests that arrive and cannot be opened before the link is given up: one in a session's life is an accident.
 const MAX_UNREADABLE: u32 = 64;
 
+/// Why an answer that can be read is not taken.
+const TOO_MUCH: &str = "it says more than a rig has to say";
+
 /// The reading half: frames as they come.
 pub(super) type Reading<S> = FramedRead<ReadHalf<Compat<S>>, Frames>;
 
@@ -272,6 +275,8 @@ impl<S: AsyncRead + AsyncWrite> Session<S> {
         let opened = asked.answer.open(sealed).map_err(|error| error.to_string());
         let answer =
             opened.and_then(|body| codec::decode::<Response>(&body, MAX_BODY).map_err(|error| error.to_string()));
+        let answer =
+            answer.and_then(|answer| answer.is_plausible().then_some(answer).ok_or_else(|| TOO_MUCH.to_owned()));
         let answer = answer.map_err(|error| {
             tracing::debug!(peer = %self.peer.node_id(), error, "an answer cannot be read");
             AskError::BadAnswer
@@ -287,8 +292,8 @@ impl<S: AsyncRead + AsyncWrite> Session<S> {
                 self.sender.renew(nonce);
                 self.send(asked.body, asked.reply, true);
             }
-            Ok(refusal) => drop(asked.reply.send(Err(AskError::Refused(refusal)))),
-            Err(_) => drop(asked.reply.send(Err(AskError::BadAnswer))),
+            Ok(refusal) if refusal.is_plausible() => drop(asked.reply.send(Err(AskError::Refused(refusal)))),
+            Ok(_) | Err(_) => drop(asked.reply.send(Err(AskError::BadAnswer))),
         }
     }
 

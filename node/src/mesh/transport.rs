@@ -1,22 +1,21 @@
 //! TCP, names, WebSocket, Noise, Yamux, with the limits that libp2p's own builder does not let one set.
 
-use std::future::Future;
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use futures::{AsyncRead, AsyncWrite};
-use libp2p::core::muxing::{StreamMuxer, StreamMuxerBox, StreamMuxerEvent};
+use libp2p::core::muxing::StreamMuxerBox;
 use libp2p::core::transport::Boxed;
 use libp2p::core::transport::timeout::{TransportTimeout, TransportTimeoutError};
 use libp2p::core::upgrade::Version;
-use libp2p::{PeerId, Transport, identity, noise, tcp, yamux};
+use libp2p::{PeerId, Transport, identity, noise, tcp};
 use libp2p_websocket as websocket;
 use miner_ctrl_protocol::codec::MAX_MESSAGE;
-use tokio::time::Sleep;
 
 use super::guard::Guard;
+use super::muxer::Yamux;
 use super::names::Named;
 
 /// TCP, WebSocket, Noise and Yamux together. 5 000 rigs that connect at once on two cores need 8 s.
@@ -25,12 +24,6 @@ const HANDSHAKE: Duration = Duration::from_secs(20);
 /// TCP alone: what is asked for is asked for again after 1 s and 3 s. Waiting for more would be worse than to dial again:
 /// a network that comes back in the meantime would not be seen for as long as TCP doubles its pauses.
 pub(super) const CONNECT: Duration = Duration::from_secs(4);
-
-/// Closing: a goodbye that nobody takes. What is under way has ended before.
-const CLOSE: Duration = Duration::from_secs(2);
-
-/// Substreams of a connection: one link, identify and ping, a pairing. More is a flood.
-const MAX_STREAMS: usize = 32;
 
 /// Bytes gathered before they go to TCP in one write: soketto writes a frame's header and its payload apart.
 const GATHER: usize = 16 * 1024;
@@ -43,46 +36,13 @@ pub(crate) fn build(keypair: &identity::Keypair) -> Result<Boxed<(PeerId, Stream
     let mut websocket = websocket::Config::new(Named::new(tcp));
     // For what it listens to alone; [`Guard`] holds for what it dials, too, and sooner.
     websocket.set_max_data_size(MAX_MESSAGE);
-    let mut yamux = yamux::Config::default();
-    yamux.set_max_num_streams(MAX_STREAMS);
     Ok(websocket
         .upgrade(Version::V1Lazy)
         .authenticate(noise::Config::new(keypair)?)
-        .multiplex(yamux)
+        .multiplex(Yamux)
         .timeout(HANDSHAKE)
-        .map(|(peer, muxer), _| (peer, StreamMuxerBox::new(ClosesSoon { muxer, until: None })))
+        .map(|(peer, muxer), _| (peer, StreamMuxerBox::new(muxer)))
         .boxed())
-}
-
-/// A connection whose closing does not wait for a peer that reads nothing: it would keep its place for as long as it likes.
-struct ClosesSoon<M> {
-    muxer: M,
-    until: Option<Pin<Box<Sleep>>>,
-}
-
-impl<M: StreamMuxer + Unpin> StreamMuxer for ClosesSoon<M> {
-    type Substream = M::Substream;
-    type Error = M::Error;
-
-    fn poll_inbound(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<M::Substream, M::Error>> {
-        Pin::new(&mut self.muxer).poll_inbound(cx)
-    }
-
-    fn poll_outbound(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<M::Substream, M::Error>> {
-        Pin::new(&mut self.muxer).poll_outbound(cx)
-    }
-
-    fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), M::Error>> {
-        if let Poll::Ready(closed) = Pin::new(&mut self.muxer).poll_close(cx) {
-            return Poll::Ready(closed);
-        }
-        let until = self.until.get_or_insert_with(|| Box::pin(tokio::time::sleep(CLOSE)));
-        until.as_mut().poll(cx).map(Ok)
-    }
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<StreamMuxerEvent, M::Error>> {
-        Pin::new(&mut self.muxer).poll(cx)
-    }
 }
 
 fn tcp() -> impl Transport<
@@ -368,35 +328,6 @@ mod tests {
             tokio::io::AsyncReadExt::read_to_end(server.get_mut(), &mut Vec::new()).await.ok();
         });
         assert!(format!("{error:?}").contains("more than 262144 bytes"), "{error:?}");
-    }
-
-    /// A muxer whose peer takes nothing: its goodbye is never sent.
-    struct Deaf;
-
-    impl StreamMuxer for Deaf {
-        type Substream = Gathered<Below>;
-        type Error = io::Error;
-        fn poll_inbound(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<Gathered<Below>>> {
-            Poll::Pending
-        }
-        fn poll_outbound(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<Gathered<Below>>> {
-            Poll::Pending
-        }
-        fn poll_close(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-            Poll::Pending
-        }
-        fn poll(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<StreamMuxerEvent>> {
-            Poll::Pending
-        }
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn closing_does_not_wait_for_a_peer_that_reads_nothing() {
-        let begun = tokio::time::Instant::now();
-        let mut muxer = ClosesSoon { muxer: Deaf, until: None };
-        std::future::poll_fn(|cx| Pin::new(&mut muxer).poll_close(cx)).await.unwrap();
-        let took = begun.elapsed();
-        assert!((CLOSE..2 * CLOSE).contains(&took), "{took:?}");
     }
 
     /// Linux lets one connection wait at a socket that listens for none, and does not answer the next.

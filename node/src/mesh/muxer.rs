@@ -1,0 +1,221 @@
+//! Yamux (version 0 of its spec, by the crate `yamux`), with the limits that libp2p's own wrapper does not let one set.
+
+use std::collections::VecDeque;
+use std::convert::Infallible;
+use std::future::{Future, Ready, ready};
+use std::iter;
+use std::pin::Pin;
+use std::task::{Context, Poll, Waker, ready};
+use std::time::Duration;
+
+use futures::{AsyncRead, AsyncWrite};
+use libp2p::core::muxing::{StreamMuxer, StreamMuxerEvent};
+use libp2p::core::upgrade::{InboundConnectionUpgrade, OutboundConnectionUpgrade, UpgradeInfo};
+use tokio::time::Sleep;
+use yamux::{Connection, ConnectionError, DEFAULT_CREDIT, Mode, Stream};
+
+/// Substreams of a connection: a link, identify and ping each way, a pairing. Twice that, since some libraries open one for
+/// each ping. More is a flood.
+const MAX_STREAMS: usize = 16;
+
+/// What a peer may send before we read it, over all substreams: for each what it has from its beginning, and no more.
+/// Left to itself yamux lets a window grow as long as twice the round trip is longer than it takes to fill half of it, up
+/// to 1 GiB. The round trip is what the peer makes of it.
+const UNREAD: usize = MAX_STREAMS * DEFAULT_CREDIT as usize;
+
+/// Closing: a goodbye that nobody takes. What is under way has ended before.
+const CLOSE: Duration = Duration::from_secs(2);
+
+/// Makes a connection carry substreams.
+#[derive(Debug, Clone)]
+pub(super) struct Yamux;
+
+impl Yamux {
+    fn connection<C: AsyncRead + AsyncWrite + Unpin>(io: C, mode: Mode) -> Muxer<C> {
+        let mut config = yamux::Config::default();
+        config.set_max_num_streams(MAX_STREAMS).set_max_connection_receive_window(Some(UNREAD));
+        Muxer { connection: Connection::new(io, config, mode), arrived: VecDeque::new(), waits: None, until: None }
+    }
+}
+
+impl UpgradeInfo for Yamux {
+    type Info = &'static str;
+    type InfoIter = iter::Once<Self::Info>;
+
+    fn protocol_info(&self) -> Self::InfoIter {
+        iter::once("/yamux/1.0.0")
+    }
+}
+
+impl<C: AsyncRead + AsyncWrite + Unpin> InboundConnectionUpgrade<C> for Yamux {
+    type Output = Muxer<C>;
+    type Error = Infallible;
+    type Future = Ready<Result<Muxer<C>, Infallible>>;
+
+    fn upgrade_inbound(self, io: C, _: &'static str) -> Self::Future {
+        ready(Ok(Self::connection(io, Mode::Server)))
+    }
+}
+
+impl<C: AsyncRead + AsyncWrite + Unpin> OutboundConnectionUpgrade<C> for Yamux {
+    type Output = Muxer<C>;
+    type Error = Infallible;
+    type Future = Ready<Result<Muxer<C>, Infallible>>;
+
+    fn upgrade_outbound(self, io: C, _: &'static str) -> Self::Future {
+        ready(Ok(Self::connection(io, Mode::Client)))
+    }
+}
+
+/// A connection with its substreams. Its closing does not wait for a peer that reads nothing: it would keep its place for
+/// as long as it likes.
+pub(super) struct Muxer<C> {
+    connection: Connection<C>,
+    /// Opened by the peer, and not taken yet: they came while something else was waited for. No more than there are.
+    arrived: VecDeque<Stream>,
+    /// Who waits for one of those.
+    waits: Option<Waker>,
+    until: Option<Pin<Box<Sleep>>>,
+}
+
+impl<C: AsyncRead + AsyncWrite + Unpin> Muxer<C> {
+    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Result<Stream, ConnectionError>> {
+        self.connection.poll_next_inbound(cx).map(|next| next.unwrap_or(Err(ConnectionError::Closed)))
+    }
+}
+
+impl<C: AsyncRead + AsyncWrite + Unpin> StreamMuxer for Muxer<C> {
+    type Substream = Stream;
+    type Error = ConnectionError;
+
+    fn poll_inbound(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<Stream, ConnectionError>> {
+        if let Some(stream) = self.arrived.pop_front() {
+            return Poll::Ready(Ok(stream));
+        }
+        let next = self.poll_next(cx);
+        if next.is_pending() {
+            self.waits = Some(cx.waker().clone());
+        }
+        next
+    }
+
+    fn poll_outbound(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<Stream, ConnectionError>> {
+        self.connection.poll_new_outbound(cx)
+    }
+
+    fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), ConnectionError>> {
+        if let Poll::Ready(closed) = self.connection.poll_close(cx) {
+            return Poll::Ready(closed);
+        }
+        let until = self.until.get_or_insert_with(|| Box::pin(tokio::time::sleep(CLOSE)));
+        until.as_mut().poll(cx).map(Ok)
+    }
+
+    /// Reads and writes for all substreams.
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<StreamMuxerEvent, ConnectionError>> {
+        let stream = ready!(self.poll_next(cx))?;
+        self.arrived.push_back(stream);
+        if let Some(waits) = self.waits.take() {
+            waits.wake();
+        }
+        // There may be more, and others have their turn first.
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+
+    use futures::{AsyncReadExt, AsyncWriteExt, FutureExt};
+    use tokio::io::DuplexStream;
+    use tokio_util::compat::{Compat, TokioAsyncReadCompatExt};
+
+    use super::*;
+
+    /// A round trip that a peer made long.
+    const SLOW: Duration = Duration::from_millis(200);
+
+    type Io = Compat<DuplexStream>;
+
+    /// Reads and writes for as long as the connection lives.
+    fn drive(mut muxer: Muxer<Io>) {
+        tokio::spawn(async move {
+            let _ = poll_fn(|cx| Pin::new(&mut muxer).poll(cx)).await;
+        });
+    }
+
+    /// Both ends of a substream; it was opened by a peer without limits, whose first pong was late.
+    async fn opened_by_a_slow_peer() -> (Stream, Stream) {
+        let (here, there) = tokio::io::duplex(1 << 20);
+        let mut ours = Yamux::connection(here.compat(), Mode::Server);
+        let mut theirs = Connection::new(there.compat(), yamux::Config::default(), Mode::Client);
+        let mut sends = poll_fn(|cx| theirs.poll_new_outbound(cx)).await.unwrap();
+        sends.write_all(b"begins").await.unwrap();
+        assert!(poll_fn(|cx| Poll::Ready(theirs.poll_next_inbound(cx))).await.is_pending());
+        let takes = poll_fn(|cx| Pin::new(&mut ours).poll_inbound(cx)).await.unwrap();
+        drive(ours);
+        // So late is the peer: our ping is out.
+        tokio::time::sleep(SLOW).await;
+        tokio::spawn(async move { while let Some(Ok(_)) = poll_fn(|cx| theirs.poll_next_inbound(cx)).await {} });
+        (sends, takes)
+    }
+
+    /// Bytes that are taken off the hands of a sender whom nobody reads.
+    async fn unread(sends: &mut Stream) -> usize {
+        let part = [0; 16 * 1024];
+        let mut sent = 0;
+        while let Ok(Ok(count)) = tokio::time::timeout(SLOW, sends.write(&part)).await {
+            sent += count;
+        }
+        sent
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn a_peer_that_makes_the_round_trip_long_may_not_send_more_before_it_is_read() {
+        let (mut sends, mut takes) = opened_by_a_slow_peer().await;
+        // What would make its window grow: it is read as fast as it comes.
+        let (mut left, mut bytes) = (8 << 20, vec![0; 64 * 1024]);
+        let sender = tokio::spawn(async move {
+            sends.write_all(&vec![0; 8 << 20]).await.unwrap();
+            sends
+        });
+        takes.read_exact(&mut bytes[..6]).await.unwrap();
+        while left > 0 {
+            left -= takes.read(&mut bytes).await.unwrap();
+        }
+        let mut sends = sender.await.unwrap();
+        assert!(unread(&mut sends).await <= DEFAULT_CREDIT as usize);
+    }
+
+    #[tokio::test]
+    async fn more_substreams_than_there_may_be_end_the_connection() {
+        let (here, there) = tokio::io::duplex(1 << 20);
+        let mut ours = Yamux::connection(here.compat(), Mode::Server);
+        let mut theirs = Connection::new(there.compat(), yamux::Config::default(), Mode::Client);
+        let mut open = Vec::new();
+        for _ in 0..=MAX_STREAMS {
+            let mut stream = poll_fn(|cx| theirs.poll_new_outbound(cx)).await.unwrap();
+            stream.write_all(b"x").await.unwrap();
+            open.push(stream);
+        }
+        assert!(poll_fn(|cx| theirs.poll_next_inbound(cx)).now_or_never().is_none());
+        let mut taken = Vec::new();
+        while let Some(Ok(stream)) = poll_fn(|cx| Pin::new(&mut ours).poll_inbound(cx)).now_or_never() {
+            taken.push(stream);
+        }
+        assert_eq!(taken.len(), MAX_STREAMS);
+        assert!(poll_fn(|cx| theirs.poll_next_inbound(cx)).await.is_none_or(|end| end.is_err()));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn closing_does_not_wait_for_a_peer_that_reads_nothing() {
+        let begun = tokio::time::Instant::now();
+        let (here, _there) = tokio::io::duplex(1);
+        let mut ours = Yamux::connection(here.compat(), Mode::Client);
+        poll_fn(|cx| Pin::new(&mut ours).poll_close(cx)).await.unwrap();
+        let took = begun.elapsed();
+        assert!((CLOSE..2 * CLOSE).contains(&took), "{took:?}");
+    }
+}
