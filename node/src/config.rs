@@ -293,15 +293,51 @@ impl Settings {
 /// [`ConfigError::Read`] or [`ConfigError::Policy`]: a damaged policy stops the node, it does not open it.
 pub fn load_policy(places: &Places) -> Result<Policy, ConfigError> {
     let path = places.policy_file();
-    let Some(text) = file::read_text(&path, MAX_FILE)? else { return Ok(Policy::default()) };
-    let parsed = serde_json::from_str(&text).and_then(|rules: serde_json::Map<String, serde_json::Value>| {
+    let Some(text) = file::read_text(&path, MAX_FILE)? else {
+        // A link that leads nowhere was meant to lead to rules.
+        return match path.symlink_metadata() {
+            Ok(_) => Err(ConfigError::Policy { path, source: serde::de::Error::custom("the link leads to no file") }),
+            Err(_) => Ok(Policy::default()),
+        };
+    };
+    let parsed = serde_json::from_str(&text).and_then(|Rules(rules)| {
+        if let Some((none, _)) = rules.iter().find(|(_, list)| list.is_null()) {
+            return Err(serde::de::Error::custom(format!("`{none}` is null: leave it out to allow everything")));
+        }
         if let Some(unknown) = rules.keys().find(|rule| !Policy::FIELDS.contains(&rule.as_str())) {
             let rules = Policy::FIELDS.join(", ");
             return Err(serde::de::Error::custom(format!("unknown rule `{unknown}`: the rules are {rules}")));
         }
-        serde_json::from_value(rules.into())
+        let policy: Policy = serde_json::from_value(rules.into())?;
+        policy.meaningless().map_or(Ok(policy), |why| Err(serde::de::Error::custom(why)))
     });
     parsed.map_err(|source| ConfigError::Policy { path, source })
+}
+
+/// The rules of a policy, each once: of two lists the reader could not tell which one counts.
+struct Rules(serde_json::Map<String, serde_json::Value>);
+
+impl<'de> serde::Deserialize<'de> for Rules {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Once;
+        impl<'de> serde::de::Visitor<'de> for Once {
+            type Value = Rules;
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("rules by name")
+            }
+            fn visit_map<A: serde::de::MapAccess<'de>>(self, mut entries: A) -> Result<Rules, A::Error> {
+                let mut rules = serde_json::Map::new();
+                while let Some((name, list)) = entries.next_entry::<String, serde_json::Value>()? {
+                    if rules.contains_key(&name) {
+                        return Err(serde::de::Error::custom(format!("`{name}` is there twice")));
+                    }
+                    rules.insert(name, list);
+                }
+                Ok(Rules(rules))
+            }
+        }
+        deserializer.deserialize_map(Once)
+    }
 }
 
 /// A yes or no as people write it in environments.
@@ -487,11 +523,27 @@ mod tests {
     #[test]
     fn a_damaged_policy_stops_the_node() {
         let (_home, places) = home();
-        for text in ["", "{", r#"{"walets": []}"#, r#"{"verbs": ["fly"]}"#] {
+        for text in [
+            "",
+            "{",
+            r#"{"walets": []}"#,
+            r#"{"verbs": ["fly"]}"#,
+            r#"{"wallets": null}"#,
+            r#"{"wallets": ["a"], "wallets": ["b"]}"#,
+            r#"{"wallets": [" a"]}"#,
+            r#"{"pools": ["*"]}"#,
+            r#"{"pools": ["stratum+tcp://pool.example"]}"#,
+            r#"{"pools": ["::1"]}"#,
+            r#"{"pools": ["pool.example/"]}"#,
+        ] {
             atomic::write(&places.policy_file(), text.as_bytes()).unwrap();
             assert!(matches!(load_policy(&places), Err(ConfigError::Policy { .. })), "{text:?}");
         }
-        atomic::write(&places.policy_file(), br#"{"wallets": ["mine"]}"#).unwrap();
+        let good = br#"{"wallets": ["mine"], "pools": ["pool.example", "ssl://b.example:1", "[::1]", "[::1]:3333"]}"#;
+        atomic::write(&places.policy_file(), good).unwrap();
         assert_eq!(load_policy(&places).unwrap().wallets, Some(vec!["mine".into()]));
+        std::fs::remove_file(places.policy_file()).unwrap();
+        std::os::unix::fs::symlink("nowhere", places.policy_file()).unwrap();
+        assert!(matches!(load_policy(&places), Err(ConfigError::Policy { .. })));
     }
 }

@@ -75,20 +75,39 @@ impl Policy {
             return Err(Forbidden(format!("programs does not list {}", profile.program)));
         }
         for pool in &profile.pools {
-            if let Some(pools) = &self.pools
-                && !pools.iter().any(|allowed| pool_matches(allowed, &pool.url))
-            {
+            if self.pools.is_some() && !self.allows_pool(&pool.url) {
                 return Err(Forbidden(format!("pools does not list {}", pool.url)));
             }
             let wallet = profile.wallet_at(pool);
             if let Some(wallets) = &self.wallets
                 && !wallets.iter().any(|allowed| allowed == wallet)
             {
-                return Err(Forbidden(format!("wallets does not list {wallet}")));
+                // Whoever reads the refusal may not be one who may know it.
+                return Err(Forbidden(format!("wallets does not list the wallet for {}", pool.url)));
             }
         }
         Ok(())
     }
+
+    /// Whether a pool may be mined at.
+    #[must_use]
+    pub fn allows_pool(&self, url: &str) -> bool {
+        self.pools.as_ref().is_none_or(|pools| pools.iter().any(|allowed| pool_matches(allowed, url)))
+    }
+
+    /// What stands in a rule and can never be met: a person who wrote it means something else.
+    #[must_use]
+    pub fn meaningless(&self) -> Option<String> {
+        let pool = self.pools.iter().flatten().find(|pool| pool_host_and_port(pool).is_none() && !is_host(pool));
+        let wallet = self.wallets.iter().flatten().find(|wallet| wallet.is_empty() || wallet.trim() != wallet.as_str());
+        let pool = pool.map(|pool| format!("`{pool}` in pools is neither `host:port` nor `host`"));
+        pool.or_else(|| wallet.map(|wallet| format!("`{wallet}` in wallets begins or ends with a space, or is empty")))
+    }
+}
+
+/// Without a port: what it would be with one.
+fn is_host(text: &str) -> bool {
+    !text.contains("://") && pool_host_and_port(&format!("{text}:1")).is_some_and(|(host, _)| host == text)
 }
 
 fn pool_matches(allowed: &str, url: &str) -> bool {

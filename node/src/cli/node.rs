@@ -97,6 +97,8 @@ pub(crate) async fn serve<E: Engine>(engine: &E, serve: Serve, output: &mut Outp
     let no_signals = |error| Failure::new(Exit::Error, "no-signals", "cannot wait for a stop").caused_by(&error);
     let mut interrupt = signal(SignalKind::interrupt()).map_err(no_signals)?;
     let mut terminate = signal(SignalKind::terminate()).map_err(no_signals)?;
+    // The terminal it was started in is closed.
+    let mut hangup = signal(SignalKind::hangup()).map_err(no_signals)?;
     let options = ServeOptions {
         listen: serve.listen,
         pairing: serve.pairing,
@@ -108,11 +110,21 @@ pub(crate) async fn serve<E: Engine>(engine: &E, serve: Serve, output: &mut Outp
         link: serve.link || output.redraws || std::env::var_os(PRINT_LINK).is_some_and(|value| value == "1"),
     };
     let stop = CancellationToken::new();
-    // Taking over miners of a node before may take long; whoever stops this one meanwhile does not wait for it.
-    let mut serving = tokio::select! {
-        serving = engine.serve(options, stop.clone()) => serving?,
-        _ = interrupt.recv() => return Ok(Exit::Done),
-        _ = terminate.recv() => return Ok(Exit::Done),
+    let again = || -> ! { process::exit(Exit::Error.number().into()) };
+    let mut starting = std::pin::pin!(engine.serve(options, stop.clone()));
+    let early = tokio::select! {
+        serving = &mut starting => Ok(serving?),
+        _ = interrupt.recv() => Err(()),
+        _ = terminate.recv() => Err(()),
+        _ = hangup.recv() => Err(()),
+    };
+    let (mut serving, stopped) = match early {
+        Ok(serving) => (serving, false),
+        // Miners that it has taken over by now would go on without it: it starts, and stops them.
+        Err(()) => tokio::select! {
+            serving = starting => (serving?, true),
+            _ = interrupt.recv() => again(),
+        },
     };
     let socket = engine.socket().display().to_string();
     let mut document = json!(serving.info);
@@ -128,15 +140,18 @@ pub(crate) async fn serve<E: Engine>(engine: &E, serve: Serve, output: &mut Outp
         }
         text
     });
-    tokio::select! {
-        ended = &mut serving.ended => return ended.map(|()| Exit::Done),
-        _ = interrupt.recv() => {}
-        _ = terminate.recv() => {}
+    if !stopped {
+        tokio::select! {
+            ended = &mut serving.ended => return ended.map(|()| Exit::Done),
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+            _ = hangup.recv() => {}
+        }
     }
     stop.cancel();
     tokio::select! {
         ended = serving.ended => ended.map(|()| Exit::Done),
         // Asked twice: whoever does cannot wait for the order of the stop.
-        _ = interrupt.recv() => process::exit(Exit::Error.number().into()),
+        _ = interrupt.recv() => again(),
     }
 }

@@ -14,9 +14,9 @@ use super::launch::Record;
 use super::lifecycle::{AGAIN_KILL, FIRST_TERM, SECOND_TERM};
 use super::process::{self, Marked, Process, ProcessId, Watch};
 
-/// Times a found miner is asked before it counts as a stranger, and the pause between: a loaded machine may be slow,
-/// a crashed node's successor starts in a busy moment.
-const ASK: u32 = 10;
+/// How long a found miner is asked before it counts as a stranger, and the pause between: a loaded machine may be slow,
+/// a crashed node's successor starts in a busy moment. All that the node does waits for it.
+const ASK: Duration = Duration::from_secs(5);
 const PAUSE: Duration = Duration::from_millis(300);
 
 /// A miner that was taken over.
@@ -101,13 +101,15 @@ async fn known(
 }
 
 async fn ask(profile: &Profile, endpoint: &Endpoint) -> Option<Reading> {
-    for _ in 0..ASK {
-        match driver(profile.program).poll(endpoint).await {
-            Ok(reading) => return reading.contradicts(profile).is_none().then_some(reading),
-            Err(_) => tokio::time::sleep(PAUSE).await,
+    let asked = async {
+        loop {
+            match driver(profile.program).poll(endpoint).await {
+                Ok(reading) => return reading.contradicts(profile).is_none().then_some(reading),
+                Err(_) => tokio::time::sleep(PAUSE).await,
+            }
         }
-    }
-    None
+    };
+    tokio::time::timeout(ASK, asked).await.ok().flatten()
 }
 
 /// Ends a process by the usual steps, outside the supervisor's table.

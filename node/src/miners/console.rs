@@ -89,10 +89,11 @@ impl Console {
             }
             for byte in &chunk[..read] {
                 match byte {
+                    b'\n' | b'\r' if line.is_empty() => {}
                     b'\n' | b'\r' => {
                         if taken < MAX_LINES_PER_SECOND {
                             self.push(&line);
-                            taken += u32::from(!line.is_empty());
+                            taken += 1;
                         } else {
                             dropped += 1;
                         }

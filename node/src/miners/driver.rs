@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use futures::future::BoxFuture;
 use miner_ctrl_protocol::profile::{Invalid, pool_host_and_port};
 use miner_ctrl_protocol::stats::DeviceStats;
-use miner_ctrl_protocol::{Hashrate, NodeName, Profile, Program, Shares};
+use miner_ctrl_protocol::{Hashrate, NodeName, Policy, Profile, Program, Shares};
 use serde::{Deserialize, Serialize};
 
 use super::lifecycle::{Phase, StartLimits};
@@ -119,6 +119,12 @@ impl Reading {
             .map(|pool| format!("it mines at {pool}, which the profile `{}` does not name", profile.name))
     }
 
+    /// A pool that it is connected to and the policy does not allow.
+    #[must_use]
+    pub fn pool_outside(&self, policy: &Policy) -> Option<&str> {
+        self.pool.as_deref()?.split(';').find(|pool| !policy.allows_pool(pool))
+    }
+
     /// The pool it is connected to, when that is none of the profile's.
     #[must_use]
     pub fn strays_from(&self, profile: &Profile) -> Option<&str> {
@@ -208,13 +214,25 @@ pub trait Driver: fmt::Debug + Send + Sync {
 #[must_use]
 pub fn word(text: &str) -> Option<String> {
     let mut word = String::new();
-    for c in text.chars().filter(|c| !c.is_control()) {
+    for c in text.chars().filter(is_visible) {
         if word.len() + c.len_utf8() > MAX_WORD {
             break;
         }
         word.push(c);
     }
     (!word.is_empty()).then_some(word)
+}
+
+/// Neither a control character nor one that reorders or hides text.
+pub(super) fn is_visible(c: &char) -> bool {
+    !c.is_control()
+        && !matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}')
+}
+
+/// What a program measures on a device. 0 degrees, percent or watt mean that it does not know.
+#[must_use]
+pub fn measured(value: &serde_json::Value) -> Option<f32> {
+    number(value).map(|number| number as f32).filter(|number| number.is_finite() && *number > 0.0)
 }
 
 /// A number from a program's API, given as number or text; finite, nothing else.
@@ -253,6 +271,7 @@ mod tests {
         assert_eq!(count(&json!("17")), 17);
         assert_eq!(count(&json!(1e300)), u64::MAX);
         assert_eq!(count(&json!([1])), 0);
+        assert_eq!((measured(&json!(61)), measured(&json!(0)), measured(&json!(1e39))), (Some(61.0), None, None));
         assert_eq!(rate(&json!("NaN")), None);
         assert_eq!(rate(&json!("inf")), None);
         assert_eq!(rate(&json!(-1.0)), None);
@@ -272,6 +291,7 @@ mod tests {
     fn a_word_is_bounded_on_a_character() {
         assert_eq!(word("a\u{1b}[31mb\n"), Some("a[31mb".into()));
         assert_eq!(word(&"\u{e9}".repeat(400)).unwrap().len(), 300);
+        assert_eq!(word("GPU\u{202e}1\u{200b}"), Some("GPU1".into()));
         assert_eq!(word(""), None);
     }
 }

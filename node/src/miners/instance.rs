@@ -2,12 +2,13 @@
 
 use std::time::Duration;
 
-use miner_ctrl_protocol::{MinerName, MinerState, MinerStatus, Profile};
+use miner_ctrl_protocol::stats::MAX_TEXT;
+use miner_ctrl_protocol::{MinerName, MinerState, MinerStatus, Policy, Profile};
 use tokio::time::Instant;
 
 use super::console::Console;
 use super::driver::{Endpoint, Reading};
-use super::lifecycle::{Event, Stage, State};
+use super::lifecycle::{Event, NOTABLE_SILENCE, Stage, State};
 use super::process::Process;
 
 /// Between questions while its API is not verified: a start is waited for.
@@ -34,6 +35,8 @@ pub(super) struct Instance {
     /// Grows with each spawn; answers that belong to an earlier process are dropped by it.
     pub(super) generation: u64,
     pub(super) process: Option<Running>,
+    /// Started by an operator, and not running yet.
+    pub(super) on_trial: bool,
 }
 
 /// What belongs to the current process.
@@ -61,7 +64,7 @@ impl Running {
 impl Instance {
     pub(super) fn new(name: MinerName, profile: Profile, now: Instant) -> Self {
         let console = Console::default();
-        Self { name, profile, console, state: State::stopped(now), generation: 0, process: None }
+        Self { name, profile, console, state: State::stopped(now), generation: 0, process: None, on_trial: false }
     }
 
     /// Whether it has a process, or will have one without anybody's doing.
@@ -76,8 +79,12 @@ impl Instance {
     }
 
     /// What a reading means for the table; keeps it when it is about our process.
-    pub(super) fn take(&mut self, reading: Reading) -> Event {
+    pub(super) fn take(&mut self, reading: Reading, policy: &Policy) -> Event {
         let Some(running) = &mut self.process else { return Event::Tick };
+        // Whoever made it go there: it is the rig that decides.
+        if let Some(pool) = reading.pool_outside(policy) {
+            return Event::Strayed(format!("it mines at {pool}, which the rig's policy does not list"));
+        }
         let first = matches!(self.state.stage, Stage::Starting { .. });
         let wrong = if first || !running.settled { reading.contradicts(&self.profile) } else { None };
         if let Some(wrong) = wrong {
@@ -113,6 +120,11 @@ impl Instance {
         let state = self.state.shown();
         let running = self.process.as_ref();
         let reading = running.and_then(|running| running.reading.as_ref());
+        // What it measured before it fell silent is not what it measures.
+        let measured = reading.filter(|_| match &self.state.stage {
+            Stage::Running { answered, .. } => now.saturating_duration_since(*answered) < NOTABLE_SILENCE,
+            _ => true,
+        });
         let own = || self.profile.algorithm.clone().or_else(|| self.profile.coin.clone());
         MinerStatus {
             name: self.name.clone(),
@@ -121,15 +133,15 @@ impl Instance {
             state,
             state_seconds: now.saturating_duration_since(self.state.since).as_secs(),
             uptime_seconds: running.map_or(0, |running| now.saturating_duration_since(running.started).as_secs()),
-            hashrate: reading.and_then(Reading::hashrate),
-            hashrates: reading.map_or([None; 3], |reading| reading.hashrates),
+            hashrate: measured.and_then(Reading::hashrate),
+            hashrates: measured.map_or([None; 3], |reading| reading.hashrates),
             shares: reading.map(|reading| reading.shares).unwrap_or_default(),
             algorithm: reading.and_then(|reading| reading.algorithm.clone()).or_else(own),
             pool: reading.and_then(|reading| reading.pool.clone()),
             version: reading.and_then(|reading| reading.version.clone()),
-            devices: reading.map(|reading| reading.devices.clone()).unwrap_or_default(),
+            devices: measured.map(|reading| reading.devices.clone()).unwrap_or_default(),
             restarts: self.state.restarts,
-            problem: self.state.problem.clone().or_else(|| self.problem(state, reading, now)),
+            problem: self.state.problem.clone().or_else(|| self.problem(state, reading, now)).map(short),
         }
     }
 
@@ -145,6 +157,19 @@ impl Instance {
             _ => None,
         }
     }
+}
+
+/// As long as whoever asks takes it. Paths and a program's own words are in it.
+fn short(mut text: String) -> String {
+    if text.len() > MAX_TEXT {
+        let mut end = MAX_TEXT - '…'.len_utf8();
+        while !text.is_char_boundary(end) {
+            end -= 1;
+        }
+        text.truncate(end);
+        text.push('…');
+    }
+    text
 }
 
 /// A status without what changes by the mere passing of time.

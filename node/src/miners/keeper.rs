@@ -30,6 +30,9 @@ const START_PATIENCE: Duration = Duration::from_secs(12);
 const RESTART_PATIENCE: Duration = Duration::from_secs(27);
 /// How long an asker waits for a stop: TERM, TERM, KILL, and a little.
 const STOP_PATIENCE: Duration = Duration::from_secs(20);
+/// How long the end of this node waits for its miners: longer than the steps of a stop. What the system cannot end by then
+/// it cannot end at all.
+const SHUTDOWN_PATIENCE: Duration = Duration::from_secs(30);
 /// Askers waiting at once; more than any number of operators.
 const MAX_WAITING: usize = 64;
 /// Longest sleep; something is always due before, but for a rig without miners.
@@ -57,6 +60,8 @@ pub(super) struct Keeper {
     jobs: JoinSet<(MinerName, u64, News)>,
     waiting: Vec<Waiting>,
     closing: Vec<Reply<()>>,
+    /// When the end no longer waits for miners.
+    closed_at: Option<Instant>,
     publisher: watch::Sender<Arc<MinersSnapshot>>,
     told: Told,
 }
@@ -85,6 +90,7 @@ impl Keeper {
             jobs: JoinSet::new(),
             waiting: Vec::new(),
             closing: Vec::new(),
+            closed_at: None,
             publisher,
             told: Told::default(),
         };
@@ -127,8 +133,14 @@ impl Keeper {
             self.on_time(now);
             self.answer(now);
             self.publish(now);
-            if !self.closing.is_empty() && !self.is_stopping() {
-                break;
+            if let Some(until) = self.closed_at {
+                if !self.is_stopping() {
+                    break;
+                }
+                if now >= until {
+                    self.tell_left();
+                    break;
+                }
             }
             let due = self.next_due(now);
             tokio::select! {
@@ -157,6 +169,14 @@ impl Keeper {
         }
     }
 
+    /// Miners that could not be stopped, for whoever has to do it by hand.
+    fn tell_left(&self) {
+        for (name, miner) in self.miners.iter().filter(|(_, miner)| miner.is_active()) {
+            let pid = miner.process.as_ref().map(|running| running.process.id.pid);
+            tracing::error!(miner = %name, pid, "a miner that cannot be stopped is left behind");
+        }
+    }
+
     fn is_stopping(&self) -> bool {
         self.on_shutdown == OnShutdown::Stop && self.miners.values().any(Instance::is_active)
     }
@@ -165,7 +185,7 @@ impl Keeper {
         let waiting = self.waiting.iter().map(|waiting| match waiting {
             Waiting::Start { until, .. } | Waiting::Stop { until, .. } => *until,
         });
-        let due = self.miners.values().filter_map(Instance::next_due).chain(waiting).min();
+        let due = self.miners.values().filter_map(Instance::next_due).chain(waiting).chain(self.closed_at).min();
         due.unwrap_or(now + LONGEST_SLEEP).min(now + LONGEST_SLEEP)
     }
 
@@ -213,7 +233,7 @@ impl Keeper {
             News::Polled(answer) => {
                 miner.poll_after(now);
                 match answer {
-                    Ok(reading) => miner.take(reading),
+                    Ok(reading) => miner.take(reading, &self.launcher.policy),
                     Err(error @ PollError::NotOurs { .. }) => Event::PortTaken(error.to_string()),
                     Err(error @ PollError::Silent { .. }) => Event::Silent(error.to_string()),
                 }
@@ -232,6 +252,14 @@ impl Keeper {
         let (state, action) = state.on(event, now, limits);
         miner.state = state;
         let after = miner.state.shown();
+        let failed = match miner.state.stage {
+            Stage::Running { .. } => {
+                miner.on_trial = false;
+                false
+            }
+            Stage::Failed { retry_at: None } => std::mem::take(&mut miner.on_trial),
+            _ => false,
+        };
         if before != after {
             let problem = miner.state.problem.as_deref();
             tracing::info!(miner = %name, from = %before, to = %after, problem, "miner state");
@@ -240,6 +268,7 @@ impl Keeper {
             }
         }
         match (action, &miner.process) {
+            (Action::None, _) if failed => self.forget_failed(name),
             (Action::Spawn, _) => self.launch(name),
             (Action::Term, Some(running)) => {
                 miner.console.note("stopping it");
@@ -277,6 +306,7 @@ impl Keeper {
             }
             Command::Shutdown { reply } => {
                 self.closing.push(reply);
+                self.closed_at.get_or_insert(now + SHUTDOWN_PATIENCE);
                 if self.on_shutdown == OnShutdown::Stop {
                     let names: Vec<_> = self.miners.keys().cloned().collect();
                     // What is wanted stays wanted.
@@ -341,6 +371,7 @@ impl Keeper {
         let miner =
             self.miners.entry(name.clone()).or_insert_with(|| Instance::new(name.clone(), profile.clone(), now));
         miner.profile = profile;
+        miner.on_trial = true;
         self.on(&name, Event::Start, now);
         Ok((name, true))
     }
@@ -374,8 +405,9 @@ impl Keeper {
     fn restart(&mut self, miner: Option<&MinerName>, now: Instant) -> Result<MinerName, Refusal> {
         self.admit()?;
         let name = self.resolve(miner)?;
-        if let Some(miner) = self.miners.get(&name) {
+        if let Some(miner) = self.miners.get_mut(&name) {
             self.wanted.insert(&name, &miner.profile).map_err(|error| internal(&error))?;
+            miner.on_trial = true;
         }
         self.on(&name, Event::Restart, now);
         Ok(name)
@@ -432,10 +464,7 @@ impl Keeper {
                     let status = miner.status(now);
                     let answer = match &miner.state.stage {
                         Stage::Running { .. } => Ok((status, changed)),
-                        Stage::Failed { retry_at } => {
-                            if retry_at.is_none() {
-                                self.forget_failed(&name);
-                            }
+                        Stage::Failed { .. } => {
                             let why = status.problem.unwrap_or_else(|| "it did not start".to_owned());
                             Err(Refusal::MinerUnavailable { why })
                         }
@@ -463,6 +492,7 @@ impl Keeper {
         }
     }
 
+    /// What an operator started and does not get going is not tried again, not by the next node either.
     fn forget_failed(&mut self, name: &MinerName) {
         if let Err(error) = self.wanted.remove(name) {
             tracing::error!(miner = %name, error = chain(&error), "cannot forget a miner that did not start");

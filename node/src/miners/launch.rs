@@ -72,6 +72,7 @@ impl Launcher {
         profile: &Profile,
         console: &Console,
     ) -> Result<Launched, LaunchError> {
+        console.keep_secret(profile, "");
         // Also for what is started again: the policy may have become stricter since.
         self.policy.allows_profile(profile)?;
         let driver = driver(profile.program);
@@ -84,25 +85,41 @@ impl Launcher {
             worker_id: format!("{name}-{}", hexadecimal(rand::random::<[u8; 4]>())),
         };
         console.keep_secret(profile, &endpoint.token);
-        let order = Order { profile, node: &self.node_name, directory: &directory, endpoint: &endpoint };
-        let plan = driver.plan(&order)?;
+        let launched = self.launch_in(&directory, profile, endpoint, program, console);
+        if launched.is_err() {
+            // Nothing runs that would need it, and it holds pool passwords.
+            Record::remove(&directory);
+        }
+        launched
+    }
+
+    fn launch_in(
+        &self,
+        directory: &Path,
+        profile: &Profile,
+        endpoint: Endpoint,
+        program: ProgramPath,
+        console: &Console,
+    ) -> Result<Launched, LaunchError> {
+        let order = Order { profile, node: &self.node_name, directory, endpoint: &endpoint };
+        let plan = driver(profile.program).plan(&order)?;
         for (path, bytes) in &plan.files {
             atomic::write(path, bytes)?;
         }
         let mut record = Record { profile: profile.clone().into_draft(), endpoint, process: None, boot: boot_id() };
-        record.write(&directory)?;
+        record.write(directory)?;
         let spawn = process::Spawn {
             args: program.prefix_args.into_iter().chain(plan.args).map(Into::into).collect(),
-            directory: directory.clone(),
+            directory: directory.to_owned(),
             shield: plan.shield_from_broken_pipe,
             program: program.path,
         };
         let (process, watch) = process::spawn(&spawn, console)
             .map_err(|source| LaunchError::Spawn { path: spawn.program.clone(), source })?;
         record.process = Some(process.id);
-        if let Err(error) = record.write(&directory) {
+        if let Err(error) = record.write(directory) {
             // It mines. Without its id it is still found by its mark after a crash.
-            tracing::warn!(miner = %name, %error, "cannot record a started process");
+            tracing::warn!(directory = %directory.display(), %error, "cannot record a started process");
         }
         Ok(Launched { process, watch, endpoint: record.endpoint })
     }

@@ -306,7 +306,8 @@ impl State {
                 let silence = now.saturating_duration_since(answered);
                 if silence >= MOST_SILENCE {
                     self.problem = Some(format!("hung: {why}"));
-                    self.forget_failures(verified, now);
+                    // The silence itself is no sign that it had got going.
+                    self.forget_failures(verified, answered);
                     return self.stop(Afterwards::Fail(By::Itself), now);
                 }
                 if silence >= NOTABLE_SILENCE {
@@ -380,8 +381,9 @@ impl State {
         (self, if spawned { Action::Term } else { Action::None })
     }
 
-    fn forget_failures(&mut self, verified: Instant, now: Instant) {
-        if now.saturating_duration_since(verified) >= GOT_GOING {
+    /// When it ran for long enough between these two.
+    fn forget_failures(&mut self, verified: Instant, until: Instant) {
+        if until.saturating_duration_since(verified) >= GOT_GOING {
             self.failures = 0;
         }
     }

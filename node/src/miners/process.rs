@@ -162,8 +162,9 @@ const VERSION_TIMEOUT: Duration = Duration::from_secs(3);
 pub async fn first_line(program: &ProgramPath, argument: &str) -> io::Result<String> {
     let mut command = Command::new(&program.path);
     command.args(&program.prefix_args).arg(argument);
-    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null()).kill_on_drop(true);
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null()).kill_on_drop(true).process_group(0);
     let mut child = command.spawn()?;
+    let group = child.id().and_then(|pid| Pid::from_raw(i32::try_from(pid).ok()?));
     let mut printed = Vec::new();
     let read = async {
         if let Some(stdout) = child.stdout.take() {
@@ -172,7 +173,14 @@ pub async fn first_line(program: &ProgramPath, argument: &str) -> io::Result<Str
         }
         child.wait().await
     };
-    tokio::time::timeout(VERSION_TIMEOUT, read).await.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
+    let Ok(read) = tokio::time::timeout(VERSION_TIMEOUT, read).await else {
+        if let Some(group) = group {
+            // Not reaped yet, so the number is still its own: it goes with whatever it has started.
+            let _ = rustix::process::kill_process_group(group, Signal::KILL);
+        }
+        return Err(io::ErrorKind::TimedOut.into());
+    };
+    read?;
     let text = String::from_utf8_lossy(&printed);
     match text.lines().next() {
         Some(line) if !line.trim().is_empty() => Ok(line.to_owned()),
@@ -191,6 +199,10 @@ impl ProcessId {
         let Some(pid) = Pid::from_raw(self.pid) else { return };
         // Gone already is what we want; not allowed cannot be helped. Both show in what follows.
         let _ = rustix::process::kill_process_group(pid, signal);
+        if stat(self.pid).is_some_and(|stat| stat.group != self.pid) {
+            // It has left its group.
+            let _ = rustix::process::kill_process(pid, signal);
+        }
     }
 }
 
@@ -334,12 +346,14 @@ fn is_inherited(name: &OsStr) -> bool {
 struct Stat {
     state: u8,
     group: i32,
+    threads: u32,
     start_time: u64,
 }
 
 impl Stat {
+    /// A zombie whose threads live is a process whose first thread has ended.
     const fn is_dead(&self) -> bool {
-        matches!(self.state, b'Z' | b'X' | b'x')
+        matches!(self.state, b'Z' | b'X' | b'x') && self.threads <= 1
     }
 }
 
@@ -360,8 +374,9 @@ fn parse_stat(text: &str) -> Option<Stat> {
     let mut fields = rest.split_ascii_whitespace();
     let state = fields.next()?.bytes().next()?;
     let group = fields.nth(1)?.parse().ok()?;
-    let start_time = fields.nth(16)?.parse().ok()?;
-    Some(Stat { state, group, start_time })
+    let threads = fields.nth(14)?.parse().ok()?;
+    let start_time = fields.nth(1)?.parse().ok()?;
+    Some(Stat { state, group, threads, start_time })
 }
 
 #[cfg(test)]
@@ -372,7 +387,12 @@ mod tests {
     fn the_start_time_is_found_behind_a_malicious_name() {
         let text = "42 (x) R 1 (evil) S 1 41 42 0 -1 4194560 1 0 0 0 0 0 0 0 20 0 1 0 987654 1 1";
         let stat = parse_stat(text).unwrap();
-        assert_eq!((stat.state, stat.group, stat.start_time), (b'S', 41, 987_654));
+        assert_eq!((stat.state, stat.group, stat.threads, stat.start_time), (b'S', 41, 1, 987_654));
+        let dead = |state: &str, threads: u32| {
+            let text = format!("42 (x) {state} 1 41 42 0 -1 4194560 1 0 0 0 0 0 0 0 20 0 {threads} 0 987654 1 1");
+            parse_stat(&text).unwrap().is_dead()
+        };
+        assert_eq!([dead("Z", 1), dead("Z", 3), dead("S", 1)], [true, false, false]);
         assert!(parse_stat("42 (x) R 1").is_none());
     }
 

@@ -12,19 +12,20 @@ use futures::future::BoxFuture;
 use miner_ctrl_protocol::profile::Invalid;
 use miner_ctrl_protocol::stats::DeviceStats;
 use miner_ctrl_protocol::{Hashrate, Profile, Program, Shares};
+use serde::de::IgnoredAny;
 use serde_json::Value;
-use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use crate::miners::driver::{
-    Driver, Endpoint, LaunchPlan, MAX_DEVICES, Order, PollError, Reading, count, number, rate, word,
+    Driver, Endpoint, LaunchPlan, MAX_DEVICES, Order, PollError, Reading, count, measured, rate, word,
 };
 use crate::miners::lifecycle::{Phase, StartLimits};
 
 /// Longest wait for an answer.
 const TIMEOUT: Duration = Duration::from_secs(3);
 /// Longest answer: sixty-four GPUs in ten entries of a few digits each stay far below.
-const MAX_ANSWER: u64 = 64 * 1024;
+const MAX_ANSWER: usize = 64 * 1024;
 /// The only request that all public clients agree on.
 const REQUEST: &[u8] = b"{\"id\":0,\"jsonrpc\":\"2.0\",\"method\":\"miner_getstat1\"}\n";
 /// How the first entry of every answer begins.
@@ -193,7 +194,10 @@ impl Driver for TtMiner {
                 // Seen right after its start.
                 return Err(silent("an empty answer".to_owned()));
             }
-            let answer: Option<Value> = serde_json::from_slice(&line).ok();
+            let answer: Option<Value> = serde_json::from_str(&String::from_utf8_lossy(&line)).ok();
+            if answer.as_ref().is_some_and(|answer| answer.is_object() && !answer["result"].is_array()) {
+                return Err(silent("an answer without a result".to_owned()));
+            }
             answer.as_ref().and_then(reading).ok_or_else(|| PollError::NotOurs {
                 port: endpoint.port,
                 why: format!("the answer does not begin with {NAME}"),
@@ -242,7 +246,14 @@ async fn ask(port: u16) -> std::io::Result<Vec<u8>> {
     let mut stream = TcpStream::connect(("127.0.0.1", port)).await?;
     stream.write_all(REQUEST).await?;
     let mut line = Vec::new();
-    BufReader::new(stream).take(MAX_ANSWER).read_until(b'\n', &mut line).await?;
+    // Until its end, be it a line's or the connection's. Some close neither.
+    while line.len() < MAX_ANSWER && stream.read_buf(&mut line).await? > 0 {
+        if line.contains(&b'\n') || serde_json::from_slice::<IgnoredAny>(&line).is_ok() {
+            break;
+        }
+    }
+    let end = line.iter().position(|byte| *byte == b'\n').unwrap_or(line.len());
+    line.truncate(end.min(MAX_ANSWER));
     Ok(line)
 }
 
@@ -264,8 +275,7 @@ fn reading(answer: &Value) -> Option<Reading> {
     let (rates, health, power) = (parts(3), parts(6), parts(9));
     // An empty entry is no device; `off` is a device without a value.
     let devices = rates.iter().take(MAX_DEVICES).filter(|part| **part != "").enumerate().map(|(index, part)| {
-        // 0 degrees, percent or watt mean that it does not know.
-        let known = |value: Option<&Value>| value.and_then(number).filter(|n| *n > 0.0).map(|n| n as f32);
+        let known = |value: Option<&Value>| value.and_then(measured);
         DeviceStats {
             name: None,
             hashrate: rate(part),

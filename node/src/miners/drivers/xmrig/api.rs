@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use http_body_util::{BodyExt, Empty, Limited};
+use http_body_util::{BodyExt, Empty, LengthLimitError, Limited};
 use hyper::body::Bytes;
 use hyper::header::{AUTHORIZATION, HOST};
 use hyper::{Request, StatusCode};
@@ -46,11 +46,19 @@ async fn ask(endpoint: &Endpoint, path: &str) -> Result<Value, PollError> {
         .map_err(|error| silent(endpoint, error.to_string()))?;
     let exchange = async {
         let response = sender.send_request(request).await.map_err(not_http(endpoint))?;
-        if response.status() != StatusCode::OK {
-            return Err(not_ours(endpoint, format!("it refuses our token with status {}", response.status().as_u16())));
+        match response.status() {
+            StatusCode::OK => {}
+            status @ (StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) => {
+                return Err(not_ours(endpoint, format!("it refuses our token with status {}", status.as_u16())));
+            }
+            // Busy, perhaps; who it is shows in a later answer.
+            status => return Err(silent(endpoint, format!("it answers with status {}", status.as_u16()))),
         }
         let body = Limited::new(response.into_body(), MAX_BODY).collect().await;
-        body.map_err(|error| not_ours(endpoint, format!("no body to read: {error}")))
+        body.map_err(|error| match error.is::<LengthLimitError>() {
+            true => not_ours(endpoint, format!("more than {MAX_BODY} bytes")),
+            false => silent(endpoint, format!("no body to read: {error}")),
+        })
     };
     // The connection has to be driven while the exchange goes on; what goes wrong in it reaches the exchange, too.
     let driven = async {
@@ -61,7 +69,9 @@ async fn ask(endpoint: &Endpoint, path: &str) -> Result<Value, PollError> {
         body = exchange => body?,
         never = driven => match never {},
     };
-    serde_json::from_slice(&body.to_bytes()).map_err(|error| not_ours(endpoint, format!("no JSON: {error}")))
+    // A name in another encoding is no reason not to know the rest.
+    let text = String::from_utf8_lossy(&body.to_bytes()).into_owned();
+    serde_json::from_str(&text).map_err(|error| not_ours(endpoint, format!("no JSON: {error}")))
 }
 
 fn not_http(endpoint: &Endpoint) -> impl Fn(hyper::Error) -> PollError {
@@ -107,8 +117,14 @@ mod tests {
     #[tokio::test]
     async fn an_answer_is_taken_and_a_stranger_is_told_from_silence() {
         assert_eq!(against(ok(b"{\"a\":1}")).await, Ok(serde_json::json!({"a": 1})));
+        assert_eq!(against(ok(b"{\"a\":\"Intel\xae\"}")).await, Ok(serde_json::json!({"a": "Intel\u{fffd}"})));
+        for later in ["302 Found", "404 NOT FOUND", "500 Internal Server Error", "503 Service Unavailable"] {
+            let answer = format!("HTTP/1.1 {later}\r\nContent-Length: 0\r\n\r\n").into_bytes();
+            assert!(matches!(against(answer).await, Err(PollError::Silent { .. })), "{later}");
+        }
         for stranger in [
             b"HTTP/1.1 403 FORBIDDEN\r\nContent-Length: 0\r\n\r\n".to_vec(),
+            b"HTTP/1.1 401 Unauthorized\r\nContent-Length: 0\r\n\r\n".to_vec(),
             b"SSH-2.0-OpenSSH_9.2\r\n".to_vec(),
             ok(b"<html>"),
             ok(b"{\"a\": 1e999}"),

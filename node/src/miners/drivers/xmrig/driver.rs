@@ -61,6 +61,16 @@ impl Driver for Xmrig {
                 let why = format!("has the scheme `{scheme}`, and xmrig knows {}", SCHEMES.join(", "));
                 return Err(Invalid::new(format!("pools[{index}].url"), why));
             }
+            for (field, text) in [
+                ("wallet", Some(profile.wallet_at(pool))),
+                ("password", profile.password_at(pool)),
+                ("url", Some(&*pool.url)),
+            ] {
+                // It puts variables of its environment in their place, and the pool would be told what they hold.
+                if text.is_some_and(|text| text.contains("${")) {
+                    return Err(Invalid::new(field, "has `${`, which xmrig would replace"));
+                }
+            }
         }
         if profile.huge_pages.is_some() && arguments::has(&profile.arguments, "--no-huge-pages") {
             return Err(Invalid::new("huge_pages", "and --no-huge-pages are both given: keep one"));
@@ -177,6 +187,8 @@ mod tests {
             (json!({"algorithm": "rx/O"}), "algorithm"),
             (json!({"algorithm": null, "coin": "dogecoin"}), "coin"),
             (json!({"pools": [{"url": "epic://a.example:1"}]}), "pools[0].url"),
+            (json!({"wallet": "44${HOME}"}), "wallet"),
+            (json!({"password": "${PATH}"}), "password"),
             (json!({"arguments": ["--http-port=1"]}), "arguments[0]"),
             (json!({"arguments": ["--no-huge-pages"], "huge_pages": true}), "huge_pages"),
         ] {

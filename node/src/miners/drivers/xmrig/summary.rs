@@ -6,7 +6,7 @@ use miner_ctrl_protocol::stats::DeviceStats;
 use miner_ctrl_protocol::{Hashrate, Shares};
 use serde_json::Value;
 
-use crate::miners::driver::{MAX_DEVICES, Reading, count, number, rate, word};
+use crate::miners::driver::{MAX_DEVICES, Reading, count, measured, rate, word};
 use crate::miners::lifecycle::Phase;
 
 /// Most algorithm names taken; XMRig knows some thirty.
@@ -70,17 +70,15 @@ pub(super) fn devices(backends: &Value) -> Vec<DeviceStats> {
             }
             let device = devices.entry(key).or_default();
             let health = &thread["health"];
-            // NVML and ADL say 0 for what they do not know.
-            let known = |value: &Value| number(value).filter(|number| *number > 0.0).map(|number| number as f32);
             device.name = thread["name"].as_str().and_then(word);
             let part = thread["hashrate"].as_array().into_iter().flatten().find_map(rate);
             device.hashrate = match (device.hashrate, part) {
                 (Some(sum), Some(part)) => Some([sum, part].into_iter().sum()),
                 (sum, part) => sum.or(part),
             };
-            device.temperature_celsius = known(&health["temperature"]);
-            device.power_watt = known(&health["power"]);
-            device.fan_percent = known(&health["fan_speed"][0]);
+            device.temperature_celsius = measured(&health["temperature"]);
+            device.power_watt = measured(&health["power"]);
+            device.fan_percent = measured(&health["fan_speed"][0]);
         }
     }
     devices.into_values().collect()
