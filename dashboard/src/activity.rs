@@ -11,7 +11,7 @@ use crate::error::{ApiError, Code};
 use crate::gateway::Gateway;
 use crate::node::Node;
 use crate::once::REPLAYED;
-use crate::records::Activity;
+use crate::records::{Activity, By};
 use crate::router::API;
 
 /// Longest text kept of what a request named: names are shorter, and an address is not much longer.
@@ -41,12 +41,16 @@ pub(crate) async fn recorded<N: Node>(
     next: Next,
 ) -> Response {
     let matched = request.extensions().get::<MatchedPath>().map(|path| path.as_str().to_owned());
-    let Some((action, caller)) = matched
-        .and_then(|path| action(request.method(), path.strip_prefix(API)?))
+    let Some(((action, path), caller)) = matched
+        .and_then(|path| Some((action(request.method(), path.strip_prefix(API)?)?, path)))
         .zip(request.extensions().get::<Caller>().cloned())
     else {
         return next.run(request).await;
     };
+    if action == "sign-out" && caller.by != By::Session {
+        // Nobody is signed in, so nobody is signed out.
+        return next.run(request).await;
+    }
     let named = parameters.iter().next().map(|(_, value)| value.to_owned());
     // In a task of its own: an asker that goes away must not keep what was done from being written.
     let done = tokio::spawn(async move {
@@ -61,7 +65,10 @@ pub(crate) async fn recorded<N: Node>(
         // What was done before is written already.
         let replayed = response.headers().contains_key(REPLAYED);
         if code != Some(Code::MethodNotAllowed) && !replayed {
-            let target = target.or(named).or_else(|| failed.and_then(|error| error.target.clone()));
+            let target = match (target, named) {
+                (None, Some(named)) if names_a_peer(&path) => Some(gateway.name_of(named).await),
+                (target, named) => target.or(named).or_else(|| failed.and_then(|error| error.target.clone())),
+            };
             gateway.record(&caller, action, target, detail, code.map_or("ok", Code::as_str)).await;
         }
         response
@@ -73,6 +80,10 @@ pub(crate) async fn recorded<N: Node>(
             Err(_) => ApiError::new(Code::ShuttingDown, "this node is shutting down").into_response(),
         },
     }
+}
+
+fn names_a_peer(path: &str) -> bool {
+    path.contains("/remote/{peer}") || path.contains("/peers/{peer}")
 }
 
 /// The word for what a request does; none for one that does nothing.
@@ -111,6 +122,11 @@ pub(crate) fn action(method: &Method, path: &str) -> Option<&'static str> {
 }
 
 impl<N: Node> Gateway<N> {
+    /// A peer's name, where somebody named it otherwise: what happened to a rig is looked for by that.
+    async fn name_of(&self, named: String) -> String {
+        self.node().peer(&named).await.map_or(named, |peer| peer.name.to_string())
+    }
+
     /// Keeps what was done, and tells open pages. A full disk must not undo what is done already, so that a failure is
     /// logged and no more.
     pub(crate) async fn record(

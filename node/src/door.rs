@@ -201,9 +201,11 @@ fn not_open(error: &ServeError) -> Failure {
         ServeError::Address { .. } => {
             (Exit::Usage, "bad-address", "write `HOST:PORT`, e.g. 127.0.0.1:9090; for no page, `--no-dashboard`")
         }
-        ServeError::Listen { .. } => {
-            (Exit::Error, "cannot-listen", "another program listens there: choose another place with --dashboard")
-        }
+        ServeError::Listen { .. } => (
+            Exit::Error,
+            "cannot-listen",
+            "another program listens there, or the address is not this machine's: choose another with --dashboard",
+        ),
         ServeError::NotProtected { .. } => (
             Exit::Refused,
             "not-protected",

@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::causes::chain;
 use crate::cli::{Engine, Exit, Failure, Local, Pairing, ServeOptions, Serving};
-use crate::config::{DashboardChoice, NodeConfig, Settings, TlsMode};
+use crate::config::{ConfigError, DashboardChoice, NodeConfig, Settings, TlsMode};
 use crate::control;
 use crate::door::Door;
 use crate::files;
@@ -80,7 +80,7 @@ impl Engine for ThisMachine {
         self.places.check_socket_dir().map_err(|error| {
             Failure::new(Exit::NotAllowed, "socket-unsafe", "cannot ask the node")
                 .caused_by(&error)
-                .hint("another user may listen there; remove the directory, or choose a shorter --home")
+                .hint("run it as the user whose node that is; only where another user made it, choose another --home")
         })
     }
 
@@ -250,6 +250,11 @@ fn not_started(error: &StartError) -> Failure {
         StartError::Lock(why @ LockError::Held { .. }) => failure(Exit::Refused, "locked").hint(why.hint()),
         StartError::Mesh(mesh::StartError::Listen { .. }) => failure(Exit::Error, "cannot-listen")
             .hint("another program, perhaps another node, listens there: stop it, or choose another with --listen"),
+        StartError::Config(why @ ConfigError::Policy { .. }) => {
+            Failure::new(Exit::Usage, "bad-policy", "cannot start the node")
+                .caused_by(why)
+                .hint("mend `policy.json`; without the file everything is allowed")
+        }
         StartError::NoIdentity => {
             failure(Exit::NotFound, "no-identity").hint("make one with `miner-ctrl node init --name NAME`")
         }

@@ -168,11 +168,11 @@ impl Access {
         let slides = now.saturating_sub(last_used) >= USED_SECONDS;
         if slides {
             let id = id.clone();
-            self.change(node, move |record| {
+            let used = self.change(node, move |record| {
                 record.sessions.iter_mut().filter(|session| session.id == id).for_each(|one| one.last_used = now);
                 Ok(())
-            })
-            .await?;
+            });
+            tell_unkept(used.await);
         }
         Ok(Some((Caller { by: By::Session, who: Some(id), from, scope: Scope::Admin }, slides)))
     }
@@ -197,11 +197,11 @@ impl Access {
         let Some((scope, last_used)) = found else { return Ok(None) };
         if last_used.is_none_or(|at| now.saturating_sub(at) >= USED_SECONDS) {
             let id = id.to_owned();
-            self.change(node, move |record| {
+            let used = self.change(node, move |record| {
                 record.tokens.iter_mut().filter(|token| token.id == id).for_each(|one| one.last_used = Some(now));
                 Ok(())
-            })
-            .await?;
+            });
+            tell_unkept(used.await);
         }
         Ok(Some(Caller { by: By::Token, who: Some(id.to_owned()), from, scope }))
     }
@@ -248,12 +248,15 @@ impl Access {
         from: Option<IpAddr>,
     ) -> Result<(Secret, Caller), ApiError> {
         self.load(node).await?;
+        let mut taken = None;
         let proven = match proof {
             // Not held up by the limit: a link cannot be guessed, and its owner must get in while others guess.
-            Proof::Link(link) if self.take_link(&link) => true,
-            Proof::Link(_) => {
-                self.count_try(from)?;
-                false
+            Proof::Link(link) => {
+                taken = self.take_link(&link);
+                if taken.is_none() {
+                    self.count_try(from)?;
+                }
+                taken.is_some()
             }
             Proof::Password(password) => self.knows_password(password, from).await?,
         };
@@ -276,7 +279,11 @@ impl Access {
                 record.sessions.push(session);
                 Ok(id)
             })
-            .await?;
+            .await
+            .inspect_err(|_| {
+                // It signed nobody in.
+                self.state().links.extend(taken);
+            })?;
         Ok((secret, Caller { by: By::Session, who: Some(id), from, scope: Scope::Admin }))
     }
 
@@ -297,9 +304,9 @@ impl Access {
         name: String,
         scope: Scope,
     ) -> Result<(TokenRecord, Secret), ApiError> {
-        let fits = !name.is_empty() && name.chars().count() <= MAX_TOKEN_NAME && !name.chars().any(char::is_control);
+        let fits = !name.is_empty() && name.chars().count() <= MAX_TOKEN_NAME && name.chars().all(is_visible);
         if !fits {
-            let why = format!("has 1 to {MAX_TOKEN_NAME} characters, none of them a control character");
+            let why = format!("has 1 to {MAX_TOKEN_NAME} characters, none of them invisible");
             return Err(crate::extract::invalid("", "name", why));
         }
         let secret = Secret::random();
@@ -371,10 +378,8 @@ impl Access {
         password: Secret,
     ) -> Result<bool, ApiError> {
         self.load(node).await?;
-        let stored = self.state().record.password.clone();
-        if let Some(stored) = stored
-            && self.0.hasher.verify(password.clone(), stored).await?
-        {
+        // Whoever changed it since must not find the one of the file back after a restart.
+        if self.state().record.password.is_some() {
             return Ok(false);
         }
         self.set_password(node, caller, password, None).await?;
@@ -394,21 +399,23 @@ impl Access {
             .map_err(|wait| ApiError::new(Code::TooManyTries, "too many tries to sign in").retry_after(wait))
     }
 
-    /// Whether it is a link that works; it does not any more.
-    fn take_link(&self, link: &Secret) -> bool {
+    /// A link that works; it does not any more.
+    fn take_link(&self, link: &Secret) -> Option<Link> {
         if link.as_str().len() != SECRET_LENGTH {
-            return false;
+            return None;
         }
         let (hash, now) = (link.hash(), Instant::now());
         let mut state = self.state();
         state.links.retain(|link| link.until > now);
-        match state.links.iter().position(|link| bool::from(link.hash.ct_eq(&hash))) {
-            Some(index) => {
-                state.links.remove(index);
-                true
-            }
-            None => false,
-        }
+        let index = state.links.iter().position(|link| bool::from(link.hash.ct_eq(&hash)))?;
+        Some(state.links.remove(index))
+    }
+}
+
+/// On a full disk one can still look.
+fn tell_unkept(used: Result<(), ApiError>) {
+    if let Err(error) = used {
+        tracing::error!(error = error.document("").detail, "that a credential was used is not kept");
     }
 }
 
@@ -419,6 +426,12 @@ pub(crate) const fn expires_at(session: &SessionRecord) -> u64 {
 
 const fn is_alive(session: &SessionRecord, now: u64) -> bool {
     now < expires_at(session)
+}
+
+/// Neither a control character nor one that reorders or hides text.
+fn is_visible(c: char) -> bool {
+    !c.is_control()
+        && !matches!(c, '\u{ad}' | '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
 }
 
 /// A handle that nothing else has.

@@ -189,7 +189,8 @@ async fn add_token<N: Node>(
     extract::Json(body): extract::Json<AddToken>,
 ) -> Result<(StatusCode, About, Json<NewToken>), ApiError> {
     let (kept, token) = gateway.access().add_token(gateway.node(), body.name, body.scope).await?;
-    let about = About { target: Some(kept.name.clone()), detail: Some(format!("scope {}", kept.scope.as_str())) };
+    let about =
+        About { target: Some(kept.name.clone()), detail: Some(format!("{}, scope {}", kept.id, kept.scope.as_str())) };
     Ok((StatusCode::CREATED, about, Json(NewToken { view: kept.into(), token: token.as_str().to_owned() })))
 }
 

@@ -126,7 +126,15 @@ async fn change<N: Node>(
     Path(peer): Path<String>,
     extract::Json(change): extract::Json<PeerChange>,
 ) -> Result<(About, Json<PeerView>), ApiError> {
-    Ok(named(node.change_peer(&peer, change).await?))
+    let before = node.peer(&peer).await?;
+    let after = node.change_peer(&peer, change).await?;
+    let detail = [
+        (before.name != after.name).then(|| format!("was called {}", before.name)),
+        (before.permission != after.permission).then(|| format!("{}, was {}", after.permission, before.permission)),
+    ];
+    let detail = detail.into_iter().flatten().collect::<Vec<_>>().join("; ");
+    let about = About { target: Some(after.name.to_string()), detail: (!detail.is_empty()).then_some(detail) };
+    Ok((about, Json(after)))
 }
 
 async fn remove<N: Node>(State(node): State<N>, Path(peer): Path<String>) -> Result<(About, Json<PeerView>), ApiError> {
@@ -146,7 +154,9 @@ async fn approve<N: Node>(
     Path(request): Path<String>,
     MaybeJson(approval): MaybeJson<Approval>,
 ) -> Result<(About, Json<PeerView>), ApiError> {
-    Ok(named(node.approve(&request, approval.permission).await?))
+    let (mut about, peer) = named(node.approve(&request, approval.permission).await?);
+    about.detail = Some(peer.permission.to_string());
+    Ok((about, peer))
 }
 
 async fn deny<N: Node>(

@@ -188,8 +188,9 @@ async fn start<N: Node>(
     extract::Json(start): extract::Json<Start>,
 ) -> Result<(About, Json<MinerOutcome>), ApiError> {
     let (command, name) = start.command(&node).await?;
+    let what = profile_told(&command, &name);
     let outcome = node.command(&peer, command).await?;
-    Ok(told(format!("profile {name}, "), outcome))
+    Ok(told(format!("{what}, "), outcome))
 }
 
 async fn stop<N: Node>(
@@ -234,6 +235,17 @@ async fn logs_of<N: Node>(
 ) -> Result<Json<LogPage>, ApiError> {
     let miner = miner.parse().map_err(|error| invalid("", "miner", format!("is no miner name: {error}")))?;
     Ok(Json(node.logs(&peer, lines.of(Some(miner))?).await?))
+}
+
+/// A profile that came with its start is none that is stored, whatever it is called.
+fn profile_told(command: &MinerCommand, name: &ProfileName) -> String {
+    match command {
+        MinerCommand::Start { profile: ProfileChoice::Inline(draft), .. } => {
+            let pools: Vec<_> = draft.pools.iter().map(|pool| pool.url.as_str()).collect();
+            format!("profile {name} at {}", pools.join(" "))
+        }
+        _ => format!("profile {name}"),
+    }
 }
 
 /// What the log of activities says about a command.

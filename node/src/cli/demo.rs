@@ -46,12 +46,12 @@ pub(crate) async fn demo<E: Engine>(demo: Demo, output: &mut Output) -> Result<E
     let mut terminate = signal(SignalKind::terminate()).map_err(no_signals)?;
     let mut stage = Stage::make()?;
     let played = tokio::select! {
-        played = stage.play::<E>(output) => played,
-        _ = interrupt.recv() => Ok(()),
-        _ = terminate.recv() => Ok(()),
+        played = stage.play::<E>(output) => Some(played),
+        _ = interrupt.recv() => None,
+        _ = terminate.recv() => None,
     };
     let failed = match played {
-        Ok(()) if !demo.once => {
+        Some(Ok(())) if !demo.once => {
             let control = stage.home("control");
             let told = output.print(&format!(
                 "\nThe fleet goes on. In another terminal:\n\n    miner-ctrl --home {} remote status --watch\n\n\
@@ -67,7 +67,8 @@ pub(crate) async fn demo<E: Engine>(demo: Demo, output: &mut Output) -> Result<E
             }
             told.err()
         }
-        played => played.err(),
+        Some(played) => played.err(),
+        None => None,
     };
     stage.end().await;
     failed.map_or(Ok(Exit::Done), Err)
@@ -75,8 +76,7 @@ pub(crate) async fn demo<E: Engine>(demo: Demo, output: &mut Output) -> Result<E
 
 impl Stage {
     fn make() -> Result<Self, Failure> {
-        let directory = std::env::temp_dir().join(format!("miner-ctrl-demo-{}", std::process::id()));
-        atomic::make_directory(&directory)
+        let directory = atomic::temporary_directory("miner-ctrl-demo")
             .map_err(|error| Failure::new(Exit::Error, "no-directories", "cannot start the demo").caused_by(&error))?;
         Ok(Self { directory, stop: CancellationToken::new(), nodes: Vec::new() })
     }

@@ -288,8 +288,8 @@ impl Stage {
     }
 
     fn temporary_home(&mut self) -> Result<PathBuf, Failure> {
-        let directory = std::env::temp_dir().join(format!("miner-ctrl-fleet-{}", std::process::id()));
-        atomic::make_directory(&directory).map_err(|error| failure("no-directories").caused_by(&error))?;
+        let directory = atomic::temporary_directory("miner-ctrl-fleet")
+            .map_err(|error| failure("no-directories").caused_by(&error))?;
         Ok(self.directory.insert(directory).clone())
     }
 

@@ -93,7 +93,7 @@ impl Output {
     pub(crate) fn wipe(&mut self) -> Result<(), Failure> {
         if self.redraws {
             let mut stdout = io::stdout();
-            stdout.write_all(b"\x1b[H\x1b[2J\x1b[3J").map_err(|_| Failure::reader_gone())?;
+            stdout.write_all(b"\x1b[H\x1b[2J").map_err(|_| Failure::reader_gone())?;
         }
         Ok(())
     }

@@ -2,6 +2,8 @@
 //!
 //! What is not known is `–`, never zero. All foreign text passes [`clean`].
 
+use std::fmt;
+
 use anstyle::{AnsiColor, Style};
 use comfy_table::{CellAlignment, Table, presets};
 use miner_ctrl_dashboard::TokenView;
@@ -129,18 +131,31 @@ pub(crate) fn rigs(rigs: &[RigView], now: u64) -> String {
         }
         for (index, miner) in miners.iter().enumerate() {
             let state = if rig.peer.online { miner.state.to_string() } else { offline(rig, now) };
-            rows.push(miner_row(if index == 0 { name.clone() } else { String::new() }, state, miner));
+            let mut row = miner_row(if index == 0 { name.clone() } else { String::new() }, state, miner);
+            if !rig.peer.online {
+                // What it said last is not what it does.
+                row[RATE..=UPTIME].fill(UNKNOWN.to_owned());
+            }
+            rows.push(row);
         }
     }
     let of_rigs = rigs.iter().filter_map(|rig| Some((rig.peer.name.as_str(), rig.problem.as_deref()?)));
     let of_miners = rigs.iter().filter_map(|rig| Some((rig.peer.name.as_str(), rig.stats.as_ref()?)));
     let of_miners = of_miners
-        .flat_map(|(rig, stats)| stats.miners.iter().filter_map(move |miner| Some((rig, miner.problem.as_deref()?))));
-    table(&COLUMNS, rows, &[4, 5, 6]) + &remarks(of_rigs.chain(of_miners))
+        .flat_map(|(rig, stats)| {
+            stats.miners.iter().filter_map(move |miner| Some((rig, miner, miner.problem.as_deref()?)))
+        })
+        .map(|(rig, miner, problem)| (format!("{rig} {}", miner.name), problem));
+    let of_rigs = of_rigs.map(|(rig, problem)| (rig.to_owned(), problem));
+    table(&COLUMNS, rows, &[RATE, 5, UPTIME]) + &remarks(of_rigs.chain(of_miners))
 }
 
 const COLUMNS: [&str; 9] =
     ["Rig", "State", "Miner", "Algorithm", "Hashrate", "Accepted/Rejected", "Uptime", "Pool", "Profile"];
+
+/// Places of what an offline rig's numbers are.
+const RATE: usize = 4;
+const UPTIME: usize = 6;
 
 fn miner_row(rig: String, state: String, miner: &MinerStatus) -> Vec<String> {
     let or_unknown = |text: Option<String>| text.unwrap_or_else(|| UNKNOWN.to_owned());
@@ -149,13 +164,22 @@ fn miner_row(rig: String, state: String, miner: &MinerStatus) -> Vec<String> {
         rig,
         state,
         miner.name.to_string(),
-        or_unknown(miner.algorithm.clone()),
+        or_unknown(miner.algorithm.as_deref().map(clipped)),
         or_unknown(miner.hashrate.filter(|_| runs).map(|rate| rate.to_string())),
         or_unknown(runs.then(|| format!("{}/{}", miner.shares.accepted, miner.shares.rejected))),
         or_unknown(runs.then(|| duration(miner.uptime_seconds))),
-        or_unknown(miner.pool.clone()),
+        or_unknown(miner.pool.as_deref().map(clipped)),
         or_unknown(miner.profile.as_ref().map(ToString::to_string)),
     ]
+}
+
+/// One rig's words must not make everybody's row longer than a screen.
+fn clipped(text: &str) -> String {
+    const MOST: usize = 48;
+    match text.char_indices().nth(MOST) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text.to_owned(),
+    }
 }
 
 fn offline(rig: &RigView, now: u64) -> String {
@@ -243,7 +267,7 @@ fn recoloured(line: &str, dot: &str) -> String {
     line.strip_prefix('●').map_or_else(|| line.to_owned(), |rest| format!("{dot}{rest}"))
 }
 
-fn remarks<'a>(remarks: impl Iterator<Item = (&'a str, &'a str)>) -> String {
+fn remarks<'a>(remarks: impl Iterator<Item = (impl fmt::Display, &'a str)>) -> String {
     let text: String = remarks.map(|(name, problem)| format!("{name}: {}\n", clean(problem))).collect();
     if text.is_empty() { text } else { format!("\n{text}") }
 }

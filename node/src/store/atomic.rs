@@ -58,6 +58,18 @@ pub fn make_directory(path: &Path) -> Result<(), WriteError> {
         .map_err(|source| WriteError { path: path.to_owned(), source })
 }
 
+/// Makes a directory of our own, 0700, where temporary ones are: a new one, that nobody could have made before.
+///
+/// # Errors
+/// [`WriteError`] with the directory's path.
+pub fn temporary_directory(name: &str) -> Result<PathBuf, WriteError> {
+    let path = std::env::temp_dir().join(format!("{name}-{:016x}", rand::random::<u64>()));
+    match fs::DirBuilder::new().mode(0o700).create(&path) {
+        Ok(()) => Ok(path),
+        Err(source) => Err(WriteError { path, source }),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

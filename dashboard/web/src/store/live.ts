@@ -158,12 +158,15 @@ export function startLive(): void {
   started = true;
   setInterval(() => (now.value = Math.floor(Date.now() / 1000)), 1000);
   let hiding = 0;
-  document.addEventListener('visibilitychange', () => {
+  const seen = () => {
     clearTimeout(hiding);
     if (session.value?.signed_in !== true) return;
     if (document.hidden) hiding = window.setTimeout(() => stream.pause(), HIDDEN_MS);
     else if (link.value.kind === 'paused') stream.open();
-  });
+  };
+  document.addEventListener('visibilitychange', seen);
+  // One that was opened in the background is hidden from its beginning.
+  seen();
   addEventListener('online', () => link.value.kind === 'lost' && stream.open());
   stream.open();
 }

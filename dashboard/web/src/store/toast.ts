@@ -6,7 +6,7 @@ import type { Failure } from '../api/client';
 
 export interface Toast {
   id: number;
-  kind: 'ok' | 'crit';
+  kind: 'ok' | 'warn' | 'crit';
   text: string;
   hint: string | null;
   /** Code and request id, for a report. */
@@ -29,6 +29,15 @@ function show(toast: Omit<Toast, 'id'>): void {
 
 export function done(text: string, action: Toast['action'] = null): void {
   show({ kind: 'ok', text, hint: null, small: null, action });
+}
+
+/** After these it may have been done: the answer is missing, not the deed. */
+const UNSURE = new Set(['bad-answer', 'internal', 'no-server', 'not-json', 'shutting-down', 'timeout']);
+
+/** What was to be done, and was not; or nobody knows whether it was. */
+export function notDone(what: string, why: Failure): void {
+  if (!UNSURE.has(why.code)) return failed(`${what}: not done`, why);
+  show({ kind: 'warn', text: `${what}: not known whether it was done. ${why.detail}`, hint: 'Look at what it does now before you try again.', small: why.requestId ?? '', action: null });
 }
 
 export function failed(what: string, why: Failure): void {

@@ -11,7 +11,7 @@ import { begin } from '../store/jobs';
 import { loadProfiles, NEW, profiles } from '../store/profiles';
 import { href } from '../store/route';
 import { clearSelection } from '../store/table';
-import { done, failed } from '../store/toast';
+import { done, failed, notDone } from '../store/toast';
 import { AddPeerDialog } from './addpeer';
 import { Confirm, Dialog } from './dialog';
 import { EditPeerDialog } from './editpeer';
@@ -125,7 +125,7 @@ async function startMining(rigs: Rig[], body: Start): Promise<void> {
   try {
     done(`${only.name}: ${outcomeText(await start(only, body))}`);
   } catch (thrown) {
-    failed(`${only.name} did not start`, failure(thrown));
+    notDone(`Start ${only.name}`, failure(thrown));
   }
 }
 
@@ -135,7 +135,7 @@ export async function stopOne(rig: Rig, miner: string | null, ran: string[]): Pr
     const text = outcomeText(await stop(rig, miner));
     done(`${rig.name}: ${text}`, ran.length > 0 ? { label: 'Start again', run: () => void startAgain(rig, ran) } : null);
   } catch (thrown) {
-    failed(`${rig.name} did not stop`, failure(thrown));
+    notDone(`Stop ${rig.name}`, failure(thrown));
   }
 }
 
@@ -145,7 +145,7 @@ export async function startAgain(rig: Rig, miners: string[]): Promise<void> {
     try {
       done(`${rig.name}: ${outcomeText(await restart(rig, miner))}`);
     } catch (thrown) {
-      failed(`${miner} on ${rig.name} did not start`, failure(thrown));
+      notDone(`Start ${miner} on ${rig.name}`, failure(thrown));
     }
   }
 }

@@ -34,7 +34,7 @@ function One({ toast }: { toast: Toast }) {
     return hold;
   }, []);
   return (
-    <div class="toast" role={toast.kind === 'crit' ? 'alert' : 'status'} onMouseEnter={hold} onMouseLeave={release} onFocusCapture={hold} onBlurCapture={release}>
+    <div class="toast" role={toast.kind === 'ok' ? 'status' : 'alert'} onMouseEnter={hold} onMouseLeave={release} onFocusCapture={hold} onBlurCapture={release}>
       <Shape state={toast.kind} />
       <div>
         <p>{toast.text}</p>
