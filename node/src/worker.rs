@@ -8,6 +8,8 @@ use miner_ctrl_protocol::{
     NodeName, Permission, Policy, Profile, ProfileDraft, ProfileName, Refusal, Request, Response, RigStats,
 };
 
+use tokio::time::Instant;
+
 use crate::miners::drivers::driver;
 use crate::miners::profiles::{ProfileStore, ProfilesError};
 use crate::miners::{MinersHandle, host, news};
@@ -113,7 +115,7 @@ impl Worker {
             name: self.name.clone(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             host: host::stats(),
-            miners: snapshot.miners.clone(),
+            miners: snapshot.aged(Instant::now()),
         })
     }
 

@@ -27,7 +27,8 @@ pub const MAX_BODY: usize = MAX_MESSAGE - SEAL_OVERHEAD;
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum CodecError {
     /// Not CBOR, or CBOR of another shape.
-    #[error("not a message of this kind: {0}")]
+    /// What the decoder says of it is for whoever debugs, not for people.
+    #[error("not a message of this kind")]
     Malformed(String),
     /// More bytes than allowed.
     #[error("{size} bytes, at most {limit} are allowed")]

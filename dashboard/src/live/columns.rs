@@ -171,6 +171,19 @@ fn four_digits(number: f64) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::memory::{peer, rig};
+
+    #[test]
+    fn shares_that_no_counter_holds_are_as_many_as_it_holds() {
+        let mut view = rig(peer(1, "rig-alpha"), true);
+        let miners = &mut view.stats.as_mut().expect("it mines").miners;
+        miners.push(miners[0].clone());
+        for miner in miners {
+            (miner.shares.accepted, miner.shares.rejected) = (u64::MAX, 7);
+        }
+        let live = Row::new(&view, view.peer.id).live;
+        assert_eq!((live.acc, live.rej), (Some(u64::MAX), Some(14)));
+    }
 
     #[test]
     fn a_rate_keeps_four_digits() {

@@ -53,6 +53,35 @@ async fn a_failure_is_kept_too() {
 }
 
 #[tokio::test]
+async fn a_rig_is_kept_under_its_name_however_it_was_named() {
+    let door = Door::new();
+    let answer = door.local(knock("POST", "/remote/0000000000000001/start").json(&json!({"profile": 7}))).await;
+    assert_problem(&answer, Code::Invalid);
+    let entry = door.node.recorded().pop().unwrap();
+    assert_eq!((entry.target.as_deref(), entry.result.as_str()), (Some("rig-alpha"), "invalid"));
+}
+
+#[tokio::test]
+async fn what_was_granted_is_kept_and_what_it_was_before() {
+    let door = Door::new();
+    let change = json!({"permission": "view", "name": "barn"});
+    let answer = door.local(knock("PATCH", "/peers/rig-alpha").json(&change)).await;
+    assert_eq!(answer.status, StatusCode::OK, "{:?}", answer.body);
+    let entry = door.node.recorded().pop().unwrap();
+    assert_eq!(entry.target.as_deref(), Some("barn"));
+    assert_eq!(entry.detail.as_deref(), Some("was called rig-alpha; view, was none"));
+}
+
+#[tokio::test]
+async fn a_token_is_not_signed_out_and_nothing_is_kept_of_it() {
+    let door = Door::new();
+    let token = door.token("read").await;
+    let before = door.node.recorded().len();
+    door.ask(knock("DELETE", "/session").token(&token)).await;
+    assert_eq!(door.node.recorded().len(), before);
+}
+
+#[tokio::test]
 async fn entries_come_in_pages_newest_first() {
     let door = Door::new();
     for _ in 0..5 {

@@ -274,7 +274,7 @@ impl<S: AsyncRead + AsyncWrite> Session<S> {
         let Some(asked) = self.open.remove(&id) else { return };
         let opened = asked.answer.open(sealed).map_err(|error| error.to_string());
         let answer =
-            opened.and_then(|body| codec::decode::<Response>(&body, MAX_BODY).map_err(|error| error.to_string()));
+            opened.and_then(|body| codec::decode::<Response>(&body, MAX_BODY).map_err(|error| format!("{error:?}")));
         let answer =
             answer.and_then(|answer| answer.is_plausible().then_some(answer).ok_or_else(|| TOO_MUCH.to_owned()));
         let answer = answer.map_err(|error| {

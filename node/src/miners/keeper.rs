@@ -507,7 +507,7 @@ impl Keeper {
         if !same || known.revision == 0 {
             let revision = known.revision + 1;
             let news = self.told.see(revision, &miners);
-            self.publisher.send_replace(Arc::new(MinersSnapshot { revision, news, miners }));
+            self.publisher.send_replace(Arc::new(MinersSnapshot { revision, news, miners, at: Some(now) }));
         }
     }
 }

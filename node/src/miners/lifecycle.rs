@@ -553,6 +553,30 @@ mod tests {
     }
 
     #[test]
+    fn one_that_hangs_each_time_is_started_after_longer_pauses() {
+        let mut state = State::stopped(Instant::now());
+        let mut now = Instant::now();
+        let mut pauses = Vec::new();
+        (state, _) = state.on(Event::Resume, now, LIMITS);
+        for _ in 0..4 {
+            for (after, event) in [
+                (0, Event::Launched),
+                (1, Event::Reading(Phase::Mining)),
+                (5, Event::Reading(Phase::Mining)),
+                (66, Event::Silent("no answer".into())),
+                (67, Event::Exited("ended".into())),
+            ] {
+                (state, _) = state.on(event, now + Duration::from_secs(after), LIMITS);
+            }
+            let Stage::Failed { retry_at: Some(retry_at) } = state.stage else { panic!("{state:?}") };
+            pauses.push((retry_at - now - Duration::from_secs(67)).as_secs());
+            now = retry_at;
+            (state, _) = state.on(Event::Tick, now, LIMITS);
+        }
+        assert_eq!(pauses, [1, 2, 4, 8]);
+    }
+
+    #[test]
     fn a_silent_api_fails_a_start_and_ends_a_hung_miner() {
         let zero = Instant::now();
         let events = [(0, Event::Start), (0, Event::Launched), (3, Event::Silent("refused".into())), (8, Event::Tick)];

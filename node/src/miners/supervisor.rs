@@ -10,6 +10,7 @@ use miner_ctrl_protocol::message::{LogPage, MAX_WAIT_SECONDS, MinerChoice};
 use miner_ctrl_protocol::{MinerName, MinerStatus, NodeName, Policy, Profile, Program, Refusal};
 use serde::Deserialize;
 use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::Instant;
 
 use super::console::Console;
 use super::driver::ProgramPath;
@@ -85,8 +86,27 @@ pub struct MinersSnapshot {
     pub revision: u64,
     /// The latest revision that watchers hear of at once; what changed after it may wait.
     pub news: u64,
-    /// By name.
+    /// By name. Their times are those of the change, not of a later look: [`MinersSnapshot::aged`].
     pub miners: Vec<MinerStatus>,
+    /// When that was.
+    pub at: Option<Instant>,
+}
+
+impl MinersSnapshot {
+    /// The miners with the time that has passed since the last change.
+    #[must_use]
+    pub fn aged(&self, now: Instant) -> Vec<MinerStatus> {
+        let passed = self.at.map_or(0, |at| now.saturating_duration_since(at).as_secs());
+        let aged = |miner: &MinerStatus| {
+            let mut miner = miner.clone();
+            miner.state_seconds = miner.state_seconds.saturating_add(passed);
+            if miner.state.is_running() {
+                miner.uptime_seconds = miner.uptime_seconds.saturating_add(passed);
+            }
+            miner
+        };
+        self.miners.iter().map(aged).collect()
+    }
 }
 
 /// The way to the supervisor. Cloning gives another way to the same; when the last is dropped the supervisor ends and

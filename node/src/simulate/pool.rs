@@ -80,12 +80,15 @@ async fn session(stream: TcpStream, from: SocketAddr, job: &Value) {
     let (read, mut write) = stream.into_split();
     let mut lines = BufReader::new(read);
     let (mut worker, mut shares) = (from.to_string(), 0_u64);
+    // XMRig takes a job that it holds already, from before it lost us, for a repeated one, and refuses the login.
+    let number: u32 = rand::random();
     while let Ok(Some(request)) = timeout(SILENCE, next(&mut lines)).await {
         let result = match request["method"].as_str() {
             Some("login") => {
                 worker = name(&request["params"], from);
                 tagged("pool", &format!("{worker} logged in from {from}"));
-                json!({"id": "session", "status": "OK", "extensions": ["algo", "keepalive"], "job": job})
+                let (id, job) = (format!("session-{number:08x}"), numbered(job, number));
+                json!({"id": id, "status": "OK", "extensions": ["algo", "keepalive"], "job": job})
             }
             Some("submit") => {
                 shares += 1;
@@ -127,6 +130,17 @@ fn job(algorithm: &str, difficulty: u32) -> Value {
     })
 }
 
+/// The job as one session has it: another id, and another block.
+fn numbered(job: &Value, number: u32) -> Value {
+    let mut job = job.clone();
+    job["job_id"] = format!("job-{number:08x}").into();
+    if let Some(blob) = job["blob"].as_str() {
+        // In the hash of the block before, bytes 7 to 38.
+        job["blob"] = format!("{}{number:08x}{}", &blob[..16], &blob[24..]).into();
+    }
+    job
+}
+
 fn hex(byte: u8) -> String {
     format!("{byte:02x}")
 }
@@ -162,6 +176,20 @@ mod tests {
         let share = json!({"id": 2, "method": "submit", "params": {"id": "session", "job_id": "job-1"}});
         let taken = answer(&mut stream, &format!("{share}\n")).await;
         assert_eq!((&taken["id"], &taken["result"]["status"]), (&json!(2), &json!("OK")), "{taken}");
+    }
+
+    #[tokio::test]
+    async fn a_miner_that_comes_back_gets_another_job() {
+        let (first, _tasks) = connected().await;
+        let address = first.get_ref().peer_addr().unwrap();
+        let mut jobs = Vec::new();
+        for mut stream in [first, BufReader::new(TcpStream::connect(address).await.unwrap())] {
+            let login = json!({"id": 1, "method": "login", "params": {"login": "WALLET"}});
+            let result = answer(&mut stream, &format!("{login}\n")).await["result"].clone();
+            jobs.push([&result["id"], &result["job"]["job_id"], &result["job"]["blob"]].map(|text| text.to_string()));
+        }
+        let [one, other] = &jobs[..] else { panic!("two jobs") };
+        assert!(one.iter().zip(other).all(|(one, other)| one != other && one.len() == other.len()), "{jobs:?}");
     }
 
     #[tokio::test]
