@@ -167,6 +167,9 @@ pub enum ConfigError {
         #[source]
         source: serde_json::Error,
     },
+    /// Where the page is said to be is no place for a browser.
+    #[error("`public_url` is `{0}`: write `http://…` or `https://…`")]
+    PublicUrl(String),
     /// A file cannot be read.
     #[error(transparent)]
     Read(#[from] ReadError),
@@ -200,6 +203,13 @@ impl NodeConfig {
         let config = Self::default().with(Settings::from_file(places)?).with(Settings::from_env(env)?).with(flags);
         if config.tls_key.is_some() && config.tls_certificate.is_none() {
             return Err(ConfigError::KeyAlone);
+        }
+        let is_page = |url: &String| {
+            let rest = url.strip_prefix("http://").or_else(|| url.strip_prefix("https://"));
+            rest.is_some_and(|rest| !rest.is_empty() && rest.chars().all(|c| c.is_ascii_graphic()))
+        };
+        if let Some(url) = config.public_url.as_ref().filter(|url| !is_page(url)) {
+            return Err(ConfigError::PublicUrl(url.clone()));
         }
         Ok(config)
     }
@@ -510,6 +520,19 @@ mod tests {
         ] {
             let error = Settings::from_env(|asked| (asked == name).then(|| value.into())).unwrap_err().to_string();
             assert!(error.contains(name) && error.contains(value), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_public_url_is_one_for_browsers() {
+        let (_home, places) = home();
+        let with = |url: &str| {
+            let flags = Settings { public_url: Some(url.into()), ..Settings::default() };
+            NodeConfig::load(&places, |_| None, flags).map(|config| config.public_url)
+        };
+        assert_eq!(with("https://farm.lan").unwrap().as_deref(), Some("https://farm.lan"));
+        for bad in ["nope", "javascript:alert(1)", "http://", "http://a b"] {
+            assert!(matches!(with(bad), Err(ConfigError::PublicUrl(_))), "{bad}");
         }
     }
 

@@ -37,6 +37,9 @@ const PAGES: usize = 256;
 /// How long one rig may take for all its pages. 60 of 200 KB take 100 s at 1 Mbit/s; others wait for its place.
 const ALL: Duration = Duration::from_secs(120);
 
+/// After that it is asked for the rest, if it had told anything.
+const AGAIN: u64 = 60;
+
 /// Which rigs have gaps, and who is being asked. Never more entries than there are peers.
 #[derive(Debug, Default)]
 pub(crate) struct Gaps {
@@ -49,8 +52,16 @@ pub(crate) struct Gaps {
     seen: HashMap<NodeId, u64>,
     /// From when on a rig's numbers are missing, and from when on it may be asked; by rig.
     missing: BTreeMap<NodeId, Missing>,
-    /// Gives the rig, and whether all was asked that was to be.
-    asking: JoinSet<(NodeId, bool)>,
+    asking: JoinSet<Asked>,
+}
+
+/// How far a rig's gap was filled.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Asked {
+    rig: NodeId,
+    from: u64,
+    /// From where on it is still missing; nothing when it is not.
+    rest: Option<u64>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -110,7 +121,7 @@ impl Gaps {
     pub(crate) async fn one_is_done(&mut self) {
         match self.asking.join_next().await {
             Some(Err(error)) => tracing::error!(%error, "filling a gap broke off"),
-            Some(Ok((rig, filled))) => self.asked(rig, filled),
+            Some(Ok(asked)) => self.asked(asked, unix_now()),
             None => std::future::pending().await,
         }
     }
@@ -128,27 +139,34 @@ impl Gaps {
     }
 
     /// What was filled is not asked for twice.
-    fn asked(&mut self, rig: NodeId, filled: bool) {
-        if let Some(missing) = self.missing.get_mut(&rig)
-            && filled
-            && !missing.first
-        {
-            missing.from = missing.from.max(missing.again_at.saturating_sub(SECOND));
+    fn asked(&mut self, Asked { rig, from, rest }: Asked, now: u64) {
+        match (self.missing.get_mut(&rig), rest) {
+            (Some(missing), None) if !missing.first => {
+                missing.from = missing.from.max(missing.again_at.saturating_sub(SECOND));
+            }
+            (Some(missing), Some(rest)) if missing.from == from => missing.from = rest,
+            // On a slow line it takes several turns, and others have theirs in between.
+            (None, Some(rest)) if rest > from => {
+                self.missing.insert(rig, Missing { from: rest, first: false, again_at: now + AGAIN });
+            }
+            _ => {}
         }
     }
 }
 
 /// Asks one rig for everything from `from` on: the last day finely, what is older as it is kept for so long.
-async fn ask(node: NodeHandle, rig: NodeId, from: u64) -> (NodeId, bool) {
+async fn ask(node: NodeHandle, rig: NodeId, from: u64) -> Asked {
     let [fine, minutes, quarters] = TIERS;
     let now = unix_now();
     let (day, month) = (now.saturating_sub(fine.kept), now.saturating_sub(minutes.kept));
     let mut clock = Clock::default();
+    let mut known = from;
     let asked = async {
         for (tier, start, end) in [(quarters, from, month), (minutes, from.max(month), day), (fine, from.max(day), now)]
         {
             if start < end {
-                stretch(&node, rig, tier, start..end, &mut clock).await?;
+                known = known.max(start);
+                stretch(&node, rig, tier, start..end, &mut clock, &mut known).await?;
             }
         }
         Ok(())
@@ -157,7 +175,7 @@ async fn ask(node: NodeHandle, rig: NodeId, from: u64) -> (NodeId, bool) {
     if let Err(why) = &asked {
         tracing::debug!(%rig, why, "a gap in a rig's history stays");
     }
-    (rig, asked.is_ok())
+    Asked { rig, from, rest: asked.is_err().then_some(known) }
 }
 
 /// How far the rig's clock is ahead of ours, seconds.
@@ -193,6 +211,7 @@ async fn stretch(
     tier: Tier,
     span: std::ops::Range<u64>,
     clock: &mut Clock,
+    known: &mut u64,
 ) -> Result<(), String> {
     let mut since = span.start;
     let mut is_set = false;
@@ -223,6 +242,7 @@ async fn stretch(
             return Ok(());
         }
         since = until;
+        *known = until;
     }
     Ok(())
 }
@@ -260,7 +280,7 @@ mod tests {
         gaps.known.insert(id.to_string(), 3600);
         gaps.look(&alpha(true), 6010);
         assert_eq!(gaps.next(6010), Some((id, 3600)), "from where it was known");
-        gaps.asked(id, true);
+        gaps.asked(Asked { rig: id, from: 3600, rest: None }, 6015);
         assert_eq!(gaps.next(6079), None);
         assert_eq!(gaps.next(6080), Some((id, 5960)), "the minute in which it came back");
         assert_eq!(gaps.next(9999), None);
@@ -271,8 +291,12 @@ mod tests {
         gaps.look(&alpha(false), 6060);
         gaps.look(&alpha(true), 6300);
         assert_eq!(gaps.next(6300), Some((id, 6050)));
-        gaps.asked(id, false);
+        gaps.asked(Asked { rig: id, from: 6050, rest: Some(6050) }, 6310);
         assert_eq!(gaps.next(6400), Some((id, 6050)), "what did not come the first time is asked for again");
+        gaps.asked(Asked { rig: id, from: 6050, rest: Some(6200) }, 6400);
+        assert_eq!((gaps.next(6459), gaps.next(6460)), (None, Some((id, 6200))), "the rest, in a while");
+        gaps.asked(Asked { rig: id, from: 6200, rest: Some(6200) }, 6470);
+        assert_eq!(gaps.next(9999), None, "who has told nothing is not asked for ever");
     }
 
     #[test]

@@ -5,6 +5,7 @@
 //!   profile, policy, stats  what: the operator's words, with units in the types
 //!   history                 what a rig recorded over time
 //!   number                  fractions, as others may write them
+//!   text                    foreign text, fit to be shown
 //!   pair                    how two strangers become peers
 //!   message                 the whole conversation: Request, Response, Refusal
 //!   codec                   CBOR under a byte limit (the only room that touches cbor4ii)
@@ -26,6 +27,7 @@ pub mod profile;
 pub mod role;
 pub mod smsg;
 pub mod stats;
+pub mod text;
 
 pub use history::Measure;
 pub use id::{NodeId, PeerKey};

@@ -111,11 +111,22 @@ fn is_host(text: &str) -> bool {
 }
 
 fn pool_matches(allowed: &str, url: &str) -> bool {
-    let Some((host, port)) = pool_host_and_port(url) else { return false };
+    let Some((host, port)) = host_and_port(url) else { return false };
     match pool_host_and_port(allowed) {
-        Some((allowed_host, allowed_port)) => allowed_host.eq_ignore_ascii_case(host) && allowed_port == port,
-        None => allowed.eq_ignore_ascii_case(host),
+        Some((allowed_host, allowed_port)) => bare(allowed_host).eq_ignore_ascii_case(host) && allowed_port == port,
+        None => bare(allowed).eq_ignore_ascii_case(host),
     }
+}
+
+/// Also as mining programs report it: an IPv6 address without its brackets.
+fn host_and_port(url: &str) -> Option<(&str, u16)> {
+    let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
+    let (host, port) = rest.rsplit_once(':')?;
+    Some((bare(host), port.parse().ok()?))
+}
+
+fn bare(host: &str) -> &str {
+    host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host)
 }
 
 #[cfg(test)]
@@ -150,6 +161,25 @@ mod tests {
         assert_eq!(policy.allows_profile(&profile("stratum+ssl://other.example:9", "mine")), Ok(()));
         assert!(policy.allows_profile(&profile("pool.example:3334", "mine")).is_err());
         assert!(policy.allows_profile(&profile("pool.example:3333", "theirs")).is_err());
+    }
+
+    #[test]
+    fn a_pool_is_the_same_as_written_and_as_a_program_reports_it() {
+        let allows =
+            |rule: &str, pool: &str| Policy { pools: Some(vec![rule.into()]), ..Policy::default() }.allows_pool(pool);
+        for (rule, pool) in [
+            ("[2001:db8::1]:3333", "2001:db8::1:3333"),
+            ("[2001:db8::1]:3333", "[2001:DB8::1]:3333"),
+            ("[2001:db8::1]", "2001:db8::1:3333"),
+            ("stratum+ssl://pool.example:443", "Pool.Example:443"),
+        ] {
+            assert!(allows(rule, pool), "{rule} {pool}");
+        }
+        for (rule, pool) in
+            [("[2001:db8::1]:3333", "2001:db8::2:3333"), ("pool.example", "evil.example:1"), ("pool.example", "x")]
+        {
+            assert!(!allows(rule, pool), "{rule} {pool}");
+        }
     }
 
     #[test]

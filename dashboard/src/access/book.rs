@@ -4,6 +4,7 @@ use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use miner_ctrl_protocol::text::is_visible;
 use subtle::ConstantTimeEq;
 use tokio::sync::{OnceCell, watch};
 use tokio::time::Instant;
@@ -68,7 +69,12 @@ struct Inner {
 struct State {
     record: AccessRecord,
     links: Vec<Link>,
+    /// When the last use of a credential could not be kept.
+    unkept: Option<Instant>,
 }
+
+/// Between two tries to keep that a credential was used, after one failed.
+const UNKEPT_PAUSE: Duration = Duration::from_secs(60);
 
 #[derive(Debug)]
 struct Link {
@@ -165,14 +171,14 @@ impl Access {
             state.record.sessions.iter().find(fits).map(|session| (session.id.clone(), session.last_used))
         };
         let Some((id, last_used)) = found else { return Ok(None) };
-        let slides = now.saturating_sub(last_used) >= USED_SECONDS;
+        let mut slides = now.saturating_sub(last_used) >= USED_SECONDS && self.keeps_uses();
         if slides {
             let id = id.clone();
             let used = self.change(node, move |record| {
                 record.sessions.iter_mut().filter(|session| session.id == id).for_each(|one| one.last_used = now);
                 Ok(())
             });
-            tell_unkept(used.await);
+            slides = self.is_kept(used.await);
         }
         Ok(Some((Caller { by: By::Session, who: Some(id), from, scope: Scope::Admin }, slides)))
     }
@@ -195,15 +201,29 @@ impl Access {
             state.record.tokens.iter().find(fits).map(|token| (token.scope, token.last_used))
         };
         let Some((scope, last_used)) = found else { return Ok(None) };
-        if last_used.is_none_or(|at| now.saturating_sub(at) >= USED_SECONDS) {
+        if last_used.is_none_or(|at| now.saturating_sub(at) >= USED_SECONDS) && self.keeps_uses() {
             let id = id.to_owned();
             let used = self.change(node, move |record| {
                 record.tokens.iter_mut().filter(|token| token.id == id).for_each(|one| one.last_used = Some(now));
                 Ok(())
             });
-            tell_unkept(used.await);
+            self.is_kept(used.await);
         }
         Ok(Some(Caller { by: By::Token, who: Some(id.to_owned()), from, scope }))
+    }
+
+    /// Whether to try: not with each request while the disk is full.
+    fn keeps_uses(&self) -> bool {
+        self.state().unkept.is_none_or(|at| at.elapsed() >= UNKEPT_PAUSE)
+    }
+
+    /// On a full disk one can still look.
+    fn is_kept(&self, used: Result<(), ApiError>) -> bool {
+        if let Err(error) = &used {
+            tracing::error!(error = error.document("").detail, "that a credential was used is not kept");
+        }
+        self.state().unkept = used.is_err().then(Instant::now);
+        used.is_ok()
     }
 
     /// Whether who was let in earlier would still be.
@@ -379,7 +399,11 @@ impl Access {
     ) -> Result<bool, ApiError> {
         self.load(node).await?;
         // Whoever changed it since must not find the one of the file back after a restart.
-        if self.state().record.password.is_some() {
+        let stored = self.state().record.password.clone();
+        if let Some(stored) = stored {
+            if !self.0.hasher.verify(password, stored).await? {
+                tracing::warn!("the password file holds another password than the one that is set, which stays");
+            }
             return Ok(false);
         }
         self.set_password(node, caller, password, None).await?;
@@ -412,13 +436,6 @@ impl Access {
     }
 }
 
-/// On a full disk one can still look.
-fn tell_unkept(used: Result<(), ApiError>) {
-    if let Err(error) = used {
-        tracing::error!(error = error.document("").detail, "that a credential was used is not kept");
-    }
-}
-
 /// When a session ends unless it is used.
 pub(crate) const fn expires_at(session: &SessionRecord) -> u64 {
     session.last_used + SESSION_SECONDS
@@ -426,12 +443,6 @@ pub(crate) const fn expires_at(session: &SessionRecord) -> u64 {
 
 const fn is_alive(session: &SessionRecord, now: u64) -> bool {
     now < expires_at(session)
-}
-
-/// Neither a control character nor one that reorders or hides text.
-fn is_visible(c: char) -> bool {
-    !c.is_control()
-        && !matches!(c, '\u{ad}' | '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
 }
 
 /// A handle that nothing else has.

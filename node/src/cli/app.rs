@@ -245,7 +245,8 @@ fn targets(text: &str) -> Result<Targets, String> {
         word.parse::<LevelFilter>().map_err(|_| format!("`{word}` is no level"))?;
     }
     let targets: Targets = text.parse().map_err(|error: ParseError| error.to_string())?;
-    let unnamed = TALKATIVE.into_iter().filter(|library| !text.contains(library));
+    let named = |library: &&str| text.split(',').any(|word| word.trim().split(['=', ':']).next() == Some(*library));
+    let unnamed = TALKATIVE.into_iter().filter(|library| !named(library));
     Ok(targets.with_targets(unnamed.map(|library| (library, LevelFilter::OFF))))
 }
 
@@ -273,7 +274,7 @@ mod tests {
 
     #[test]
     fn strangers_do_not_fill_the_log() {
-        for wanted in [SERVING, "debug"] {
+        for wanted in [SERVING, "debug", "info,libp2p_yamux=debug"] {
             let wanted = targets(wanted).unwrap();
             for library in ["yamux::connection", "soketto::connection"] {
                 assert!(!wanted.would_enable(library, &tracing::Level::ERROR), "{library}");

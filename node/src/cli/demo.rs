@@ -10,12 +10,12 @@ use std::time::Duration;
 use clap::{Args, Parser};
 use miner_ctrl_dashboard::node::RigView;
 use miner_ctrl_protocol::{MinerState, Role};
-use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use crate::cli::app::{Cli, run};
 use crate::cli::engine::{Engine, Pairing, ServeOptions, Serving};
 use crate::cli::render::Output;
+use crate::cli::stops::Stops;
 use crate::cli::{Exit, Failure};
 use crate::control::Client;
 use crate::store::atomic;
@@ -41,14 +41,11 @@ struct Stage {
 }
 
 pub(crate) async fn demo<E: Engine>(demo: Demo, output: &mut Output) -> Result<Exit, Failure> {
-    let no_signals = |error| Failure::new(Exit::Error, "no-signals", "cannot wait for a stop").caused_by(&error);
-    let mut interrupt = signal(SignalKind::interrupt()).map_err(no_signals)?;
-    let mut terminate = signal(SignalKind::terminate()).map_err(no_signals)?;
+    let mut stops = Stops::new()?;
     let mut stage = Stage::make()?;
     let played = tokio::select! {
         played = stage.play::<E>(output) => Some(played),
-        _ = interrupt.recv() => None,
-        _ = terminate.recv() => None,
+        () = stops.next() => None,
     };
     let failed = match played {
         Some(Ok(())) if !demo.once => {
@@ -60,10 +57,7 @@ pub(crate) async fn demo<E: Engine>(demo: Demo, output: &mut Output) -> Result<E
                 stage.directory.display(),
             ));
             if told.is_ok() {
-                tokio::select! {
-                    _ = interrupt.recv() => {}
-                    _ = terminate.recv() => {}
-                }
+                stops.next().await;
             }
             told.err()
         }

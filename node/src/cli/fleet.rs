@@ -15,13 +15,13 @@ use miner_ctrl_protocol::smsg::PairingCode;
 use miner_ctrl_protocol::{PeerKey, Role};
 use serde_json::{Value, json};
 use tokio::process::{Child, ChildStdin, Command};
-use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::{JoinError, JoinHandle};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use crate::cli::engine::{Engine, Pairing, ServeOptions, Serving};
 use crate::cli::render::Output;
+use crate::cli::stops::Stops;
 use crate::cli::{Exit, Failure, view};
 use crate::control::Client;
 use crate::identity;
@@ -93,14 +93,11 @@ struct Controller {
 }
 
 pub(crate) async fn fleet<E: Engine>(fleet: Fleet, home: Option<&Path>, output: &mut Output) -> Result<Exit, Failure> {
-    let no_signals = |error| failure("no-signals").caused_by(&error);
-    let mut interrupt = signal(SignalKind::interrupt()).map_err(no_signals)?;
-    let mut terminate = signal(SignalKind::terminate()).map_err(no_signals)?;
+    let mut stops = Stops::new()?;
     let mut stage = Stage::default();
     let lived = tokio::select! {
         lived = stage.live::<E>(&fleet, home, output) => lived,
-        _ = interrupt.recv() => Ok(()),
-        _ = terminate.recv() => Ok(()),
+        () = stops.next() => Ok(()),
         () = end_of_input(), if fleet.until_eof => Ok(()),
     };
     let ended = stage.end().await;

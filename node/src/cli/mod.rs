@@ -16,6 +16,7 @@ mod peer;
 mod profile;
 mod remote;
 mod render;
+mod stops;
 mod ui;
 mod view;
 

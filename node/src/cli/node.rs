@@ -6,11 +6,11 @@ use clap::{Args, Subcommand};
 use miner_ctrl_dashboard::node::NodeInfo;
 use miner_ctrl_protocol::{NodeName, Role};
 use serde_json::{Value, json};
-use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
-use crate::cli::engine::{Engine, Pairing, ServeOptions};
+use crate::cli::engine::{Engine, Pairing, ServeOptions, Serving};
 use crate::cli::render::Output;
+use crate::cli::stops::Stops;
 use crate::cli::{Exit, Failure, view};
 use crate::control::Client;
 
@@ -94,11 +94,53 @@ pub(crate) async fn pair(client: &Client, output: &mut Output) -> Result<Exit, F
 }
 
 pub(crate) async fn serve<E: Engine>(engine: &E, serve: Serve, output: &mut Output) -> Result<Exit, Failure> {
-    let no_signals = |error| Failure::new(Exit::Error, "no-signals", "cannot wait for a stop").caused_by(&error);
-    let mut interrupt = signal(SignalKind::interrupt()).map_err(no_signals)?;
-    let mut terminate = signal(SignalKind::terminate()).map_err(no_signals)?;
-    // The terminal it was started in is closed.
-    let mut hangup = signal(SignalKind::hangup()).map_err(no_signals)?;
+    let mut stops = Stops::new()?;
+    let options = ServeOptions {
+        listen: serve.listen,
+        pairing: serve.pairing,
+        simulate: serve.simulate,
+        dashboard: serve.dashboard,
+        no_dashboard: serve.no_dashboard,
+        insecure_http: serve.insecure_http,
+        // To a person, or where one was asked for: a link in a log file would let in whoever reads that.
+        link: serve.link || output.redraws || std::env::var_os(PRINT_LINK).is_some_and(|value| value == "1"),
+    };
+    let stop = CancellationToken::new();
+    let mut starting = std::pin::pin!(engine.serve(options, stop.clone()));
+    let early = tokio::select! {
+        serving = &mut starting => Some(serving?),
+        () = stops.next() => None,
+    };
+    let Some(mut serving) = early else {
+        // Miners that it has taken over by now would go on without it: it starts, and stops them.
+        let serving = tokio::select! {
+            serving = starting => serving?,
+            () = stops.next() => end_at_once(),
+        };
+        return stopped(serving, &stop, &mut stops).await;
+    };
+    let socket = engine.socket().display().to_string();
+    output.data(&info, || view::node(&info, info.serving.then_some(socket.as_str())))?;
+    Ok(Exit::Done)
+}
+
+pub(crate) async fn health(client: &Client, output: &mut Output) -> Result<Exit, Failure> {
+    let asked = client.get("/ready").await;
+    let ready = asked.map_err(|error| Failure::asking("the node does not serve", error))?;
+    output.data(&ready, || "ready\n".to_owned())?;
+    Ok(Exit::Done)
+}
+
+pub(crate) async fn pair(client: &Client, output: &mut Output) -> Result<Exit, Failure> {
+    let asked = client.send::<Value>("POST", "/node/pairing-code", None).await;
+    let answer = asked.map_err(|error| Failure::asking("cannot show a pairing code", error))?;
+    let code = answer["code"].as_str().unwrap_or_default();
+    output.data(&json!({"code": code}), || view::labelled(&[("pairing code", code.to_owned())]))?;
+    Ok(Exit::Done)
+}
+
+pub(crate) async fn serve<E: Engine>(engine: &E, serve: Serve, output: &mut Output) -> Result<Exit, Failure> {
+    let mut stops = Stops::new()?;
     let options = ServeOptions {
         listen: serve.listen,
         pairing: serve.pairing,
@@ -116,7 +158,7 @@ pub(crate) async fn serve<E: Engine>(engine: &E, serve: Serve, output: &mut Outp
         serving = &mut starting => Ok(serving?),
         _ = interrupt.recv() => Err(()),
         _ = terminate.recv() => Err(()),
-        _ = hangup.recv() => Err(()),
+        () = hung_up(hangup.as_mut()) => Err(()),
     };
     let (mut serving, stopped) = match early {
         Ok(serving) => (serving, false),
@@ -140,18 +182,22 @@ pub(crate) async fn serve<E: Engine>(engine: &E, serve: Serve, output: &mut Outp
         }
         text
     });
-    if !stopped {
-        tokio::select! {
-            ended = &mut serving.ended => return ended.map(|()| Exit::Done),
-            _ = interrupt.recv() => {}
-            _ = terminate.recv() => {}
-            _ = hangup.recv() => {}
-        }
+    tokio::select! {
+        ended = &mut serving.ended => return ended.map(|()| Exit::Done),
+        () = stops.next() => {}
     }
+    stopped(serving, &stop, &mut stops).await
+}
+
+async fn stopped(serving: Serving, stop: &CancellationToken, stops: &mut Stops) -> Result<Exit, Failure> {
     stop.cancel();
     tokio::select! {
         ended = serving.ended => ended.map(|()| Exit::Done),
         // Asked twice: whoever does cannot wait for the order of the stop.
-        _ = interrupt.recv() => again(),
+        () = stops.next() => end_at_once(),
     }
+}
+
+fn end_at_once() -> ! {
+    process::exit(Exit::Error.number().into())
 }

@@ -23,7 +23,7 @@ const AT_ONCE: usize = 16;
 /// How long a follower leaves a rig alone that does not answer: short beside the time in which a rig comes back.
 const FOLLOW_AGAIN: Duration = Duration::from_secs(2);
 
-/// And after a page without lines.
+/// And after a page without lines, or whose numbers begin anew.
 const FOLLOW_EMPTY: Duration = Duration::from_millis(500);
 
 /// Seconds that a follower waits at the rig for a line; below the gateway's 30, so that it is the rig that ends it.
@@ -254,8 +254,9 @@ async fn logs(
             output.item(line, || clean(&line.text) + "\n")?;
         }
         // Numbers begin anew with each start of the rig's node: then nothing of the new ones was shown yet.
-        after = if page.newest < after { 0 } else { page.newest };
-        if page.lines.is_empty() {
+        let anew = page.newest < after;
+        after = if anew { 0 } else { page.newest };
+        if anew || page.lines.is_empty() {
             // An honest rig has waited already. One that has not is asked no faster for it.
             tokio::time::sleep(FOLLOW_EMPTY).await;
         }

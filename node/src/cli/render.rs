@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use anstyle::{AnsiColor, Style};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use miner_ctrl_protocol::text::is_visible;
 use serde::Serialize;
 use serde_json::Value;
 
@@ -158,16 +159,9 @@ fn not_printed(error: &dyn std::error::Error) -> Failure {
     Failure::new(Exit::Error, "not-printed", "cannot print the answer").caused_by(error)
 }
 
-/// Whether a character could move the cursor, hide text or turn its direction: names and console lines come from
-/// other machines.
-fn is_hostile(c: char) -> bool {
-    c.is_control()
-        || matches!(c, '\u{ad}' | '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
-}
-
 /// One line of foreign text, fit for a terminal.
 pub(crate) fn clean(text: &str) -> String {
-    text.chars().map(|c| if is_hostile(c) { char::REPLACEMENT_CHARACTER } else { c }).collect()
+    text.chars().map(|c| if is_visible(c) { c } else { char::REPLACEMENT_CHARACTER }).collect()
 }
 
 fn clean_lines(text: &str) -> String {
@@ -178,7 +172,7 @@ fn clean_lines(text: &str) -> String {
 fn escaped(json: &str) -> String {
     let mut text = String::with_capacity(json.len());
     for c in json.chars() {
-        if is_hostile(c) && c != '\n' {
+        if !is_visible(c) && c != '\n' {
             text += &format!("\\u{:04x}", u32::from(c));
         } else {
             text.push(c);
@@ -201,7 +195,7 @@ mod tests {
         assert_eq!(clean("a\x1b[2Jb\u{202e}c\u{9b}d\n"), "a\u{fffd}[2Jb\u{fffd}c\u{fffd}d\u{fffd}");
         let value = serde_json::json!({"name": "a\u{202e}b\u{9b}c"});
         let text = escaped(&value.to_string());
-        assert!(!text.chars().any(is_hostile), "{text}");
+        assert!(text.chars().all(is_visible), "{text}");
         assert_eq!(serde_json::from_str::<Value>(&text).unwrap(), value);
     }
 

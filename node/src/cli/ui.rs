@@ -4,9 +4,11 @@ use std::io::{self, BufRead, IsTerminal};
 
 use clap::{Args, Subcommand};
 use miner_ctrl_dashboard::{NewLink, NewToken, Scope, TokenView};
-use rustix::termios::{LocalModes, OptionalActions, tcgetattr, tcsetattr};
+use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr};
 use serde::Deserialize;
 use serde_json::json;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::task::JoinHandle;
 
 use crate::cli::peer::{asked, unix_now};
 use crate::cli::render::Output;
@@ -127,7 +129,11 @@ fn password(output: &mut Output) -> Result<String, Failure> {
 }
 
 /// While it lives, the terminal shows nothing of what is typed.
-struct Hidden(rustix::termios::Termios);
+struct Hidden {
+    before: Termios,
+    /// Whoever is at the terminal may end the program meanwhile.
+    ends: JoinHandle<()>,
+}
 
 impl Hidden {
     fn begin() -> Option<Self> {
@@ -135,14 +141,32 @@ impl Hidden {
         let mut quiet = before.clone();
         quiet.local_modes.remove(LocalModes::ECHO);
         quiet.local_modes.insert(LocalModes::ECHONL);
+        let ends = tokio::spawn(end_by_signal(before.clone()));
         tcsetattr(io::stdin(), OptionalActions::Flush, &quiet).ok()?;
-        Some(Self(before))
+        Some(Self { before, ends })
     }
+}
+
+/// Ends the program as the signal would, with the terminal as it was.
+async fn end_by_signal(before: Termios) {
+    let signals = (signal(SignalKind::interrupt()), signal(SignalKind::terminate()));
+    let (Ok(mut interrupt), Ok(mut terminate)) = signals else { return };
+    let number = tokio::select! {
+        _ = interrupt.recv() => SignalKind::interrupt().as_raw_value(),
+        _ = terminate.recv() => SignalKind::terminate().as_raw_value(),
+    };
+    show_again(&before);
+    std::process::exit(128 + number);
+}
+
+fn show_again(before: &Termios) {
+    // A terminal that is gone needs nothing back.
+    let _ = tcsetattr(io::stdin(), OptionalActions::Now, before);
 }
 
 impl Drop for Hidden {
     fn drop(&mut self) {
-        // A terminal that is gone needs nothing back.
-        let _ = tcsetattr(io::stdin(), OptionalActions::Now, &self.0);
+        self.ends.abort();
+        show_again(&self.before);
     }
 }

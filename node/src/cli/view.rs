@@ -147,7 +147,7 @@ pub(crate) fn rigs(rigs: &[RigView], now: u64) -> String {
         })
         .map(|(rig, miner, problem)| (format!("{rig} {}", miner.name), problem));
     let of_rigs = of_rigs.map(|(rig, problem)| (rig.to_owned(), problem));
-    table(&COLUMNS, rows, &[RATE, 5, UPTIME]) + &remarks(of_rigs.chain(of_miners))
+    table(&COLUMNS, rows, &[RATE, SHARES, UPTIME]) + &remarks(of_rigs.chain(of_miners))
 }
 
 const COLUMNS: [&str; 9] =
@@ -155,6 +155,7 @@ const COLUMNS: [&str; 9] =
 
 /// Places of what an offline rig's numbers are.
 const RATE: usize = 4;
+const SHARES: usize = 5;
 const UPTIME: usize = 6;
 
 fn miner_row(rig: String, state: String, miner: &MinerStatus) -> Vec<String> {

@@ -14,8 +14,8 @@ use libp2p::core::upgrade::{InboundConnectionUpgrade, OutboundConnectionUpgrade,
 use tokio::time::Sleep;
 use yamux::{Connection, ConnectionError, DEFAULT_CREDIT, Mode, Stream};
 
-/// Substreams of a connection: a link, identify and ping each way, a pairing. Twice that, since some libraries open one for
-/// each ping. More is a flood.
+/// Substreams of a connection, whoever opens them: a link, identify and ping each way, a pairing, which are six. The rest is
+/// for libraries that open one for each ping; more is a flood, and ends the connection.
 const MAX_STREAMS: usize = 16;
 
 /// What a peer may send before we read it, over all substreams: for each what it has from its beginning, and no more.

@@ -15,8 +15,8 @@ use super::lifecycle::{AGAIN_KILL, FIRST_TERM, SECOND_TERM};
 use super::process::{self, Marked, Process, ProcessId, Watch};
 
 /// How long a found miner is asked before it counts as a stranger, and the pause between: a loaded machine may be slow,
-/// a crashed node's successor starts in a busy moment. All that the node does waits for it.
-const ASK: Duration = Duration::from_secs(5);
+/// a crashed node's successor starts in a busy moment. It is three answers that do not come; all else waits for it.
+const ASK: Duration = Duration::from_secs(10);
 const PAUSE: Duration = Duration::from_millis(300);
 
 /// A miner that was taken over.

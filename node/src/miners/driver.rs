@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use futures::future::BoxFuture;
 use miner_ctrl_protocol::profile::{Invalid, pool_host_and_port};
 use miner_ctrl_protocol::stats::DeviceStats;
+use miner_ctrl_protocol::text::is_visible;
 use miner_ctrl_protocol::{Hashrate, NodeName, Policy, Profile, Program, Shares};
 use serde::{Deserialize, Serialize};
 
@@ -214,19 +215,13 @@ pub trait Driver: fmt::Debug + Send + Sync {
 #[must_use]
 pub fn word(text: &str) -> Option<String> {
     let mut word = String::new();
-    for c in text.chars().filter(is_visible) {
+    for c in text.chars().filter(|c| is_visible(*c)) {
         if word.len() + c.len_utf8() > MAX_WORD {
             break;
         }
         word.push(c);
     }
     (!word.is_empty()).then_some(word)
-}
-
-/// Neither a control character nor one that reorders or hides text.
-pub(super) fn is_visible(c: &char) -> bool {
-    !c.is_control()
-        && !matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}')
 }
 
 /// What a program measures on a device. 0 degrees, percent or watt mean that it does not know.

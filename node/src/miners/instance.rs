@@ -121,9 +121,8 @@ impl Instance {
         let running = self.process.as_ref();
         let reading = running.and_then(|running| running.reading.as_ref());
         // What it measured before it fell silent is not what it measures.
-        let measured = reading.filter(|_| match &self.state.stage {
-            Stage::Running { answered, .. } => now.saturating_duration_since(*answered) < NOTABLE_SILENCE,
-            _ => true,
+        let measured = reading.filter(|_| {
+            matches!(self.state.stage, Stage::Running { answered, .. } if now.saturating_duration_since(answered) < NOTABLE_SILENCE)
         });
         let own = || self.profile.algorithm.clone().or_else(|| self.profile.coin.clone());
         MinerStatus {

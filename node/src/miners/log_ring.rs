@@ -4,9 +4,8 @@ use std::collections::VecDeque;
 
 use miner_ctrl_protocol::codec::MAX_BODY;
 use miner_ctrl_protocol::message::{LogLine, LogPage, MAX_LINE, MAX_LOG_LINES};
+use miner_ctrl_protocol::text::is_visible;
 use miner_ctrl_protocol::{MinerName, Profile};
-
-use super::driver::is_visible;
 
 /// Lines kept per miner: hours of a calm console, minutes of a talkative one. With [`MAX_LINE`] and 32 bytes of
 /// bookkeeping a ring stays below 2.8 MB.
@@ -118,7 +117,7 @@ const MAX_SECRETS: usize = 64;
 fn plain(raw: &[u8]) -> String {
     // A tab separates words; the stripping would join them.
     let spaced = String::from_utf8_lossy(raw).replace('\t', " ");
-    strip_ansi_escapes::strip_str(spaced).chars().filter(is_visible).collect()
+    strip_ansi_escapes::strip_str(spaced).chars().filter(|c| is_visible(*c)).collect()
 }
 
 #[cfg(test)]

@@ -155,6 +155,17 @@ fn watch(id: ProcessId, directory: PathBuf, child: Option<Child>, readers: JoinS
 /// How long a program may take to say its version; the real ones take 20 ms.
 const VERSION_TIMEOUT: Duration = Duration::from_secs(3);
 
+/// A child that is not reaped yet, so that the number is its own: dropped, it goes with whatever it has started.
+struct Group(Option<Pid>);
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        if let Some(group) = self.0 {
+            let _ = rustix::process::kill_process_group(group, Signal::KILL);
+        }
+    }
+}
+
 /// Runs a program with one argument and gives the first line that it prints. It is killed when it takes too long.
 ///
 /// # Errors
@@ -164,7 +175,7 @@ pub async fn first_line(program: &ProgramPath, argument: &str) -> io::Result<Str
     command.args(&program.prefix_args).arg(argument);
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null()).kill_on_drop(true).process_group(0);
     let mut child = command.spawn()?;
-    let group = child.id().and_then(|pid| Pid::from_raw(i32::try_from(pid).ok()?));
+    let mut group = Group(child.id().and_then(|pid| Pid::from_raw(i32::try_from(pid).ok()?)));
     let mut printed = Vec::new();
     let read = async {
         if let Some(stdout) = child.stdout.take() {
@@ -173,14 +184,9 @@ pub async fn first_line(program: &ProgramPath, argument: &str) -> io::Result<Str
         }
         child.wait().await
     };
-    let Ok(read) = tokio::time::timeout(VERSION_TIMEOUT, read).await else {
-        if let Some(group) = group {
-            // Not reaped yet, so the number is still its own: it goes with whatever it has started.
-            let _ = rustix::process::kill_process_group(group, Signal::KILL);
-        }
-        return Err(io::ErrorKind::TimedOut.into());
-    };
-    read?;
+    tokio::time::timeout(VERSION_TIMEOUT, read).await.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
+    // Reaped: the number may be another's by now.
+    group.0 = None;
     let text = String::from_utf8_lossy(&printed);
     match text.lines().next() {
         Some(line) if !line.trim().is_empty() => Ok(line.to_owned()),
@@ -199,7 +205,7 @@ impl ProcessId {
         let Some(pid) = Pid::from_raw(self.pid) else { return };
         // Gone already is what we want; not allowed cannot be helped. Both show in what follows.
         let _ = rustix::process::kill_process_group(pid, signal);
-        if stat(self.pid).is_some_and(|stat| stat.group != self.pid) {
+        if stat(self.pid).is_some_and(|stat| stat.start_time == self.start_time && stat.group != self.pid) {
             // It has left its group.
             let _ = rustix::process::kill_process(pid, signal);
         }

@@ -195,7 +195,8 @@ impl Driver for TtMiner {
                 return Err(silent("an empty answer".to_owned()));
             }
             let answer: Option<Value> = serde_json::from_str(&String::from_utf8_lossy(&line)).ok();
-            if answer.as_ref().is_some_and(|answer| answer.is_object() && !answer["result"].is_array()) {
+            // As an empty one: it has nothing to tell yet.
+            if answer.as_ref().is_some_and(|answer| answer.get("result").is_some_and(Value::is_null)) {
                 return Err(silent("an answer without a result".to_owned()));
             }
             answer.as_ref().and_then(reading).ok_or_else(|| PollError::NotOurs {
@@ -248,7 +249,8 @@ async fn ask(port: u16) -> std::io::Result<Vec<u8>> {
     let mut line = Vec::new();
     // Until its end, be it a line's or the connection's. Some close neither.
     while line.len() < MAX_ANSWER && stream.read_buf(&mut line).await? > 0 {
-        if line.contains(&b'\n') || serde_json::from_slice::<IgnoredAny>(&line).is_ok() {
+        let closed = line.trim_ascii_end().ends_with(b"}");
+        if line.ends_with(b"\n") || closed && serde_json::from_slice::<IgnoredAny>(&line).is_ok() {
             break;
         }
     }

@@ -52,7 +52,10 @@ async fn ask(endpoint: &Endpoint, path: &str) -> Result<Value, PollError> {
                 return Err(not_ours(endpoint, format!("it refuses our token with status {}", status.as_u16())));
             }
             // Busy, perhaps; who it is shows in a later answer.
-            status => return Err(silent(endpoint, format!("it answers with status {}", status.as_u16()))),
+            status if status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS => {
+                return Err(silent(endpoint, format!("it answers with status {}", status.as_u16())));
+            }
+            status => return Err(not_ours(endpoint, format!("it answers with status {}", status.as_u16()))),
         }
         let body = Limited::new(response.into_body(), MAX_BODY).collect().await;
         body.map_err(|error| match error.is::<LengthLimitError>() {
@@ -118,12 +121,13 @@ mod tests {
     async fn an_answer_is_taken_and_a_stranger_is_told_from_silence() {
         assert_eq!(against(ok(b"{\"a\":1}")).await, Ok(serde_json::json!({"a": 1})));
         assert_eq!(against(ok(b"{\"a\":\"Intel\xae\"}")).await, Ok(serde_json::json!({"a": "Intel\u{fffd}"})));
-        for later in ["302 Found", "404 NOT FOUND", "500 Internal Server Error", "503 Service Unavailable"] {
+        for later in ["429 Too Many Requests", "500 Internal Server Error", "503 Service Unavailable"] {
             let answer = format!("HTTP/1.1 {later}\r\nContent-Length: 0\r\n\r\n").into_bytes();
             assert!(matches!(against(answer).await, Err(PollError::Silent { .. })), "{later}");
         }
         for stranger in [
             b"HTTP/1.1 403 FORBIDDEN\r\nContent-Length: 0\r\n\r\n".to_vec(),
+            b"HTTP/1.1 404 NOT FOUND\r\nContent-Length: 0\r\n\r\n".to_vec(),
             b"HTTP/1.1 401 Unauthorized\r\nContent-Length: 0\r\n\r\n".to_vec(),
             b"SSH-2.0-OpenSSH_9.2\r\n".to_vec(),
             ok(b"<html>"),

@@ -61,14 +61,14 @@ impl Driver for Xmrig {
                 let why = format!("has the scheme `{scheme}`, and xmrig knows {}", SCHEMES.join(", "));
                 return Err(Invalid::new(format!("pools[{index}].url"), why));
             }
+            let own = |name: &str, given: bool| if given { format!("pools[{index}].{name}") } else { name.to_owned() };
             for (field, text) in [
-                ("wallet", Some(profile.wallet_at(pool))),
-                ("password", profile.password_at(pool)),
-                ("url", Some(&*pool.url)),
+                (own("wallet", pool.wallet.is_some()), Some(profile.wallet_at(pool))),
+                (own("password", pool.password.is_some()), profile.password_at(pool)),
             ] {
                 // It puts variables of its environment in their place, and the pool would be told what they hold.
                 if text.is_some_and(|text| text.contains("${")) {
-                    return Err(Invalid::new(field, "has `${`, which xmrig would replace"));
+                    return Err(Invalid::new(field, "has `${`, which xmrig would replace by what a variable holds"));
                 }
             }
         }
