@@ -178,7 +178,7 @@ impl Access {
                 record.sessions.iter_mut().filter(|session| session.id == id).for_each(|one| one.last_used = now);
                 Ok(())
             });
-            slides = self.is_kept(used.await);
+            slides = self.is_kept(&used.await);
         }
         Ok(Some((Caller { by: By::Session, who: Some(id), from, scope: Scope::Admin }, slides)))
     }
@@ -207,7 +207,7 @@ impl Access {
                 record.tokens.iter_mut().filter(|token| token.id == id).for_each(|one| one.last_used = Some(now));
                 Ok(())
             });
-            self.is_kept(used.await);
+            self.is_kept(&used.await);
         }
         Ok(Some(Caller { by: By::Token, who: Some(id.to_owned()), from, scope }))
     }
@@ -218,8 +218,8 @@ impl Access {
     }
 
     /// On a full disk one can still look.
-    fn is_kept(&self, used: Result<(), ApiError>) -> bool {
-        if let Err(error) = &used {
+    fn is_kept(&self, used: &Result<(), ApiError>) -> bool {
+        if let Err(error) = used {
             tracing::error!(error = error.document("").detail, "that a credential was used is not kept");
         }
         self.state().unkept = used.is_err().then(Instant::now);

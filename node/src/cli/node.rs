@@ -115,58 +115,9 @@ pub(crate) async fn serve<E: Engine>(engine: &E, serve: Serve, output: &mut Outp
         // Miners that it has taken over by now would go on without it: it starts, and stops them.
         let serving = tokio::select! {
             serving = starting => serving?,
-            () = stops.next() => end_at_once(),
+            () = stops.interrupted() => end_at_once(),
         };
         return stopped(serving, &stop, &mut stops).await;
-    };
-    let socket = engine.socket().display().to_string();
-    output.data(&info, || view::node(&info, info.serving.then_some(socket.as_str())))?;
-    Ok(Exit::Done)
-}
-
-pub(crate) async fn health(client: &Client, output: &mut Output) -> Result<Exit, Failure> {
-    let asked = client.get("/ready").await;
-    let ready = asked.map_err(|error| Failure::asking("the node does not serve", error))?;
-    output.data(&ready, || "ready\n".to_owned())?;
-    Ok(Exit::Done)
-}
-
-pub(crate) async fn pair(client: &Client, output: &mut Output) -> Result<Exit, Failure> {
-    let asked = client.send::<Value>("POST", "/node/pairing-code", None).await;
-    let answer = asked.map_err(|error| Failure::asking("cannot show a pairing code", error))?;
-    let code = answer["code"].as_str().unwrap_or_default();
-    output.data(&json!({"code": code}), || view::labelled(&[("pairing code", code.to_owned())]))?;
-    Ok(Exit::Done)
-}
-
-pub(crate) async fn serve<E: Engine>(engine: &E, serve: Serve, output: &mut Output) -> Result<Exit, Failure> {
-    let mut stops = Stops::new()?;
-    let options = ServeOptions {
-        listen: serve.listen,
-        pairing: serve.pairing,
-        simulate: serve.simulate,
-        dashboard: serve.dashboard,
-        no_dashboard: serve.no_dashboard,
-        insecure_http: serve.insecure_http,
-        // To a person, or where one was asked for: a link in a log file would let in whoever reads that.
-        link: serve.link || output.redraws || std::env::var_os(PRINT_LINK).is_some_and(|value| value == "1"),
-    };
-    let stop = CancellationToken::new();
-    let again = || -> ! { process::exit(Exit::Error.number().into()) };
-    let mut starting = std::pin::pin!(engine.serve(options, stop.clone()));
-    let early = tokio::select! {
-        serving = &mut starting => Ok(serving?),
-        _ = interrupt.recv() => Err(()),
-        _ = terminate.recv() => Err(()),
-        () = hung_up(hangup.as_mut()) => Err(()),
-    };
-    let (mut serving, stopped) = match early {
-        Ok(serving) => (serving, false),
-        // Miners that it has taken over by now would go on without it: it starts, and stops them.
-        Err(()) => tokio::select! {
-            serving = starting => (serving?, true),
-            _ = interrupt.recv() => again(),
-        },
     };
     let socket = engine.socket().display().to_string();
     let mut document = json!(serving.info);
@@ -193,8 +144,8 @@ async fn stopped(serving: Serving, stop: &CancellationToken, stops: &mut Stops) 
     stop.cancel();
     tokio::select! {
         ended = serving.ended => ended.map(|()| Exit::Done),
-        // Asked twice: whoever does cannot wait for the order of the stop.
-        () = stops.next() => end_at_once(),
+        // Whoever presses Ctrl-C once more cannot wait for the order of the stop.
+        () = stops.interrupted() => end_at_once(),
     }
 }
 

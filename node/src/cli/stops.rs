@@ -28,6 +28,11 @@ impl Stops {
         listen().map_err(|error| Failure::new(Exit::Error, "no-signals", "cannot wait for a stop").caused_by(&error))
     }
 
+    /// Ctrl-C, and no other.
+    pub(crate) async fn interrupted(&mut self) {
+        let _ = self.interrupt.recv().await;
+    }
+
     /// The next of them.
     pub(crate) async fn next(&mut self) {
         let hung_up = async {
