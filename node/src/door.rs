@@ -193,7 +193,12 @@ fn no_certificate(error: &CertificateError) -> Failure {
         CertificateError::Read(_) => "the key is for the node's user alone: mend the owner or the mode of the file",
         CertificateError::Make(_) | CertificateError::Write(_) => "`miner-ctrl doctor` looks for what is wrong",
     };
-    Failure::new(Exit::Error, "no-certificate", "cannot serve the dashboard").caused_by(error).hint(hint)
+    let exit = match error {
+        // The settings name them.
+        CertificateError::Bad { .. } | CertificateError::Missing { .. } | CertificateError::Read(_) => Exit::Usage,
+        CertificateError::Make(_) | CertificateError::Write(_) => Exit::Error,
+    };
+    Failure::new(exit, "no-certificate", "cannot serve the dashboard").caused_by(error).hint(hint)
 }
 
 fn not_open(error: &ServeError) -> Failure {

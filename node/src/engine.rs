@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::causes::chain;
 use crate::cli::{Engine, Exit, Failure, Local, Pairing, ServeOptions, Serving};
-use crate::config::{ConfigError, DashboardChoice, NodeConfig, Settings, TlsMode};
+use crate::config::{self, ConfigError, DashboardChoice, NodeConfig, Settings, TlsMode};
 use crate::control;
 use crate::door::Door;
 use crate::files;
@@ -82,6 +82,11 @@ impl Engine for ThisMachine {
                 .caused_by(&error)
                 .hint("run it as the user whose node that is; only where another user made it, choose another --home")
         })
+    }
+
+    fn check_settings(&self) -> Result<(), Failure> {
+        self.config(Settings::default())?;
+        config::load_policy(&self.places).map(drop).map_err(|error| not_started(&error.into()))
     }
 
     fn key_file(&self) -> PathBuf {

@@ -37,8 +37,9 @@ const PAGES: usize = 256;
 /// How long one rig may take for all its pages. 60 of 200 KB take 100 s at 1 Mbit/s; others wait for its place.
 const ALL: Duration = Duration::from_secs(120);
 
-/// After that it is asked for the rest, if it had told anything.
+/// After that it is asked for the rest, if it had told so much: on the slowest line a turn brings several hours.
 const AGAIN: u64 = 60;
+const PROGRESS: u64 = 3600;
 
 /// Which rigs have gaps, and who is being asked. Never more entries than there are peers.
 #[derive(Debug, Default)]
@@ -146,7 +147,7 @@ impl Gaps {
             }
             (Some(missing), Some(rest)) if missing.from == from => missing.from = rest,
             // On a slow line it takes several turns, and others have theirs in between.
-            (None, Some(rest)) if rest > from => {
+            (None, Some(rest)) if rest >= from + PROGRESS => {
                 self.missing.insert(rig, Missing { from: rest, first: false, again_at: now + AGAIN });
             }
             _ => {}
@@ -293,10 +294,10 @@ mod tests {
         assert_eq!(gaps.next(6300), Some((id, 6050)));
         gaps.asked(Asked { rig: id, from: 6050, rest: Some(6050) }, 6310);
         assert_eq!(gaps.next(6400), Some((id, 6050)), "what did not come the first time is asked for again");
-        gaps.asked(Asked { rig: id, from: 6050, rest: Some(6200) }, 6400);
-        assert_eq!((gaps.next(6459), gaps.next(6460)), (None, Some((id, 6200))), "the rest, in a while");
-        gaps.asked(Asked { rig: id, from: 6200, rest: Some(6200) }, 6470);
-        assert_eq!(gaps.next(9999), None, "who has told nothing is not asked for ever");
+        gaps.asked(Asked { rig: id, from: 6050, rest: Some(9650) }, 16_400);
+        assert_eq!((gaps.next(16_459), gaps.next(16_460)), (None, Some((id, 9650))), "the rest, in a while");
+        gaps.asked(Asked { rig: id, from: 9650, rest: Some(9700) }, 16_470);
+        assert_eq!(gaps.next(99_999), None, "who tells next to nothing is not asked for ever");
     }
 
     #[test]

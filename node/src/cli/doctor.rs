@@ -46,15 +46,27 @@ struct Finding {
 }
 
 pub(crate) async fn run<E: Engine>(engine: &E, output: &mut Output) -> Result<Exit, Failure> {
-    engine.check_socket()?;
-    let client = Client::Socket(engine.socket());
     let mut findings = vec![
         directory("configuration", engine.config_dir()),
         directory("data", engine.data_dir()),
         identity(&engine.key_file()),
+        as_found("settings", "they can be understood", engine.check_settings()),
     ];
+    match engine.check_socket() {
+        Ok(()) => findings.extend(of_node(&Client::Socket(engine.socket())).await),
+        unsafe_socket => findings.push(as_found("node", "", unsafe_socket)),
+    }
+    findings.extend(output.waiting("looking for mining programs", engine.programs()).await.iter().map(program));
+    findings.push(huge_pages(&fs::read_to_string("/proc/meminfo")));
+    findings.push(clock(unix_now()));
+    output.data(&findings, || text(&findings))?;
+    Ok(if findings.iter().any(|finding| finding.grade == Grade::Bad) { Exit::Error } else { Exit::Done })
+}
+
+/// What the node itself tells, or what there is without one.
+async fn of_node(client: &Client) -> Vec<Finding> {
     let node = client.fetch::<NodeInfo>("/node/info").await;
-    findings.push(running(&node));
+    let mut findings = vec![running(&node)];
     match &node {
         Ok(info) => {
             findings.push(listening(info));
@@ -63,11 +75,15 @@ pub(crate) async fn run<E: Engine>(engine: &E, output: &mut Output) -> Result<Ex
         }
         Err(_) => findings.push(port(DEFAULT_PORT)),
     }
-    findings.extend(output.waiting("looking for mining programs", engine.programs()).await.iter().map(program));
-    findings.push(huge_pages(&fs::read_to_string("/proc/meminfo")));
-    findings.push(clock(unix_now()));
-    output.data(&findings, || text(&findings))?;
-    Ok(if findings.iter().any(|finding| finding.grade == Grade::Bad) { Exit::Error } else { Exit::Done })
+    findings
+}
+
+/// What a command would say of it.
+fn as_found(check: &'static str, good: &str, found: Result<(), Failure>) -> Finding {
+    match found {
+        Ok(()) => fine(check, good),
+        Err(failure) => bad(check, failure.causes.join(": "), failure.hint.unwrap_or(failure.what)),
+    }
 }
 
 fn fine(check: &'static str, found: impl Into<String>) -> Finding {

@@ -96,6 +96,13 @@ pub trait Engine: Sized + Send + Sync + 'static {
     fn check_socket(&self) -> Result<(), Failure> {
         Ok(())
     }
+    /// Whether this machine's settings and policy can be understood.
+    ///
+    /// # Errors
+    /// What a node would not start for.
+    fn check_settings(&self) -> Result<(), Failure> {
+        Ok(())
+    }
     /// The secret key's file.
     fn key_file(&self) -> PathBuf;
     /// Makes this machine a node.

@@ -410,7 +410,10 @@ async fn the_doctor_looks_at_everything() {
     let findings: Value = serde_json::from_str(&out).unwrap();
     let checks: Vec<_> =
         findings.as_array().unwrap().iter().map(|finding| finding["check"].as_str().unwrap()).collect();
-    assert_eq!(checks, ["configuration", "data", "identity", "node", "listening", "program", "huge pages", "clock"]);
+    assert_eq!(
+        checks,
+        ["configuration", "data", "identity", "settings", "node", "listening", "program", "huge pages", "clock"]
+    );
 }
 
 #[tokio::test]
