@@ -65,7 +65,7 @@ async fn without_tls_and_without_a_way_in_it_says_so() {
     drop(node);
     let damaged = home.write("damaged.pem", "not PEM");
     let home = home.with_variable("MINER_CTRL_TLS_CERTIFICATE", damaged);
-    let _ = home.run(&format!("{serve} 127.0.0.1:0")).await.fails(1, &["damaged.pem", "no certificate in it"]);
+    let _ = home.run(&format!("{serve} 127.0.0.1:0")).await.fails(2, &["damaged.pem", "no certificate in it"]);
 }
 
 #[tokio::test]
