@@ -250,7 +250,7 @@ async fn ask(port: u16) -> std::io::Result<Vec<u8>> {
     // Until its end, be it a line's or the connection's. Some close neither.
     while line.len() < MAX_ANSWER && stream.read_buf(&mut line).await? > 0 {
         let closed = line.trim_ascii_end().ends_with(b"}");
-        if line.ends_with(b"\n") || closed && serde_json::from_slice::<IgnoredAny>(&line).is_ok() {
+        if line.contains(&b'\n') || closed && serde_json::from_slice::<IgnoredAny>(&line).is_ok() {
             break;
         }
     }
@@ -321,6 +321,25 @@ mod tests {
         });
         draft.as_object_mut().unwrap().extend(extra.as_object().unwrap().clone());
         serde_json::from_value::<ProfileDraft>(draft).unwrap().check().unwrap()
+    }
+
+    /// What is taken of an answer, from a program that keeps the connection open.
+    async fn taken(answer: &'static [u8]) -> Vec<u8> {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let (taken, _open) = tokio::join!(ask(port), async {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            stream.write_all(answer).await.unwrap();
+            stream
+        });
+        taken.unwrap()
+    }
+
+    #[tokio::test]
+    async fn an_answer_ends_with_its_line_or_where_it_is_whole() {
+        assert_eq!(taken(b"{\"a\":1}\n").await, b"{\"a\":1}");
+        assert_eq!(taken(b"{\"a\":1}\n{\"b\"").await, b"{\"a\":1}");
+        assert_eq!(taken(b"{\"a\":{\"b\":1}}").await, b"{\"a\":{\"b\":1}}");
     }
 
     #[test]
