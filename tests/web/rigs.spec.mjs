@@ -36,6 +36,25 @@ test('a filter is kept in the address bar, and a link to it leads back', async (
   await expect(page.getByRole('table', { name: 'Rigs' })).toHaveAttribute('aria-rowcount', '61');
 });
 
+test('the slash leads to the filter from any page', async ({ page, node }) => {
+  await page.goto(`${node.url}#/profiles`);
+  await expect(page.getByRole('heading', { level: 1 })).toHaveText('Profiles');
+  await page.keyboard.press('/');
+  await expect(page.getByLabel('Filter rigs')).toBeFocused();
+});
+
+test('a fleet that is not drawn yet is never shown as an empty one', async ({ page }) => {
+  await page.addInitScript(() => {
+    const frame = window.requestAnimationFrame.bind(window);
+    window.requestAnimationFrame = (run) => setTimeout(() => frame(run), 300);
+    window.seen = new Set();
+    new MutationObserver(() => document.querySelectorAll('main h2').forEach((h2) => window.seen.add(h2.textContent))).observe(document, { childList: true, subtree: true });
+  });
+  await page.reload();
+  await expect(rows(page).first()).toBeVisible();
+  expect(await page.evaluate(() => [...window.seen])).not.toContain('Add your first rig');
+});
+
 test('the keyboard alone moves, ticks, opens and comes back', async ({ page }) => {
   await rows(page).first().focus();
   const [, second, third, fourth] = await names(page);

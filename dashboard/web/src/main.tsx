@@ -19,7 +19,7 @@ import { announceChanges } from './store/announce';
 import { counts, startLive, stopLive } from './store/live';
 import { applyPrefs } from './store/prefs';
 import { loadProfiles } from './store/profiles';
-import { followAddressBar, go, href, route } from './store/route';
+import { followAddressBar, go, href, route, takeLanding } from './store/route';
 import { loadSession, session, sessionFailure, signIn } from './store/session';
 import { clearSelection } from './store/table';
 import { Dialogs } from './ui/dialogs';
@@ -163,8 +163,9 @@ effect(() => {
   const shown = route.value.page + (route.value.arg ?? '');
   if (shown === pageShown) return;
   pageShown = shown;
+  const focus = takeLanding();
   requestAnimationFrame(() => {
-    document.querySelector<HTMLElement>('h1')?.focus({ preventScroll: true });
+    document.querySelector<HTMLElement>(focus)?.focus({ preventScroll: true });
     document.getElementById('main')?.scrollTo(0, 0);
   });
 });

@@ -1,6 +1,6 @@
 // What the node tells while the page is open.
 
-import { computed, signal } from '@preact/signals';
+import { batch, computed, signal } from '@preact/signals';
 
 import { API, ask, Failure, failureOf } from '../api/client';
 import { Stream, type Link, type Message, type World } from '../api/stream';
@@ -75,8 +75,12 @@ function onMessage({ event, data }: Message): void {
       case 'snapshot':
         fleet.snapshot(value as Frame);
         ranks = ranked(fleet.byId.values());
-        known.value = true;
-        draw();
+        // Both at once: a fleet that is known before it is drawn would be an empty one for a frame, and take the filter
+        // away from under the one who types.
+        batch(() => {
+          known.value = true;
+          changed.value += 1;
+        });
         break;
       case 'delta':
         if (fleet.delta(value as Frame)) draw();

@@ -27,8 +27,19 @@ export function href(page: string, arg?: string, query?: URLSearchParams): strin
   return `#/${page}${arg === undefined ? '' : `/${encodeURIComponent(arg)}`}${text === '' ? '' : `?${text}`}`;
 }
 
-export function go(to: string): void {
+let landing = 'h1';
+
+/** `focus` selects what the focus goes to once another page is drawn; without one, that is its title. */
+export function go(to: string, focus = 'h1'): void {
+  landing = focus;
   location.hash = to;
+}
+
+/** What `go` asked for, once. */
+export function takeLanding(): string {
+  const focus = landing;
+  landing = 'h1';
+  return focus;
 }
 
 /** Changes parts of the query in place: typing a filter is not a history of thirty pages. */

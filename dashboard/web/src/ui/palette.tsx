@@ -117,7 +117,7 @@ export function onGlobalKey(event: KeyboardEvent): void {
     event.preventDefault();
     const box = document.getElementById('filter');
     if (box) box.focus();
-    else go(href('rigs'));
+    else go(href('rigs'), '#filter');
   } else if (event.key === '?') {
     open({ kind: 'keys' });
   }
