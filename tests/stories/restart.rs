@@ -215,6 +215,34 @@ async fn after_a_restart_of_either_side_the_next_command_just_works() {
 }
 
 #[tokio::test]
+async fn who_watches_goes_on_watching_through_a_restart_of_the_node() {
+    let Farm { mut controller, rigs: _rigs } = Farm::paired(&["rig-alpha"]).await;
+    let (shown, complained) = (controller.home.write("watcher.out", ""), controller.home.write("watcher.err", ""));
+    let mut watcher =
+        tokio::process::Command::from(controller.home.command(&["peer", "list", "--watch", "-o", "json"]))
+            .stdout(std::fs::File::create(&shown).unwrap())
+            .stderr(std::fs::File::create(&complained).unwrap())
+            .kill_on_drop(true)
+            .spawn()
+            .unwrap();
+    let reads = |file: &std::path::Path| std::fs::read_to_string(file).unwrap();
+    wait_for("it watches", DEADLINE, async || (!reads(&shown).is_empty()).then_some(())).await;
+    controller.node.kill();
+    wait_for("it says that it waits", DEADLINE, async || {
+        reads(&complained).contains("trying again until it answers").then_some(())
+    })
+    .await;
+    controller.node = controller.home.serve().await;
+    let _ = controller.home.run("peer remove rig-alpha").await.done();
+    wait_for("it shows what came after", DEADLINE, async || {
+        reads(&shown).lines().last().is_some_and(|line| line == "[]").then_some(())
+    })
+    .await;
+    assert_eq!(reads(&complained).lines().count(), 1, "{}", reads(&complained));
+    assert!(watcher.try_wait().unwrap().is_none(), "it watches until it is told to stop");
+}
+
+#[tokio::test]
 async fn a_node_that_is_killed_while_it_starts_starts_all_the_same() {
     let mut rng = StdRng::seed_from_u64(4);
     let home = Home::empty();

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
+use clap::error::ErrorKind;
 use clap::{Args, CommandFactory, Parser, Subcommand};
 use futures::future::BoxFuture;
 use miner_ctrl_protocol::Program;
@@ -107,8 +108,12 @@ pub fn main() -> ExitCode {
 /// The program over any node.
 #[must_use]
 pub fn start<E: Engine>(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
-    let cli = match Cli::try_parse_from(arguments) {
+    let arguments: Vec<OsString> = arguments.into_iter().collect();
+    let cli = match Cli::try_parse_from(&arguments) {
         Ok(cli) => cli,
+        Err(error) if error.use_stderr() && asks_for_json(&arguments) => {
+            return Output::standard(Format::Json).failure(&not_understood(&error)).into();
+        }
         Err(error) => {
             // Help or an error, to stdout or stderr; whoever closed that does not want it.
             let _ = error.print();
@@ -132,6 +137,34 @@ pub fn start<E: Engine>(arguments: impl IntoIterator<Item = OsString>) -> ExitCo
     let exit = runtime.block_on(run::<E>(cli, &mut output));
     runtime.shutdown_timeout(LAST_WAIT);
     exit.into()
+}
+
+/// Whether arguments that are not understood ask for JSON all the same. By their words: what clap makes of the rest is
+/// nothing that it promises.
+fn asks_for_json(arguments: &[OsString]) -> bool {
+    let words: Vec<_> = arguments.iter().skip(1).map_while(|word| word.to_str().filter(|word| *word != "--")).collect();
+    let joined = |word: &str| ["-ojson", "-o=json", "--output=json"].contains(&word);
+    let apart = |pair: &[&str]| matches!(pair, ["-o" | "--output", "json"]);
+    words.iter().copied().any(joined) || words.windows(2).any(apart)
+}
+
+/// What clap says, as a failure: its first paragraph is what is wrong, the next ones are advice.
+fn not_understood(error: &clap::Error) -> Failure {
+    let text = error.render().to_string();
+    let mut paragraphs = text
+        .split("\n\n")
+        .map(|paragraph| paragraph.split_whitespace().collect::<Vec<_>>().join(" "))
+        .filter(|paragraph| !paragraph.is_empty());
+    let first = paragraphs.next().unwrap_or_default();
+    let why = match error.kind() {
+        // A group of commands without one of them: its help comes instead of an error.
+        ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => "no command is given",
+        _ => first.strip_prefix("error: ").unwrap_or(&first),
+    };
+    let tip = paragraphs.find_map(|paragraph| paragraph.strip_prefix("tip: ").map(str::to_owned));
+    Failure::new(Exit::Usage, "usage", "cannot take the command line").because(why).hint(
+        tip.unwrap_or_else(|| "`miner-ctrl --help` lists the commands, and each has a `--help` of its own".to_owned()),
+    )
 }
 
 /// One command from its arguments to its exit code.
@@ -271,6 +304,25 @@ fn log(serves: bool) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn arguments_that_are_not_understood_are_told_in_the_format_asked_for() {
+        for (line, json, why) in [
+            ("-o json pear list", true, "unrecognized subcommand 'pear'"),
+            ("pear --output json", true, "unrecognized subcommand 'pear'"),
+            ("peer permit rig -ojson", true, "the following required arguments were not provided: <PERMISSION>"),
+            ("--output=json node serve --listn :1", true, "unexpected argument '--listn' found"),
+            ("-o json peer", true, "no command is given"),
+            ("pear", false, "unrecognized subcommand 'pear'"),
+            ("pear -- -o json", false, "unrecognized subcommand 'pear'"),
+        ] {
+            let arguments: Vec<OsString> = format!("miner-ctrl {line}").split_whitespace().map(Into::into).collect();
+            assert_eq!(asks_for_json(&arguments), json, "{line}");
+            let failure = not_understood(&Cli::try_parse_from(&arguments).unwrap_err());
+            assert_eq!(failure.causes, [why], "{line}");
+            assert_eq!(failure.exit, Exit::Usage);
+        }
+    }
 
     #[test]
     fn strangers_do_not_fill_the_log() {

@@ -228,8 +228,21 @@ pub(crate) async fn watched(
     text: impl Fn(&Value, u64) -> serde_json::Result<String>,
 ) -> Result<Exit, Failure> {
     let mut shown = None;
+    let mut away = false;
     loop {
-        let value = asked(what, output.waiting("asking the node", client.get(path)).await)?;
+        let value = match asked(what, output.waiting("asking the node", client.get(path)).await) {
+            // One who watches stays through a restart of the node, as one who follows a console does.
+            Err(failure) if shown.is_some() && failure.exit == Exit::Unreachable => {
+                if !away {
+                    output.note(&format!("{}; trying again until it answers", failure.causes.join(": ")));
+                }
+                away = true;
+                sleep(WATCH_PAUSE).await;
+                continue;
+            }
+            answer => answer?,
+        };
+        away = false;
         // Parsed in either format, so that an answer of another version is told and not passed on.
         let text = text(&value, unix_now())
             .map_err(|error| Failure::asking(what, ClientError::Unreadable(error.to_string())))?;

@@ -62,7 +62,8 @@ const SHOWN: Record<RigWord, { shown: State; word: string }> = {
   idle: { shown: 'idle', word: 'Stopped' },
   fault: { shown: 'crit', word: 'Fault' },
   degraded: { shown: 'warn', word: 'Degraded' },
-  wait: { shown: 'wait', word: 'Starting…' },
+  // A miner of it starts, or stops.
+  wait: { shown: 'wait', word: 'Changing…' },
   mining: { shown: 'ok', word: 'Mining' },
 };
 

@@ -105,8 +105,10 @@ function Code() {
       setProblem(failure(thrown));
     }
   };
-  // Of no use to another machine.
-  const address = node.value?.addresses.find((one) => !/^\/ip[46]\/(127\.|::1\/)/.test(one));
+  const addresses = node.value?.addresses ?? [];
+  // A loopback address is of no use to another machine.
+  const reached = addresses.find((one) => !/^\/ip[46]\/(127\.|::1\/)/.test(one));
+  const address = reached ?? addresses[0];
   return (
     <section class="card" aria-labelledby="code">
       <h2 id="code">Pairing code</h2>
@@ -115,10 +117,14 @@ function Code() {
       {shown !== null && (
         <>
           <p class="words big">{shown}</p>
-          <p class="t2">On the other node:</p>
-          <p>
-            <Copy text={`miner-ctrl peer add --address ${address ?? 'THIS-NODE:9091'} --code ${shown}`} label="command" />
-          </p>
+          {address !== undefined && (
+            <>
+              <p class="t2">{reached ? 'On the other node:' : 'Only this machine reaches this node; others do once it is started with --listen :9091. Here:'}</p>
+              <p>
+                <Copy text={`miner-ctrl peer add --address ${address} --code ${shown}`} label="command" />
+              </p>
+            </>
+          )}
         </>
       )}
       <Act why={readOnly.value} onClick={() => void renew()}>
