@@ -47,6 +47,14 @@ pub fn is_alive(pid: i32) -> bool {
     state.is_some_and(|state| !matches!(state, 'Z' | 'X' | 'x'))
 }
 
+/// The group of a process; nothing of one that is gone.
+#[must_use]
+pub fn group_of(pid: i32) -> Option<i32> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    let (_, rest) = stat.rsplit_once(") ")?;
+    rest.split(' ').nth(2)?.parse().ok()
+}
+
 /// Resident memory, bytes; 0 of a process that is gone.
 #[must_use]
 pub fn resident_bytes_of(pid: i32) -> u64 {
@@ -69,6 +77,11 @@ pub fn terminate(pid: i32) {
 /// Ends a process at once.
 pub fn kill(pid: i32) {
     send(pid, Signal::KILL);
+}
+
+/// Tells a process that its terminal is closed.
+pub fn hang_up(pid: i32) {
+    send(pid, Signal::HUP);
 }
 
 /// Lets a process stand still, as a machine does whose memory is full.

@@ -96,8 +96,16 @@ impl Serving {
     ///
     /// # Panics
     /// When it does not.
-    pub async fn terminate(mut self) -> ExitStatus {
+    pub async fn terminate(self) -> ExitStatus {
         processes::terminate(self.pid());
+        self.ended().await
+    }
+
+    /// Waits until it has stopped.
+    ///
+    /// # Panics
+    /// When it does not.
+    pub async fn ended(mut self) -> ExitStatus {
         wait_for("the node stops", DEADLINE, async || self.child.try_wait().expect("a child can be waited for")).await
     }
 

@@ -1,9 +1,11 @@
 //! Nodes that are killed at any moment, stopped and started again: nothing is lost, and nothing runs twice.
 
+use std::os::unix::fs::PermissionsExt;
 use std::time::Duration;
 
 use miner_ctrl_tests::farm::Station;
-use miner_ctrl_tests::processes::kill;
+use miner_ctrl_tests::home::program;
+use miner_ctrl_tests::processes::{group_of, hang_up, kill, terminate};
 use miner_ctrl_tests::{DEADLINE, Farm, Home, for_a_while, wait_for};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
@@ -195,6 +197,67 @@ async fn a_node_that_stops_takes_its_miners_along_and_starts_what_ran_again() {
     })
     .await;
     assert_eq!(rig.miners().len(), 2);
+    assert!(node.terminate().await.success());
+    assert_eq!(rig.miners(), [0_i32; 0]);
+}
+
+#[tokio::test]
+async fn a_closed_terminal_is_a_stop_and_under_nohup_it_is_none() {
+    let rig = Home::init("rig-alpha", "dual").await;
+    let node = rig.serve().await;
+    let add = "profile add p --program xmrig --algorithm rx/0 --pool a.example:1 --wallet W";
+    let _ = rig.run(add).await.done();
+    let _ = rig.run("remote start rig-alpha --profile p").await.done();
+    hang_up(node.pid());
+    assert!(node.ended().await.success());
+    assert_eq!(rig.miners(), [0_i32; 0], "nothing outlives it");
+
+    let words = ["node", "serve", "--simulate", "--listen", &rig.address()];
+    let plain = rig.command(&words);
+    let mut nohup = tokio::process::Command::from(std::process::Command::new("nohup"));
+    nohup.arg(plain.get_program()).args(plain.get_args()).kill_on_drop(true);
+    for (name, value) in plain.get_envs() {
+        match value {
+            Some(value) => nohup.env(name, value),
+            None => nohup.env_remove(name),
+        };
+    }
+    let said = std::fs::File::create(rig.write("nohup.out", "")).unwrap();
+    let mut node =
+        nohup.stdin(std::process::Stdio::null()).stdout(said.try_clone().unwrap()).stderr(said).spawn().unwrap();
+    wait_for("what ran runs again", DEADLINE, async || {
+        (rig.run("node health").await.code == Some(0) && rig.miners().len() == 1).then_some(())
+    })
+    .await;
+    let pid = i32::try_from(node.id().unwrap()).unwrap();
+    hang_up(pid);
+    hang_up(pid);
+    let _ = rig.run("node health").await.done();
+    assert!(node.try_wait().unwrap().is_none());
+    terminate(pid);
+    assert!(node.wait().await.unwrap().success());
+    assert_eq!(rig.miners(), [0_i32; 0]);
+}
+
+#[tokio::test]
+async fn a_miner_that_leaves_its_process_group_is_stopped_all_the_same() {
+    let rig = Home::init("rig-alpha", "dual").await;
+    let leaves = format!(
+        "#!/usr/bin/perl\nsetpgrp(0, getpgrp(getppid())) or die $!; exec('{}', 'simulate', 'xmrig', @ARGV);\n",
+        program().display()
+    );
+    let script = rig.write("xmrig", &leaves);
+    std::fs::set_permissions(&script, std::fs::Permissions::from_mode(0o755)).unwrap();
+    let rig = rig.with_variable("MINER_CTRL_XMRIG", script);
+    let node = rig.serve_with(&[]).await;
+    let add = "profile add p --program xmrig --algorithm rx/0 --pool a.example:1 --wallet W";
+    let _ = rig.run(add).await.done();
+    let _ = rig.run("remote start rig-alpha --profile p").await.done();
+    let [miner] = rig.miners()[..] else { panic!("{:?}", rig.miners()) };
+    assert_eq!(group_of(miner), group_of(node.pid()), "it has left the group that it was given");
+    let _ = rig.run("remote stop rig-alpha").await.done();
+    assert_eq!(rig.miners(), [0_i32; 0]);
+    let _ = rig.run("remote start rig-alpha --profile p").await.done();
     assert!(node.terminate().await.success());
     assert_eq!(rig.miners(), [0_i32; 0]);
 }
