@@ -4,6 +4,7 @@
 
 use std::collections::VecDeque;
 use std::fmt;
+use std::net::{IpAddr, Ipv6Addr};
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -264,14 +265,24 @@ impl Admission {
         if let Some(known) = self.pending.iter_mut().find(|known| known.stranger.key == stranger.key) {
             known.stranger = stranger;
             known.last_asked = now;
-        } else if self.pending.len() >= MAX_PENDING {
-            // Who came first stays: otherwise a flood of fresh keys would push out the one that is meant.
+        } else if self.pending.len() >= MAX_PENDING && !self.makes_room(&stranger.address) {
             return Knock::Busy;
         } else {
             let id = stranger.key.node_id();
             self.pending.push(PendingRequest { stranger, id, since: now, last_asked: now });
         }
         Knock::Pending
+    }
+
+    /// Takes a place from the host that holds most of them, when the one at `address` holds fewer. Of one host who came
+    /// first stays: otherwise a flood of fresh keys would push out the one that is meant.
+    fn makes_room(&mut self, address: &str) -> bool {
+        let held = |host: &str| self.pending.iter().filter(|one| host_of(&one.stranger.address) == host).count();
+        // Of several that hold as many the one that came last.
+        let most = self.pending.iter().map(|one| host_of(&one.stranger.address)).max_by_key(|host| held(host));
+        let Some(most) = most.filter(|most| held(most) > held(&host_of(address)) + 1) else { return false };
+        let last = self.pending.iter().rposition(|one| host_of(&one.stranger.address) == most);
+        last.map(|place| self.pending.remove(place)).is_some()
     }
 
     /// Who waits, oldest first.
@@ -356,6 +367,17 @@ impl Admission {
         }
         self.pending.retain(|request| now < request.last_asked + PENDING_LIFETIME);
         self.denied.retain(|(_, until)| now < *until);
+    }
+}
+
+/// Whom places are counted by: an IPv4 address, or the /64 that one IPv6 host may choose its addresses from. What has no
+/// IP stands for itself.
+fn host_of(address: &str) -> String {
+    let ip = address.split('/').find_map(|part| part.parse::<IpAddr>().ok());
+    match ip.map(|ip| ip.to_canonical()) {
+        Some(IpAddr::V6(ip)) => Ipv6Addr::from_bits(ip.to_bits() & !u128::from(u64::MAX)).to_string(),
+        Some(ip) => ip.to_string(),
+        None => address.to_owned(),
     }
 }
 

@@ -132,6 +132,27 @@ fn who_asks_first_keeps_its_place_when_many_ask() {
 }
 
 #[test]
+fn one_host_that_takes_every_place_keeps_nobody_else_out() {
+    let now = Instant::now();
+    let mut admission = Admission::new(PairingMode::Ask);
+    let at = |number: u32, address: &str| Stranger { address: address.into(), ..stranger(number) };
+    for number in 0..16 {
+        let address = format!("/ip6/2001:db8::{number:x}/tcp/{number}/ws");
+        assert_eq!(admission.knock(at(number, &address), now), Knock::Pending);
+    }
+    assert_eq!(admission.knock(at(20, "/ip6/2001:db8::ffff/tcp/1/ws"), now), Knock::Busy);
+    // It loses the last of its places, one for each other host that comes, and no host takes more than another has.
+    for number in 100..108 {
+        assert_eq!(admission.knock(at(number, "/ip4/192.0.2.1/tcp/1/ws"), now), Knock::Pending, "{number}");
+    }
+    assert_eq!(admission.knock(at(108, "/ip4/192.0.2.1/tcp/1/ws"), now), Knock::Busy);
+    assert_eq!(admission.knock(at(109, "/ip4/192.0.2.2/tcp/1/ws"), now), Knock::Pending);
+    assert_eq!(admission.pending(now).count(), MAX_PENDING);
+    let first: Vec<_> = admission.pending(now).take(7).map(|one| one.stranger.key).collect();
+    assert_eq!(first, (0..7).map(key).collect::<Vec<_>>(), "who came first stays");
+}
+
+#[test]
 fn who_was_denied_hears_so_for_a_while() {
     let now = Instant::now();
     let mut admission = Admission::new(PairingMode::Ask);
