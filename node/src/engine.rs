@@ -136,7 +136,7 @@ impl Engine for ThisMachine {
         }
         let dashboard = config.clone();
         let files = files::raise(FILES);
-        let node = self.start(config, Mode::Serve).await?;
+        let mut node = self.start(config, Mode::Serve).await?;
         let socket = match self.places.make_socket_dir() {
             Ok(()) => control::bind(&self.places.socket()).await.map_err(|error| chain(&error)),
             Err(error) => Err(chain(&error)),
@@ -159,7 +159,12 @@ impl Engine for ThisMachine {
             tracing::warn!(files, peers, "too few open files for so many peers: raise the limit (`ulimit -Hn`)");
         }
         let gateway = Gateway::new(node.handle.clone(), stop.clone());
-        let door = match Door::open(&gateway, &dashboard, &self.places, &info, print_link).await {
+        let door = Door::open(&gateway, &dashboard, &self.places, &info, print_link).await;
+        let begun = match door {
+            Ok(door) => node.begin().await.map(|()| door).map_err(|error| not_started(&error)),
+            Err(failure) => Err(failure),
+        };
+        let door = match begun {
             Ok(door) => door,
             Err(failure) => {
                 // Nobody was served yet; it goes with its file.
@@ -211,7 +216,8 @@ impl Engine for ThisMachine {
 fn settings(options: ServeOptions) -> Settings {
     let ServeOptions { listen, pairing, simulate, dashboard, no_dashboard, insecure_http, link: _ } = options;
     Settings {
-        listen: (!listen.is_empty()).then_some(listen),
+        // `off` alone leaves an empty list: the node only dials.
+        listen: (!listen.is_empty()).then(|| listen.into_iter().filter(|address| address != "off").collect()),
         dashboard: if no_dashboard { Some(DashboardChoice::Off) } else { dashboard.map(DashboardChoice::At) },
         pairing: pairing.map(|pairing| match pairing {
             Pairing::Ask => PairingMode::Ask,

@@ -78,6 +78,9 @@ pub enum StartError {
 pub struct Node {
     /// All one can ask of it.
     pub handle: NodeHandle,
+    mode: Mode,
+    /// Until they are started.
+    to_mine: Option<MinersConfig>,
     miners: Option<MinersHandle>,
     stop_mesh: CancellationToken,
     stop_fleet: CancellationToken,
@@ -89,7 +92,7 @@ pub struct Node {
     _lock: Lock,
 }
 
-/// Starts a node on the data at `places`.
+/// Starts a node on the data at `places`; its miners wait for [`Node::begin`].
 ///
 /// # Errors
 /// [`StartError`]; then nothing is left running.
@@ -163,26 +166,8 @@ pub async fn start(places: Places, config: NodeConfig, mode: Mode) -> Result<Nod
     let _ = house.mesh.set(mesh.clone());
     let watchers = (mode == Mode::Serve && record.role.commands())
         .then(|| tokio::spawn(watchers::run(mesh.clone(), fleet.clone(), came_up, stop_mesh.clone())));
-    // After the mesh: a port that is taken must not cost a miner that runs on from before.
-    let miners = match mode {
-        Mode::Serve if record.role.mines() => {
-            match supervisor::spawn(miners_config(&config, &places, &record, &worker.policy)).await {
-                Ok(miners) => Some(miners),
-                Err(error) => {
-                    stop_mesh.cancel();
-                    let _ = mesh_task.await;
-                    stop_fleet.cancel();
-                    let _ = fleet_task.await;
-                    return Err(error.into());
-                }
-            }
-        }
-        _ => None,
-    };
-    if let Some(miners) = &miners {
-        // Set once, here.
-        let _ = worker.miners.set(miners.clone());
-    }
+    let mines = mode == Mode::Serve && record.role.mines();
+    let to_mine = mines.then(|| miners_config(&config, &places, &record, &worker.policy));
     let inner = Inner {
         key,
         record,
@@ -195,21 +180,41 @@ pub async fn start(places: Places, config: NodeConfig, mode: Mode) -> Result<Nod
         serving: mode == Mode::Serve,
     };
     let handle = NodeHandle { inner: Arc::new(inner) };
-    let recorder = (mode == Mode::Serve).then(|| tokio::spawn(recorder::run(handle.clone(), stop_mesh.clone())));
     Ok(Node {
         handle,
-        miners,
+        mode,
+        to_mine,
+        miners: None,
         stop_mesh,
         stop_fleet,
         mesh: mesh_task,
         fleet: fleet_task,
         watchers,
-        recorder,
+        recorder: None,
         _lock: lock,
     })
 }
 
 impl Node {
+    /// Starts or takes over the miners of a node that serves, and records what they do. The last step of a start: what
+    /// can go wrong before, a port that is taken or a file that is damaged, must not cost a miner that runs on from
+    /// before.
+    ///
+    /// # Errors
+    /// [`StartError::Miners`]; then no miner was touched.
+    pub async fn begin(&mut self) -> Result<(), StartError> {
+        if let Some(config) = self.to_mine.take() {
+            let miners = supervisor::spawn(config).await?;
+            // Set once, here.
+            let _ = self.handle.inner.worker.miners.set(miners.clone());
+            self.miners = Some(miners);
+        }
+        if self.mode == Mode::Serve && self.recorder.is_none() {
+            self.recorder = Some(tokio::spawn(recorder::run(self.handle.clone(), self.stop_mesh.clone())));
+        }
+        Ok(())
+    }
+
     /// Stops in order: no more requests, then the miners (or not, as configured), then what is known is written.
     pub async fn shutdown(self) {
         self.stop_mesh.cancel();

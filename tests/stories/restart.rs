@@ -240,6 +240,26 @@ async fn a_closed_terminal_is_a_stop_and_under_nohup_it_is_none() {
 }
 
 #[tokio::test]
+async fn a_start_that_fails_costs_no_miner_that_runs_on_from_before() {
+    let rig = Home::init("rig-alpha", "dual").await;
+    let node = rig.serve().await;
+    let add = "profile add p --program xmrig --algorithm rx/0 --pool a.example:1 --wallet W";
+    let _ = rig.run(add).await.done();
+    let _ = rig.run("remote start rig-alpha --profile p").await.done();
+    let miner = rig.miners();
+    node.kill();
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let serve = format!("node serve --simulate --listen {}", rig.address());
+    let page = format!("{serve} --dashboard {}", taken.local_addr().unwrap());
+    rig.run(&page).await.fails(1, &["cannot serve the dashboard"]);
+    assert_eq!(rig.miners(), miner);
+    rig.run(&format!("{serve} --dashboard 192.0.2.1:1")).await.fails(5, &["cannot serve the dashboard"]);
+    assert_eq!(rig.miners(), miner);
+    let _node = rig.serve().await;
+    assert_eq!(rig.miners(), miner, "it is taken over");
+}
+
+#[tokio::test]
 async fn a_miner_that_leaves_its_process_group_is_stopped_all_the_same() {
     let rig = Home::init("rig-alpha", "dual").await;
     let leaves = format!(

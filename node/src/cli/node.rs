@@ -41,7 +41,8 @@ pub(crate) struct Init {
 
 #[derive(Debug, Args)]
 pub(crate) struct Serve {
-    /// Where to listen: `:9091`, `host:port` or a multiaddr; repeatable. Left out: as configured, else `:9091`.
+    /// Where to listen: `:9091`, `host:port` or a multiaddr; repeatable. `off`: the node only dials. Left out: as
+    /// configured, else `:9091`.
     #[arg(long, value_name = "ADDRESS")]
     listen: Vec<String>,
     /// How strangers may pair. Left out: as configured.
