@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::net::IpAddr;
 use std::sync::{Arc, PoisonError, RwLock};
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use rcgen::{CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, KeyPair, KeyUsagePurpose, SanType};
 use rustls::ServerConfig;
@@ -55,6 +55,7 @@ pub enum TlsError {
 pub struct Served {
     key: Arc<CertifiedKey>,
     fingerprint: String,
+    begins_at: u64,
     expires_at: u64,
 }
 
@@ -80,8 +81,10 @@ pub fn self_signed(names: &[String], addresses: &[IpAddr], now: SystemTime) -> R
     params.distinguished_name = DistinguishedName::new();
     let title = names.first().map_or("miner-ctrl", String::as_str);
     params.distinguished_name.push(DnType::CommonName, title);
-    params.not_before = now.checked_sub(BACKDATED).unwrap_or(now).into();
-    params.not_after = (now + LIFETIME - BACKDATED).into();
+    // A clock that was never set begins with 1970, and so do dates in certificates that everybody reads.
+    let since = now.duration_since(UNIX_EPOCH).unwrap_or_default();
+    params.not_before = (UNIX_EPOCH + since.saturating_sub(BACKDATED)).into();
+    params.not_after = (UNIX_EPOCH + since + LIFETIME - BACKDATED).into();
     params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
     params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
     // A name that no certificate can hold is one that no browser can ask for.
@@ -104,20 +107,28 @@ impl Served {
         let chain = chain.map_err(TlsError::Pem)?;
         let own = chain.first().ok_or(TlsError::NoCertificate)?;
         let parsed = Certificate::from_der(own).map_err(TlsError::Certificate)?;
-        let expires_at = parsed.tbs_certificate().validity().not_after.to_unix_duration().as_secs();
+        let validity = parsed.tbs_certificate().validity();
+        let begins_at = validity.not_before.to_unix_duration().as_secs();
+        let expires_at = validity.not_after.to_unix_duration().as_secs();
         let fingerprint = hexadecimal(&Sha256::digest(own));
         let key = match PrivateKeyDer::from_pem_slice(key) {
             Err(pem::Error::NoItemsFound) => return Err(TlsError::NoKey),
             key => key.map_err(TlsError::Pem)?,
         };
         let key = CertifiedKey::from_der(chain, key, &ring::default_provider()).map_err(TlsError::Key)?;
-        Ok(Self { key: Arc::new(key), fingerprint, expires_at })
+        Ok(Self { key: Arc::new(key), fingerprint, begins_at, expires_at })
     }
 
     /// SHA-256 of the certificate, as browsers show it.
     #[must_use]
     pub fn fingerprint(&self) -> &str {
         &self.fingerprint
+    }
+
+    /// From when on it is good, Unix seconds.
+    #[must_use]
+    pub const fn begins_at(&self) -> u64 {
+        self.begins_at
     }
 
     /// Until when it is good, Unix seconds.
@@ -188,7 +199,6 @@ fn hexadecimal(bytes: &[u8]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::time::UNIX_EPOCH;
 
     fn made() -> Zeroizing<String> {
         let names = ["desk".to_owned(), "no\u{308}n-ascii".to_owned()];

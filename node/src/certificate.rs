@@ -3,12 +3,13 @@
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime};
 
 use miner_ctrl_dashboard::tls::{Served, TlsError, self_signed};
 use serde::Deserialize;
 
 use crate::store::atomic::{self, WriteError};
+use crate::store::clock::{NEVER_BEFORE, unix_seconds};
 use crate::store::file::{self, ReadError};
 
 /// A certificate of ours that has less left is made anew: a month in which a browser that warns once more is no surprise.
@@ -67,7 +68,8 @@ pub(crate) enum CertificateError {
 }
 
 impl Source {
-    /// Reads the certificate; ours is made where there is none, and where little is left of it.
+    /// Reads the certificate; ours is made where there is none, and anew where little is left of it or it was made by a
+    /// clock that was ahead. One that is there stays while the clock was never set: browsers were told to trust it.
     pub(crate) fn load(&self, now: SystemTime) -> Result<Served, CertificateError> {
         match self {
             Self::Named { certificate, key } => {
@@ -83,13 +85,15 @@ impl Source {
                 if let Some(found) = file::read_secret(file, MAX_FILE)? {
                     let bad = |source| CertificateError::Bad { path: file.clone(), source };
                     let served = Served::from_pem(&found.bytes, &found.bytes).map_err(bad)?;
-                    if !ends_within(&served, now, RENEWED) {
+                    let begun = served.begins_at() <= unix_seconds(now);
+                    if unix_seconds(now) < NEVER_BEFORE || begun && !ends_within(&served, now, RENEWED) {
                         return Ok(served);
                     }
                 }
                 let made = self_signed(names, addresses, now).map_err(CertificateError::Make)?;
+                let served = Served::from_pem(made.as_bytes(), made.as_bytes()).map_err(CertificateError::Make)?;
                 atomic::write(file, made.as_bytes())?;
-                Served::from_pem(made.as_bytes(), made.as_bytes()).map_err(CertificateError::Make)
+                Ok(served)
             }
         }
     }
@@ -101,8 +105,12 @@ fn named(path: &Path) -> Result<String, CertificateError> {
 
 /// Whether a certificate is good for no longer than this.
 pub(crate) fn ends_within(served: &Served, now: SystemTime, left: Duration) -> bool {
-    let now = now.duration_since(UNIX_EPOCH).unwrap_or_default();
-    served.expires_at() < (now + left).as_secs()
+    served.expires_at() < unix_seconds(now) + left.as_secs()
+}
+
+/// Whether browsers take it, as far as time goes.
+pub(crate) fn is_good(served: &Served, now: SystemTime) -> bool {
+    served.begins_at() <= unix_seconds(now) && !ends_within(served, now, Duration::ZERO)
 }
 
 #[cfg(test)]
@@ -111,6 +119,7 @@ mod tests {
     use miner_ctrl_dashboard::tls::LIFETIME;
     use std::fs;
     use std::os::unix::fs::PermissionsExt;
+    use std::time::UNIX_EPOCH;
 
     const DAY: Duration = Duration::from_secs(24 * 3600);
 
@@ -129,6 +138,23 @@ mod tests {
         assert!(!ends_within(&second, now + LIFETIME, DAY));
         let mode = fs::metadata(directory.path().join("dashboard.pem")).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
+    }
+
+    #[test]
+    fn a_wrong_clock_costs_no_start_and_the_right_one_a_new_certificate() {
+        let at = |years: u32| UNIX_EPOCH + 365 * DAY * years + DAY / 24;
+        let (never_set, ahead, now) = (at(0), at(130), SystemTime::now());
+        for wrong in [never_set, ahead] {
+            let directory = tempfile::tempdir().unwrap();
+            let source = ours(directory.path());
+            let made = source.load(wrong).unwrap();
+            assert!(is_good(&made, wrong));
+            assert!(!is_good(&made, now));
+            let again = source.load(now).unwrap();
+            assert!(is_good(&again, now));
+            assert_ne!(again.fingerprint(), made.fingerprint());
+            assert_eq!(source.load(never_set).unwrap().fingerprint(), again.fingerprint(), "trusted, and kept");
+        }
     }
 
     #[test]

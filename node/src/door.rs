@@ -7,19 +7,22 @@ use miner_ctrl_dashboard::node::NodeInfo;
 use miner_ctrl_dashboard::tls::Tls;
 use miner_ctrl_dashboard::{Gateway, Place, ServeError, WebSettings, bind, serve};
 use tokio::net::TcpListener;
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::time::{Instant, MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
 use crate::causes::chain;
-use crate::certificate::{CertificateError, Source, TlsMode, ends_within};
+use crate::certificate::{CertificateError, Source, TlsMode, is_good};
 use crate::cli::{Exit, Failure};
 use crate::config::NodeConfig;
 use crate::handle::NodeHandle;
 use crate::store::Places;
 use crate::store::file;
 
-/// How often the certificate is looked at: files that were renewed are served within the hour.
+/// How often the certificate is read again: files that were renewed are served within the hour.
 const LOOK: Duration = Duration::from_secs(3600);
+/// How often it is held against the clock, which may have been set: a certificate that is not valid is read, or made,
+/// again at once.
+const CHECK: Duration = Duration::from_secs(5);
 
 /// Largest file of a password, with room for a line's end.
 const MAX_PASSWORD: u64 = 2048;
@@ -113,19 +116,28 @@ fn source(
 
 fn first(source: &Source) -> Result<Tls, Failure> {
     let served = source.load(SystemTime::now()).map_err(|error| no_certificate(&error))?;
-    if ends_within(&served, SystemTime::now(), Duration::ZERO) {
-        tracing::warn!("the dashboard's certificate is past its end: browsers will not take it");
+    if !is_good(&served, SystemTime::now()) {
+        tracing::warn!("the dashboard's certificate is not valid now: browsers will not take it");
     }
     Tls::new(served).map_err(|error| no_certificate(&CertificateError::Make(error)))
 }
 
-/// Looks at the certificate each hour, and serves what is new. What is there goes on being served when that fails.
+/// Reads the certificate each hour, and when it has become invalid, and serves what is new. What is there goes on being
+/// served when that fails.
 async fn renew(tls: Tls, source: Source) {
-    let mut looks = interval(LOOK);
-    looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    looks.tick().await;
+    let mut checks = interval(CHECK);
+    checks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let (mut looked, mut was_good) = (Instant::now(), true);
     loop {
-        looks.tick().await;
+        checks.tick().await;
+        let good = is_good(&tls.served(), SystemTime::now());
+        // Once for each time that it becomes invalid: one that stays so is a file that nobody renewed.
+        let due = looked.elapsed() >= LOOK || was_good && !good;
+        was_good = good;
+        if !due {
+            continue;
+        }
+        looked = Instant::now();
         let source = source.clone();
         let loaded = tokio::task::spawn_blocking(move || source.load(SystemTime::now())).await;
         match loaded {

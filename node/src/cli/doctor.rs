@@ -149,7 +149,7 @@ fn listening(info: &NodeInfo) -> Finding {
 
 /// The page's. One of ours is made anew before it comes so far.
 fn certificate(end: u64, now: u64) -> Finding {
-    let renew = "renew the files that `tls_certificate` and `tls_key` name; they are looked at each hour";
+    let renew = "renew the files that `tls_certificate` and `tls_key` name (one of our own is made anew by itself); look at the clock, too";
     match end.checked_sub(now).map(|left| left / DAY) {
         None => bad("certificate", "it is past its end: browsers do not take it", renew),
         Some(0) => note("certificate", "it ends within a day", renew),

@@ -2,6 +2,9 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
+/// No clock that was ever set shows less: this program is younger. The beginning of 2026.
+pub const NEVER_BEFORE: u64 = 1_767_225_600;
+
 /// Unix time in seconds; 0 on a machine whose clock stands before 1970.
 #[must_use]
 pub fn unix_now() -> u64 {
