@@ -80,7 +80,7 @@ impl Gaps {
         let record = &node.inner.record;
         let mut gaps = Self { commands: record.role.commands(), own: Some(record.id), ..Self::default() };
         if gaps.commands {
-            match history::newest_hours(node.database()).await {
+            match history::newest_hours(node.database(), unix_now()).await {
                 Ok(known) => gaps.known = known,
                 Err(error) => tracing::warn!(error = chain(&error), "what is known of the rigs' history is not known"),
             }

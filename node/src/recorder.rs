@@ -8,7 +8,7 @@ use miner_ctrl_dashboard::Node as _;
 use miner_ctrl_dashboard::node::RigView;
 use miner_ctrl_protocol::stats::DeviceStats;
 use miner_ctrl_protocol::{Measure, MinerStatus};
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::time::{Instant, MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
 use crate::causes::chain;
@@ -29,8 +29,11 @@ const ALGORITHMS: usize = 16;
 /// Longest name of an algorithm in a sum, bytes: as long as a profile may name it.
 const ALGORITHM_BYTES: usize = 48;
 
-/// Seconds between two times that old numbers are let go of.
-const PRUNE: u64 = 3600;
+/// Between two times that old numbers are let go of.
+const PRUNE: Duration = Duration::from_secs(3600);
+
+/// What the first time after a start counts as: a node that never runs for an hour lets go, too.
+const FIRST_PRUNE: Duration = Duration::from_secs(600);
 
 /// The minute that is being gathered.
 #[derive(Debug, Default)]
@@ -49,7 +52,7 @@ pub(crate) async fn run(node: NodeHandle, stop: CancellationToken) {
     looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut gathering = Gathering::default();
     let mut gaps = Gaps::of(&node).await;
-    let mut pruned = 0;
+    let mut pruned: Option<Instant> = None;
     loop {
         tokio::select! {
             biased;
@@ -65,9 +68,10 @@ pub(crate) async fn run(node: NodeHandle, stop: CancellationToken) {
         }
         let now = unix_now();
         gaps.fill(&node, now);
-        if now.abs_diff(pruned) >= PRUNE {
-            pruned = now;
-            if let Err(error) = history::prune(node.database(), now).await {
+        let ran = pruned.map(|at| at.elapsed());
+        if ran.is_none_or(|ran| ran >= PRUNE) {
+            pruned = Some(Instant::now());
+            if let Err(error) = history::prune(node.database(), now, ran.unwrap_or(FIRST_PRUNE)).await {
                 tracing::warn!(error = chain(&error), "old history could not be let go of");
             }
         }

@@ -5,10 +5,12 @@
 
 use std::collections::HashMap;
 use std::ops::Range;
+use std::time::Duration;
 
 use miner_ctrl_protocol::Measure;
 use rusqlite::{Connection, OptionalExtension, params};
 
+use super::clock::NEVER_BEFORE;
 use super::database::{Database, DatabaseError};
 use super::peers::integer;
 
@@ -140,19 +142,21 @@ pub async fn measures(database: &Database, rig: String) -> Result<Vec<Measure>, 
     words.iter().map(|word| known_measure(database, word)).collect()
 }
 
-/// The hour up to which each rig is known, by its node id: the beginning of it, Unix seconds.
+/// The hour up to which each rig is known, by its node id: the beginning of it, Unix seconds. What lies after `now` was
+/// written by a clock that was ahead, and says nothing.
 ///
 /// # Errors
 /// [`DatabaseError`].
-pub async fn newest_hours(database: &Database) -> Result<HashMap<String, u64>, DatabaseError> {
+pub async fn newest_hours(database: &Database, now: u64) -> Result<HashMap<String, u64>, DatabaseError> {
     let [_, minutes, _] = TIERS;
     let rows: Vec<(String, Option<i64>)> = database
         .run(move |connection| {
             let mut statement = connection.prepare_cached(
-                "SELECT rig, max((SELECT max(block) FROM history_blocks WHERE series = id AND step = ?1))
+                "SELECT rig, max((SELECT max(block) FROM history_blocks WHERE series = id AND step = ?1 AND block <= ?2))
                  FROM history_series GROUP BY rig",
             )?;
-            statement.query_map([integer(minutes.step)], |row| Ok((row.get(0)?, row.get(1)?)))?.collect()
+            let newest = integer(now / minutes.block_seconds());
+            statement.query_map([integer(minutes.step), newest], |row| Ok((row.get(0)?, row.get(1)?)))?.collect()
         })
         .await?;
     let hour = |block: i64| u64::try_from(block).unwrap_or(0) * minutes.block_seconds();
@@ -201,15 +205,27 @@ pub async fn read(
     series.collect()
 }
 
-/// Lets go of what is older than it is kept.
+/// Lets go of what is older than it is kept, when the clock shows `now` and this node has run for `ran` since the last time.
+///
+/// A clock may be years ahead for an hour, and what took a year to gather must outlive that: the time that ages are
+/// counted from is remembered, and goes on at most twice as fast as this node runs. After a pause it lags behind; then
+/// more is kept for a while. A clock that is behind takes nothing back.
 ///
 /// # Errors
 /// [`DatabaseError`].
-pub async fn prune(database: &Database, now: u64) -> Result<(), DatabaseError> {
-    let all: Vec<i64> = database
-        .run(|connection| {
+pub async fn prune(database: &Database, now: u64, ran: Duration) -> Result<(), DatabaseError> {
+    let (now, all): (u64, Vec<i64>) = database
+        .run(move |connection| {
+            let before: Option<i64> =
+                connection.query_row("SELECT at FROM history_clock", [], |row| row.get(0)).optional()?;
+            // A clock that was never set is no beginning.
+            let before = before.and_then(|at| u64::try_from(at).ok()).filter(|at| *at >= NEVER_BEFORE);
+            let most = before.map_or(now, |at| now.min(at.saturating_add(2 * ran.as_secs())));
+            let at = before.map_or(most, |at| at.max(most));
+            connection.execute("INSERT OR REPLACE INTO history_clock (one, at) VALUES (1, ?1)", [integer(at)])?;
+            let now = most;
             let mut statement = connection.prepare_cached("SELECT id FROM history_series")?;
-            statement.query_map([], |row| row.get(0))?.collect()
+            Ok((now, statement.query_map([], |row| row.get(0))?.collect::<rusqlite::Result<_>>()?))
         })
         .await?;
     for some in all.chunks(AT_ONCE) {

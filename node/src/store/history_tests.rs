@@ -3,7 +3,7 @@
 use super::*;
 
 /// An hour, a quarter and a day begin here.
-const START: u64 = 1_700_006_400;
+const START: u64 = 1_800_057_600;
 
 fn minute(miner: &str, number: f32) -> Minute {
     let numbers = [Some(number); IN_A_MINUTE];
@@ -103,7 +103,9 @@ async fn a_gap_is_filled_in_every_coarser_step_and_nothing_that_is_known_is_over
     fill(&database, "a".into(), minutes, START - 900, rig(vec![Some(5.0); 15])).await.unwrap();
     let filled = read_all(&database, quarters, START - 900..START).await.remove(0).numbers;
     assert_eq!(filled, [Some(5.0)]);
-    let hours = newest_hours(&database).await.unwrap();
+    // Written by a clock that was ahead.
+    write(&database, START + 300 * DAY, vec![minute("x", 1.0)]).await.unwrap();
+    let hours = newest_hours(&database, START + 7000).await.unwrap();
     assert_eq!(hours, HashMap::from([("a".to_owned(), START + 3600)]));
 }
 
@@ -116,8 +118,20 @@ async fn what_is_old_goes_step_by_step() {
             c.prepare("SELECT step FROM history_blocks ORDER BY step")?.query_map([], |row| row.get(0))?.collect()
         })
     };
-    for (days, left) in [(0, vec![10, 60, 900]), (2, vec![60, 900]), (32, vec![900]), (402, vec![])] {
-        prune(&database, START + days * DAY).await.unwrap();
+    let (hour, day) = (Duration::from_secs(3600), Duration::from_secs(DAY));
+    for (days, ran, left) in [
+        (0, hour, vec![10, 60, 900]),
+        // A clock that is years ahead takes nothing, however often it is looked at in a few hours.
+        (30 * 365, hour, vec![10, 60, 900]),
+        (30 * 365, 5 * hour, vec![10, 60, 900]),
+        (0, hour, vec![10, 60, 900]),
+        (2, day, vec![60, 900]),
+        // One that was never set.
+        (0, hour, vec![60, 900]),
+        (32, 15 * day, vec![900]),
+        (402, 185 * day, vec![]),
+    ] {
+        prune(&database, START + days * DAY, ran).await.unwrap();
         let steps: Vec<i64> = steps().unwrap();
         assert_eq!(steps, left, "after {days} days");
     }

@@ -90,4 +90,9 @@ pub(super) const MIGRATIONS: &[&str] = &[
     DROP TABLE history_series;
     ALTER TABLE history_series_4 RENAME TO history_series;
     ALTER TABLE history_blocks_4 RENAME TO history_blocks",
+    // 5: the time up to which old history was let go of last, which a clock that is ahead moves slowly: see history.rs.
+    "CREATE TABLE history_clock (
+        one INTEGER PRIMARY KEY NOT NULL CHECK (one = 1),
+        at INTEGER NOT NULL
+    ) STRICT",
 ];
