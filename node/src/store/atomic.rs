@@ -32,6 +32,8 @@ pub fn write(path: &Path, bytes: &[u8]) -> Result<(), WriteError> {
         std::process::id(),
         COUNT.fetch_add(1, Ordering::Relaxed)
     ));
+    // Left by a process of our number that was killed here, as in a container, where each has the same.
+    let _ = fs::remove_file(&temporary);
     let written = (|| {
         let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&temporary)?;
         file.write_all(bytes)?;
@@ -44,6 +46,28 @@ pub fn write(path: &Path, bytes: &[u8]) -> Result<(), WriteError> {
         let _ = fs::remove_file(&temporary);
     }
     written.map_err(failed)
+}
+
+/// Removes what processes that were killed in the middle of a write left in a directory; there may be passwords in it.
+/// For the one who holds the lock: nobody else writes there.
+pub fn sweep(directory: &Path) {
+    let entries = fs::read_dir(directory).into_iter().flatten().flatten();
+    for entry in entries.filter(|entry| is_temporary(&entry.file_name().to_string_lossy())) {
+        if entry.file_type().is_ok_and(|kind| kind.is_file()) {
+            // What stays is harmless.
+            let _ = fs::remove_file(entry.path());
+        }
+    }
+}
+
+/// Whether a file is named as [`write`] and [`super::file::create_secret`] name theirs: `.NAME.PID.tmp` or
+/// `.NAME.PID.COUNT.tmp`.
+fn is_temporary(name: &str) -> bool {
+    let parts =
+        name.strip_prefix('.').and_then(|rest| rest.strip_suffix(".tmp")).and_then(|rest| rest.rsplit_once('.'));
+    parts.is_some_and(|(before, number)| {
+        !before.is_empty() && !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit())
+    })
 }
 
 /// Makes a directory and its parents, 0700, if it is missing.
@@ -84,6 +108,25 @@ mod tests {
         assert_eq!(fs::read(&path).unwrap(), b"two");
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
         assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 1, "no temporary file is left");
+    }
+
+    #[test]
+    fn what_a_kill_left_goes_and_nothing_else() {
+        let directory = tempfile::tempdir().unwrap();
+        let ours = [".wanted.json.1.0.tmp", ".private.key.77.tmp"];
+        let others = ["wanted.json", ".p.json", ".notes.tmp", "a.1.tmp", "..tmp", ".1.tmp"];
+        for name in ours.iter().chain(&others) {
+            fs::write(directory.path().join(name), b"x").unwrap();
+        }
+        fs::create_dir(directory.path().join(".dir.1.tmp")).unwrap();
+        sweep(directory.path());
+        sweep(&directory.path().join("missing"));
+        let mut left: Vec<_> =
+            fs::read_dir(directory.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        left.sort();
+        let mut kept: Vec<_> = others.iter().chain(&[".dir.1.tmp"]).map(std::ffi::OsString::from).collect();
+        kept.sort();
+        assert_eq!(left, kept);
     }
 
     #[test]

@@ -201,6 +201,16 @@ impl Places {
         }
     }
 
+    /// Removes what killed processes left everywhere that a node writes.
+    fn sweep(&self) {
+        let miners = self.data_dir.join("miners");
+        let instances = fs::read_dir(&miners).into_iter().flatten().flatten().map(|entry| entry.path());
+        let ours = [self.config_dir.clone(), self.profiles_dir(), self.node_dir(), miners.clone()];
+        for directory in ours.into_iter().chain(instances) {
+            atomic::sweep(&directory);
+        }
+    }
+
     fn socket_dir(&self) -> PathBuf {
         self.socket().parent().map_or_else(|| self.node_dir(), Path::to_owned)
     }
@@ -300,6 +310,7 @@ impl Lock {
         }
         // The number is a courtesy to whoever comes next; without it the lock holds all the same.
         let _ = file.set_len(0).and_then(|()| file.rewind()).and_then(|()| writeln!(file, "{}", std::process::id()));
+        places.sweep();
         Ok(Self { _file: file })
     }
 }
