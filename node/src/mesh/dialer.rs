@@ -160,6 +160,15 @@ impl Dialer {
         self.on_failed(id, now, rng);
     }
 
+    /// The peer was reached, and the wire broke before its link was up: that is no refusal, and what came before may have been
+    /// none.
+    pub(crate) fn on_broken(&mut self, id: &PeerId, now: Instant, rng: &mut impl Rng) {
+        if let Some(peer) = self.peers.get_mut(id).filter(|peer| peer.state == State::Dialing) {
+            peer.refusals = 0;
+        }
+        self.on_failed(id, now, rng);
+    }
+
     /// A dial failed, or a connection ended before its link was up. Links may be up all the same: the peer dialled us.
     pub(crate) fn on_failed(&mut self, id: &PeerId, now: Instant, rng: &mut impl Rng) {
         let Some(peer) = self.peers.get_mut(id) else { return };
@@ -244,6 +253,15 @@ mod tests {
         dialer.on_failed(&lost, now, &mut rng);
         dialer.on_up(&lost, now, &mut rng);
         assert!(dialer.due(now + LONGEST_REFUSED / 4 - Duration::from_millis(1)).is_empty());
+        // A wire that broke ends that: it may be what closed the connections before.
+        assert_eq!(dialer.due(now + LONGEST_REFUSED).len(), 1);
+        dialer.on_broken(&refusing, now, &mut rng);
+        assert_eq!(dialer.due(now + LONGEST).len(), 1);
+        for _ in 0..10 {
+            dialer.on_refused(&refusing, now, &mut rng);
+            now += LONGEST_REFUSED;
+            assert_eq!(dialer.due(now).len(), 1);
+        }
         // A link to it, dialled by it, ends that, as does pairing.
         dialer.on_up(&refusing, now, &mut rng);
         dialer.on_down(&refusing, now, &mut rng);

@@ -30,7 +30,7 @@ use super::signer::Signer;
 use super::streams::Protocol;
 use super::transport;
 use super::turns::{self, Seat};
-use super::words::{NOT_REGISTERED, explain, pair_error, root_cause};
+use super::words::{NOT_REGISTERED, broke, explain, pair_error, root_cause};
 use crate::files;
 
 /// Due dials and overdue strangers are looked for this often.
@@ -349,7 +349,9 @@ impl EventLoop {
                 let address = convert::without_peer_id(endpoint.get_remote_address().clone());
                 self.on_established(peer_id, connection_id, address, endpoint.is_dialer());
             }
-            SwarmEvent::ConnectionClosed { connection_id, .. } => self.on_closed(connection_id),
+            SwarmEvent::ConnectionClosed { connection_id, cause, .. } => {
+                self.on_closed(connection_id, cause.as_ref().and_then(broke));
+            }
             SwarmEvent::OutgoingConnectionError { connection_id, peer_id, error } => {
                 tracing::debug!(?peer_id, %error, "a dial failed");
                 if let Some(asked) = self.pairings.remove(&connection_id) {
@@ -403,8 +405,8 @@ impl EventLoop {
             DoorEvent::Opened { connection, protocol: Protocol::Pair, stream, inbound: false, .. } => {
                 self.ask_pairing(connection, stream);
             }
-            DoorEvent::NotServed { connection, .. } => {
-                self.on_closed(connection);
+            DoorEvent::NotServed { connection, broke, .. } => {
+                self.on_closed(connection, broke);
                 self.swarm.close_connection(connection);
             }
         }
@@ -483,14 +485,15 @@ impl EventLoop {
 
     fn on_link_ended(&mut self, id: ConnectionId, end: &LinkEnd) {
         tracing::debug!(%end, "a link ended");
-        self.end_link(id, &end.to_string());
+        let broke = (!matches!(end, LinkEnd::Closed)).then(|| end.to_string());
+        self.end_link(id, &end.to_string(), broke);
         // What is to be said of this connection has been said; its closing is no failed dial.
         self.connections.remove(&id);
         self.swarm.close_connection(id);
     }
 
-    /// Takes the connection's link out of the table, once.
-    fn end_link(&mut self, id: ConnectionId, why: &str) {
+    /// Takes the connection's link out of the table, once. `broke` says why it did, when the peer did not close it.
+    fn end_link(&mut self, id: ConnectionId, why: &str, broke: Option<String>) {
         let Some(connection) = self.connections.get_mut(&id) else { return };
         let (peer, key, dialer) = (connection.peer, connection.key, connection.dialer);
         match connection.link.take().and_then(|state| state.up) {
@@ -500,22 +503,23 @@ impl EventLoop {
                 self.watchful = true;
                 self.household.observe(key, Event::Down { why: why.to_owned() });
             }
-            None if dialer => self.on_refused(peer),
+            None if dialer => self.on_unlinked(peer, broke),
             // One that lost to another, or that never came up and was not ours to bring up.
             Some(_) | None => {}
         }
     }
 
-    fn on_closed(&mut self, id: ConnectionId) {
+    fn on_closed(&mut self, id: ConnectionId, broke: Option<String>) {
         if let Some(asked) = self.pairings.remove(&id) {
             // The caller may have given up.
             let _ = asked.reply.send(Err(PairError::NotPairing));
         }
         if let Some(connection) = self.connections.get(&id) {
             if connection.link.is_some() {
-                self.end_link(id, "the connection closed");
+                self.end_link(id, broke.clone().as_deref().unwrap_or("the connection closed"), broke);
             } else if connection.dialer {
-                self.on_refused(connection.peer);
+                let peer = connection.peer;
+                self.on_unlinked(peer, broke);
             }
         }
         self.connections.remove(&id);
@@ -526,10 +530,19 @@ impl EventLoop {
         self.on_not_linked(peer, why);
     }
 
-    /// We reached it, and no link came up.
-    fn on_refused(&mut self, peer: PeerId) {
-        self.dialer.on_refused(&peer, Instant::now(), &mut rand::rng());
-        self.on_not_linked(peer, NOT_REGISTERED);
+    /// We reached it, and no link came up: it closed the connection, or that broke.
+    fn on_unlinked(&mut self, peer: PeerId, broke: Option<String>) {
+        let (now, rng) = (Instant::now(), &mut rand::rng());
+        match broke {
+            Some(why) => {
+                self.dialer.on_broken(&peer, now, rng);
+                self.on_not_linked(peer, &why);
+            }
+            None => {
+                self.dialer.on_refused(&peer, now, rng);
+                self.on_not_linked(peer, NOT_REGISTERED);
+            }
+        }
     }
 
     fn on_not_linked(&mut self, peer: PeerId, why: &str) {

@@ -78,8 +78,8 @@ pub(crate) enum DoorEvent {
         inbound: bool,
         seat: Option<Seat>,
     },
-    /// The peer does not serve the protocol, or did not in time.
-    NotServed { connection: ConnectionId, protocol: Protocol },
+    /// The peer does not serve the protocol; or it did not say so, and why not.
+    NotServed { connection: ConnectionId, protocol: Protocol, broke: Option<String> },
 }
 
 impl fmt::Debug for DoorEvent {
@@ -374,7 +374,7 @@ impl NetworkBehaviour for Door {
             Opened::Stream { protocol, stream, inbound, seat } => {
                 DoorEvent::Opened { peer, connection, protocol, stream, inbound, seat }
             }
-            Opened::NotServed { protocol } => DoorEvent::NotServed { connection, protocol },
+            Opened::NotServed { protocol, broke } => DoorEvent::NotServed { connection, protocol, broke },
         };
         self.events.push_back(ToSwarm::GenerateEvent(event));
     }

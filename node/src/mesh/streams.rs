@@ -7,6 +7,7 @@ use std::future::{Ready, ready};
 use std::task::{Context, Poll};
 
 use libp2p::core::upgrade::{InboundUpgrade, OutboundUpgrade, UpgradeInfo};
+use libp2p::swarm::StreamUpgradeError;
 use libp2p::swarm::handler::{
     ConnectionEvent, ConnectionHandler, ConnectionHandlerEvent, DialUpgradeError, FullyNegotiatedInbound,
     FullyNegotiatedOutbound, SubstreamProtocol,
@@ -15,6 +16,7 @@ use libp2p::{Stream, StreamProtocol};
 use miner_ctrl_protocol::{PAIR_PROTOCOL, RPC_PROTOCOL};
 
 use super::turns::Seat;
+use super::words::{is_closing, root_cause};
 
 /// Substreams that a peer may open on one connection in all: a link and a pairing, each perhaps twice after a mishap.
 const MAX_INBOUND: usize = 4;
@@ -40,14 +42,14 @@ impl Protocol {
 /// What became of a substream.
 pub(crate) enum Opened {
     Stream { protocol: Protocol, stream: Stream, inbound: bool, seat: Option<Seat> },
-    NotServed { protocol: Protocol },
+    NotServed { protocol: Protocol, broke: Option<String> },
 }
 
 impl fmt::Debug for Opened {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Stream { protocol, inbound, .. } => write!(f, "Stream({protocol:?}, inbound: {inbound})"),
-            Self::NotServed { protocol } => write!(f, "NotServed({protocol:?})"),
+            Self::NotServed { protocol, .. } => write!(f, "NotServed({protocol:?})"),
         }
     }
 }
@@ -157,8 +159,13 @@ impl ConnectionHandler for Streams {
             ConnectionEvent::FullyNegotiatedOutbound(FullyNegotiatedOutbound {
                 protocol: (protocol, stream), ..
             }) => self.events.push_back(Opened::Stream { protocol, stream, inbound: false, seat: Seat::here() }),
-            ConnectionEvent::DialUpgradeError(DialUpgradeError { info: protocol, .. }) => {
-                self.events.push_back(Opened::NotServed { protocol });
+            ConnectionEvent::DialUpgradeError(DialUpgradeError { info: protocol, error }) => {
+                let broke = match error {
+                    StreamUpgradeError::Timeout => Some("it did not answer in time".to_owned()),
+                    StreamUpgradeError::Io(error) if !is_closing(&error) => Some(root_cause(&error)),
+                    _ => None,
+                };
+                self.events.push_back(Opened::NotServed { protocol, broke });
             }
             // An inbound substream over the count is dropped here, which resets it.
             _ => {}

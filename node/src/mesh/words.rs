@@ -1,10 +1,32 @@
 //! Why two nodes did not meet, in words for people.
 
-use libp2p::swarm::DialError;
+use std::io;
+
+use libp2p::swarm::{ConnectionError, DialError};
 
 use super::command::PairError;
 
 pub(super) const NOT_REGISTERED: &str = "it closed the connection: this node may not be registered there any more";
+
+/// Why a connection broke; nothing of one that the peer closed, as it does with who is not registered there.
+pub(super) fn broke(error: &ConnectionError) -> Option<String> {
+    match error {
+        ConnectionError::IO(error) if !is_closing(error) => Some(root_cause(error)),
+        _ => None,
+    }
+}
+
+/// Whether the other side closed the connection, in order or not. libp2p puts the muxer's error into one of the system's.
+pub(super) fn is_closing(error: &io::Error) -> bool {
+    use io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, NotConnected, UnexpectedEof};
+    let muxer = error.get_ref().and_then(|inner| inner.downcast_ref::<yamux::ConnectionError>());
+    match muxer {
+        Some(yamux::ConnectionError::Closed) => true,
+        Some(yamux::ConnectionError::Io(error)) => is_closing(error),
+        Some(_) => false,
+        None => matches!(error.kind(), BrokenPipe | ConnectionAborted | ConnectionReset | NotConnected | UnexpectedEof),
+    }
+}
 
 pub(super) fn pair_error(error: &DialError) -> PairError {
     match error {
@@ -38,4 +60,26 @@ pub(super) fn root_cause(error: &(dyn std::error::Error + 'static)) -> String {
     let text = cause.to_string();
     // The system's number says nothing to people that its words do not.
     text.split_once(" (os error").map_or_else(|| text.clone(), |(words, _)| words.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_connection_that_was_closed_is_told_from_one_that_broke() {
+        let muxer = |error| ConnectionError::IO(io::Error::other(error));
+        let closed = [
+            muxer(yamux::ConnectionError::Closed),
+            muxer(yamux::ConnectionError::Io(io::ErrorKind::UnexpectedEof.into())),
+            muxer(yamux::ConnectionError::Io(io::ErrorKind::ConnectionReset.into())),
+            ConnectionError::KeepAliveTimeout,
+        ];
+        for error in closed {
+            assert_eq!(broke(&error), None, "{error}");
+        }
+        let decrypt = io::Error::new(io::ErrorKind::InvalidData, "decrypt error");
+        assert_eq!(broke(&muxer(yamux::ConnectionError::Io(decrypt))).as_deref(), Some("decrypt error"));
+        assert!(broke(&muxer(yamux::ConnectionError::NoMoreStreamIds)).is_some());
+    }
 }
