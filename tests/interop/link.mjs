@@ -44,7 +44,7 @@ export class Link {
   /** Greets and hears the greeting. `answers` makes a response of a request; a real node refuses what it does not do. */
   static async up(stream, identity, peer, { hello = {}, dialer, answers = () => ({ Refused: 'Unsupported' }) }) {
     const link = new Link();
-    Object.assign(link, { stream, reader: new Reader(stream), answers });
+    Object.assign(link, { stream, reader: new Reader(stream), answers, dialer });
     const nonce = randomBytes(16);
     link.send(Kind.Hello, 0, encode({ versions: [1], node_id: identity.nodeId, name: 'foreign', role: 'dual', nonce, agent: 'js', features: [], ...hello }));
     const first = await link.frame();
@@ -78,7 +78,9 @@ export class Link {
     for (;;) {
       const { kind, id, payload } = await this.frame();
       const asked = this.#asked.get(id);
-      if (kind === Kind.Beat && id === 0n) this.send(Kind.Beat, 1);
+      // Who dialled asks with 0 and says with 2 that the answer came; the other side answers with 1.
+      if (kind === Kind.Beat && this.dialer) this.send(Kind.Beat, 2);
+      else if (kind === Kind.Beat && id === 0n) this.send(Kind.Beat, 1);
       if (kind === Kind.Request) {
         const { body, answer } = this.#receiver.open(payload);
         this.send(Kind.Answer, id, answer(encode(await this.answers(decode(body)))));

@@ -161,6 +161,13 @@ struct Connection {
     link: Option<LinkState>,
 }
 
+impl Connection {
+    /// We dialled it for a link, and that is not up yet.
+    fn comes_up(&self) -> bool {
+        self.dialer && self.link.as_ref().is_some_and(|link| link.up.is_none())
+    }
+}
+
 struct LinkState {
     task: AbortHandle,
     up: Option<(Link, Instant)>,
@@ -485,6 +492,11 @@ impl EventLoop {
 
     fn on_link_ended(&mut self, id: ConnectionId, end: &LinkEnd) {
         tracing::debug!(%end, "a link ended");
+        if matches!(end, LinkEnd::Closed) && self.connections.get(&id).is_some_and(Connection::comes_up) {
+            // Whether the peer closed it or the wire broke is told when the connection has closed.
+            self.swarm.close_connection(id);
+            return;
+        }
         let broke = (!matches!(end, LinkEnd::Closed)).then(|| end.to_string());
         self.end_link(id, &end.to_string(), broke);
         // What is to be said of this connection has been said; its closing is no failed dial.

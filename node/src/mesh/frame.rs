@@ -16,7 +16,7 @@ const MAX_CLEAR: usize = 4 * 1024;
 pub(crate) enum Kind {
     /// A sealed answer to the request with this id.
     Answer = 2,
-    /// "Are you there?" The other side answers with [`Kind::Beat`] back, id 1.
+    /// "Are you there?", the answer to it, and that the answer came, by its id.
     Beat = 4,
     /// The first frame each way: a [`miner_ctrl_protocol::message::Hello`] in CBOR.
     Hello = 0,

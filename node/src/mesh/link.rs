@@ -232,7 +232,7 @@ impl<S: AsyncRead + AsyncWrite + Send + 'static> LinkTask<S> {
         out.push(Kind::Hello, 0, &hello);
         let theirs = tokio::time::timeout(HELLO_TIMEOUT, async {
             while out.waits() {
-                out.drain().await.map_err(|error| LinkEnd::Senseless(error.into()))?;
+                out.drain().await.map_err(|_| LinkEnd::Closed)?;
             }
             frames.next().await.ok_or(LinkEnd::Closed)?.map_err(LinkEnd::from)
         })

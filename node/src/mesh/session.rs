@@ -36,10 +36,17 @@ const HIGH_WATER: usize = 2 * codec::MAX_MESSAGE;
 /// bring an answer each.
 const LINK_BATCH: usize = 64;
 const _: () = assert!(LINK_BATCH + 2 * MAX_OPEN <= AT_ONCE);
-/// The dialer says "are you there?" after this long without a frame, and again; what is not answered by the time below
-/// ends the link, so that a black-holed rig shows as offline within 15 s.
+/// The dialer says "are you there?" this often. What has not been heard of again by the time below ends the link at the side
+/// that sent it, so that a black-holed rig shows as offline within 15 s, whichever way the hole is.
 const BEAT: Duration = Duration::from_secs(6);
 pub(super) const DEAD: Duration = Duration::from_secs(13);
+
+/// Ids of a Beat: the dialer asks, the other side answers, the dialer says that the answer came.
+mod beat {
+    pub(super) const ASKS: u64 = 0;
+    pub(super) const ANSWERS: u64 = 1;
+    pub(super) const CAME: u64 = 2;
+}
 /// How long a link that lost to another one may finish what is open.
 const RETIRE: Duration = Duration::from_secs(30);
 /// Requests that arrive and cannot be opened before the link is given up: one in a session's life is an accident.
@@ -58,6 +65,7 @@ struct Asked {
     reply: oneshot::Sender<Result<Response, AskError>>,
     /// Sealed anew once already after a *stale* refusal.
     renewed: bool,
+    sent: Instant,
 }
 
 type Answered = (u64, Answerer, Response);
@@ -94,6 +102,14 @@ pub(super) struct Session<S> {
     unreadable: u32,
     heard: Instant,
     started: Instant,
+    /// When the latest of what we sent, and heard of again, was sent: until then our way out worked.
+    proven: Instant,
+    /// The Beat that waits for its answer, or, not as the dialer, the answer of which we have not heard that it came.
+    beat: Option<Instant>,
+    /// When the dialer's next Beat is due.
+    beat_due: Instant,
+    /// The dialer says that answers came; one that does not cannot be held to it.
+    says_came: bool,
 }
 
 /// Who is at the other end, and what both ends have said in the greeting.
@@ -133,6 +149,10 @@ impl<S: AsyncRead + AsyncWrite> Session<S> {
             unreadable: 0,
             heard: Instant::now(),
             started: Instant::now(),
+            proven: Instant::now(),
+            beat: None,
+            beat_due: Instant::now(),
+            says_came: false,
         }
     }
 
@@ -145,6 +165,9 @@ impl<S: AsyncRead + AsyncWrite> Session<S> {
     ) -> Result<(), LinkEnd> {
         let clock = tokio::time::sleep(BEAT);
         tokio::pin!(clock);
+        if dialer {
+            self.beat_when_due(Instant::now());
+        }
         let mut signing: Option<Pin<Box<dyn Future<Output = Signed> + Send>>> = None;
         let mut retire: Option<Instant> = None;
         let mut closed = false;
@@ -191,6 +214,7 @@ impl<S: AsyncRead + AsyncWrite> Session<S> {
                     let partial = frames.read_buffer().len();
                     if partial > 0 && partial != seen {
                         self.heard = Instant::now();
+                        self.proven = self.heard;
                     }
                     seen = partial;
                     self.on_clock(clock.as_mut(), dialer)?;
@@ -247,7 +271,7 @@ impl<S: AsyncRead + AsyncWrite> Session<S> {
                 let id = self.next_id;
                 self.next_id += 1;
                 self.push_unsigned(Kind::Request, id, unsigned);
-                self.open.insert(id, Asked { body, answer, reply, renewed });
+                self.open.insert(id, Asked { body, answer, reply, renewed, sent: Instant::now() });
             }
             Err(error) => {
                 tracing::error!(peer = %self.peer.node_id(), %error, "cannot seal a request");
@@ -260,8 +284,7 @@ impl<S: AsyncRead + AsyncWrite> Session<S> {
     fn on_frame(&mut self, frame: &Frame, dialer: bool) -> Result<(), LinkEnd> {
         match frame.kind {
             Kind::Answer => self.on_answer(frame.id, &frame.payload),
-            Kind::Beat if dialer => {}
-            Kind::Beat => self.out.push(Kind::Beat, 1, &[]),
+            Kind::Beat => self.on_beat(frame.id, dialer),
             Kind::Hello => return Err(LinkEnd::NoHello),
             Kind::Refused => self.on_refused(frame.id, &frame.payload),
             Kind::Request => self.on_request(frame.id, &frame.payload)?,
@@ -269,9 +292,44 @@ impl<S: AsyncRead + AsyncWrite> Session<S> {
         Ok(())
     }
 
+    fn on_beat(&mut self, id: u64, dialer: bool) {
+        match id {
+            _ if dialer => {
+                if let Some(sent) = self.beat.take() {
+                    self.proven = self.proven.max(sent);
+                    self.out.push(Kind::Beat, beat::CAME, &[]);
+                    self.beat_when_due(Instant::now());
+                }
+            }
+            beat::CAME => {
+                self.says_came = true;
+                self.proven = self.beat.take().map_or(self.proven, |sent| self.proven.max(sent));
+            }
+            _ => {
+                self.beat.get_or_insert_with(Instant::now);
+                self.out.push(Kind::Beat, beat::ANSWERS, &[]);
+            }
+        }
+    }
+
+    /// The dialer's question; one at a time.
+    fn beat_when_due(&mut self, now: Instant) {
+        if self.beat.is_none() && now >= self.beat_due {
+            self.beat = Some(now);
+            self.beat_due = now + BEAT;
+            self.out.push(Kind::Beat, beat::ASKS, &[]);
+        }
+    }
+
+    /// Takes a request off the list whose answer or refusal has come. One that nobody waits for any more is not on it.
+    fn answered(&mut self, id: u64) -> Option<Asked> {
+        let asked = self.open.remove(&id)?;
+        self.proven = self.proven.max(asked.sent);
+        Some(asked)
+    }
+
     fn on_answer(&mut self, id: u64, sealed: &[u8]) {
-        // An answer that nobody waits for any more is dropped with the request.
-        let Some(asked) = self.open.remove(&id) else { return };
+        let Some(asked) = self.answered(id) else { return };
         let opened = asked.answer.open(sealed).map_err(|error| error.to_string());
         let answer =
             opened.and_then(|body| codec::decode::<Response>(&body, MAX_BODY).map_err(|error| format!("{error:?}")));
@@ -286,7 +344,7 @@ impl<S: AsyncRead + AsyncWrite> Session<S> {
     }
 
     fn on_refused(&mut self, id: u64, payload: &[u8]) {
-        let Some(asked) = self.open.remove(&id) else { return };
+        let Some(asked) = self.answered(id) else { return };
         match codec::decode::<Refusal>(payload, MAX_BODY) {
             Ok(Refusal::Stale { nonce }) if !asked.renewed => {
                 self.sender.renew(nonce);
@@ -385,17 +443,18 @@ impl<S: AsyncRead + AsyncWrite> Session<S> {
     /// Woken a few times a minute, not at each frame: thousands of links share two cores.
     fn on_clock(&mut self, clock: Pin<&mut Sleep>, dialer: bool) -> Result<(), LinkEnd> {
         let now = Instant::now();
-        let silent = now.duration_since(self.heard);
-        if silent >= DEAD {
-            return Err(LinkEnd::Dead);
+        if dialer {
+            self.beat_when_due(now);
         }
-        if dialer && silent >= BEAT {
-            self.out.push(Kind::Beat, 0, &[]);
+        let unproven = if dialer || self.says_came { self.proven } else { self.heard };
+        let end = self.heard.min(unproven) + DEAD;
+        if now >= end {
+            return Err(LinkEnd::Dead);
         }
         // Requests whose asker gave up must not keep the places of others.
         self.open.retain(|_, asked| !asked.reply.is_closed());
-        let next = if silent < BEAT { BEAT - silent } else { BEAT.min(DEAD - silent) };
-        clock.reset(now + next);
+        let beat = if dialer && self.beat.is_none() { self.beat_due } else { now + BEAT };
+        clock.reset(end.min(beat));
         Ok(())
     }
 }
@@ -440,6 +499,11 @@ impl<S: AsyncRead + AsyncWrite> Out<S> {
 
 #[cfg(test)]
 mod tests {
+    use std::io;
+    use std::mem::ManuallyDrop;
+    use std::sync::atomic::{AtomicBool, Ordering};
+    use std::task::{Context, Poll};
+
     use futures::future::join_all;
     use miner_ctrl_protocol::message::Hello;
     use miner_ctrl_protocol::smsg::NodeSecret;
@@ -465,8 +529,43 @@ mod tests {
         Arc::new(NodeSecret::from_seed(&[seed; 32]).unwrap())
     }
 
-    /// Runs a link's end, and gives what asks over it.
-    async fn end<S>(stream: S, peer: PeerKey, secret: Arc<NodeSecret>, signer: Signer, dialer: bool) -> Link
+    /// A wire that may lose all that is sent on it, without a word, and its end, too.
+    struct Wire {
+        stream: ManuallyDrop<Compat<tokio::io::DuplexStream>>,
+        hole: Arc<AtomicBool>,
+    }
+
+    impl AsyncRead for Wire {
+        fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &mut [u8]) -> Poll<io::Result<usize>> {
+            Pin::new(&mut *self.stream).poll_read(cx, bytes)
+        }
+    }
+
+    impl AsyncWrite for Wire {
+        fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+            if self.hole.load(Ordering::Relaxed) {
+                return Poll::Ready(Ok(bytes.len()));
+            }
+            Pin::new(&mut *self.stream).poll_write(cx, bytes)
+        }
+
+        fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Pin::new(&mut *self.stream).poll_flush(cx)
+        }
+
+        fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Pin::new(&mut *self.stream).poll_close(cx)
+        }
+    }
+
+    /// Runs a link's end, and gives what asks over it, and why it ended.
+    async fn end<S>(
+        stream: S,
+        peer: PeerKey,
+        secret: Arc<NodeSecret>,
+        signer: Signer,
+        dialer: bool,
+    ) -> (Link, tokio::task::JoinHandle<LinkEnd>)
     where
         S: AsyncRead + AsyncWrite + Send + 'static,
     {
@@ -490,8 +589,8 @@ mod tests {
             counts: Arc::default(),
             rate: RequestRate::default(),
         };
-        tokio::spawn(task.run(move |link| up.send(link).is_ok()));
-        is_up.await.unwrap()
+        let ended = tokio::spawn(task.run(move |link| up.send(link).is_ok()));
+        (is_up.await.unwrap(), ended)
     }
 
     /// Links of one node to its rigs, and theirs to it: a link that nobody holds ends.
@@ -501,10 +600,11 @@ mod tests {
             let (here, there) = tokio::io::duplex(64 * 1024);
             let rigs = Signer::new(Arc::clone(&theirs));
             let (our_key, their_key) = (ours.public(), theirs.public());
-            tokio::join!(
+            let ((here, _), (there, _)) = tokio::join!(
                 end(here.compat(), their_key, ours, signer.clone(), true),
                 end(there.compat(), our_key, theirs, rigs, false),
-            )
+            );
+            (here, there)
         }));
         pairs.await.into_iter().unzip()
     }
@@ -514,20 +614,64 @@ mod tests {
         assert_eq!(answer, Ok(Response::Refused(Refusal::Unsupported)));
     }
 
+    /// Seconds from a hole in one way of an idle link to its end at each side: the dialer's, the other's.
+    async fn ends_after(out_of_dialer: bool, up_for: u64) -> [u64; 2] {
+        let (ours, theirs) = (secret(0), secret(1));
+        let (here, there) = tokio::io::duplex(64 * 1024);
+        let (our_key, their_key) = (ours.public(), theirs.public());
+        let holes = [Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false))];
+        let wire = |stream: tokio::io::DuplexStream, hole: &Arc<AtomicBool>| Wire {
+            stream: ManuallyDrop::new(stream.compat()),
+            hole: Arc::clone(hole),
+        };
+        let (signer, rigs) = (Signer::new(Arc::clone(&ours)), Signer::new(Arc::clone(&theirs)));
+        let ((_dialer, dialers_end), (other, others_end)) = tokio::join!(
+            end(wire(here, &holes[0]), their_key, ours, signer, true),
+            end(wire(there, &holes[1]), our_key, theirs, rigs, false),
+        );
+        // The clock of this test jumps from one timer to the next.
+        tokio::time::sleep(Duration::from_secs(up_for)).await;
+        // The other side asks; its answer says nothing of the dialer's way out.
+        ask(&other).await;
+        holes[usize::from(!out_of_dialer)].store(true, Ordering::Relaxed);
+        let cut = Instant::now();
+        let seconds = async |end: tokio::task::JoinHandle<LinkEnd>| {
+            let end = end.await.unwrap();
+            assert!(matches!(end, LinkEnd::Dead), "{end}");
+            cut.elapsed().as_secs()
+        };
+        tokio::join!(seconds(dialers_end), seconds(others_end)).into()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_idle_link_lives_and_a_hole_in_either_way_ends_it_in_time() {
+        for up_for in [1, 3, 20, 23, 26, 29] {
+            for out_of_dialer in [true, false] {
+                let ends = ends_after(out_of_dialer, up_for).await;
+                assert!(ends.iter().all(|seconds| (6..=13).contains(seconds)), "{out_of_dialer} {up_for}: {ends:?}");
+            }
+        }
+    }
+
     /// On one thread, so that the order of turns is the same each time.
     #[tokio::test]
     async fn what_is_said_to_many_at_once_has_one_signature_and_each_verifies_it() {
         let signer = Signer::new(secret(0));
         let (links, _rigs) = links(&signer).await;
-        join_all(links.iter().map(ask)).await;
-        assert_eq!(signer.signatures(), 1);
-        // Many to each of them.
-        let each = links.iter().flat_map(|link| (0..8).map(move |_| ask(link)));
-        join_all(each).await;
-        assert_eq!(signer.signatures(), 2);
+        // The first Beats are over.
         for link in &links {
             ask(link).await;
         }
-        assert_eq!(signer.signatures(), 2 + links.len(), "each alone is signed at once");
+        let before = signer.signatures();
+        join_all(links.iter().map(ask)).await;
+        assert_eq!(signer.signatures(), before + 1);
+        // Many to each of them.
+        let each = links.iter().flat_map(|link| (0..8).map(move |_| ask(link)));
+        join_all(each).await;
+        assert_eq!(signer.signatures(), before + 2);
+        for link in &links {
+            ask(link).await;
+        }
+        assert_eq!(signer.signatures(), before + 2 + links.len(), "each alone is signed at once");
     }
 }
