@@ -56,7 +56,7 @@ macro_rules! codes {
 codes! {
     /// Several miners could be meant.
     AmbiguousMiner = "ambiguous-miner", CONFLICT, "Several miners could be meant",
-        "name one of them, or ask for all";
+        "name one of them; a stop may ask for all";
     /// Several peers could be meant.
     AmbiguousPeer = "ambiguous-peer", CONFLICT, "Several peers could be meant",
         "give the whole name or the whole node id";
@@ -107,7 +107,7 @@ codes! {
         "check the spelling of the path";
     /// The rig did not grant this.
     NotAllowed = "not-allowed", FORBIDDEN, "The rig did not grant this",
-        "on the rig, pair this node anew with a higher permission";
+        "there, `miner-ctrl peer permit NODE control` lets this node command, and `view` lets it read";
     /// The other node does not know this one.
     NotRegistered = "not-registered", FORBIDDEN, "The peer does not know this node",
         "pair with it again: `miner-ctrl peer add`";
@@ -155,7 +155,7 @@ codes! {
         "close other pages of this dashboard, then try again";
     /// More guesses than a person who mistypes makes.
     TooManyTries = "too-many-tries", TOO_MANY_REQUESTS, "Too many tries to sign in",
-        "wait as long as Retry-After says; `miner-ctrl ui` on the node's machine always works";
+        "wait a little (a script: as long as Retry-After says); `miner-ctrl ui` on the node's machine always works";
     /// No such session or token.
     UnknownCredential = "unknown-credential", NOT_FOUND, "No such session or token",
         "list them with `miner-ctrl token list`, or in Settings";

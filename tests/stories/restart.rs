@@ -298,6 +298,46 @@ async fn after_a_restart_of_either_side_the_next_command_just_works() {
 }
 
 #[tokio::test]
+async fn a_console_that_is_followed_shows_each_line_once_through_a_restart_of_the_rig() {
+    let mut farm = Farm::paired(&["rig-alpha"]).await;
+    farm.add_profile("p").await;
+    let controller = &farm.controller.home;
+    let _ = controller.run("remote start rig-alpha --profile p --from here").await.done();
+    let shown = controller.write("follower.out", "");
+    let words = ["remote", "logs", "rig-alpha", "--follow", "-o", "json"];
+    let _follower = tokio::process::Command::from(controller.command(&words))
+        .stdout(std::fs::File::create(&shown).unwrap())
+        .stderr(std::process::Stdio::null())
+        .kill_on_drop(true)
+        .spawn()
+        .unwrap();
+    let numbers = || -> Vec<u64> {
+        let text = std::fs::read_to_string(&shown).unwrap();
+        let lines = text.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+        lines.filter_map(|line| line["number"].as_u64()).collect()
+    };
+    wait_for("it follows", DEADLINE, async || (!numbers().is_empty()).then_some(())).await;
+    let Station { name, node, home } = farm.rigs.remove(0);
+    assert!(node.terminate().await.success());
+    let before = numbers().len();
+    let _rig = Station { name, node: home.serve().await, home };
+    // The line of a stop is the last: what came twice would be there before it.
+    Farm::online(controller, "rig-alpha").await;
+    let _ = controller.run("remote stop rig-alpha --all").await.done();
+    let page = controller.json("remote logs rig-alpha --lines 1000").await;
+    let newest = page["newest"].as_u64().unwrap();
+    let lines = page["lines"].as_array().unwrap();
+    let all: Vec<_> = lines.iter().filter_map(|line| line["number"].as_u64()).collect();
+    wait_for("it shows all of the new console", DEADLINE, async || {
+        (numbers().len() > before && numbers().last() == Some(&newest)).then_some(())
+    })
+    .await;
+    assert_eq!(numbers()[before..], all);
+    let last = lines.last().unwrap()["text"].as_str().unwrap();
+    assert!(last.contains("it ended as asked"), "{last}");
+}
+
+#[tokio::test]
 async fn who_watches_goes_on_watching_through_a_restart_of_the_node() {
     let Farm { mut controller, rigs: _rigs } = Farm::paired(&["rig-alpha"]).await;
     let (shown, complained) = (controller.home.write("watcher.out", ""), controller.home.write("watcher.err", ""));

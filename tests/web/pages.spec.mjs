@@ -50,6 +50,43 @@ test.describe('signed in', () => {
     await expect(page.getByRole('link', { name: 'kas', exact: true })).toBeVisible();
   });
 
+  test('what was typed into a profile is there after a look at another page', async ({ page, node }) => {
+    await page.goto(`${node.url}#/profiles/+`);
+    await LIVE(page);
+    await page.getByLabel('Wallet or pool login').fill('kaspa:abc');
+    await page.getByRole('link', { name: /^Rigs/ }).click();
+    await expect(page.getByRole('heading', { level: 1 })).toHaveText('Rigs');
+    await page.goBack();
+    await expect(page.getByLabel('Wallet or pool login')).toHaveValue('kaspa:abc');
+    await expect(page.getByText('it is not saved yet')).toBeVisible();
+    page.once('dialog', (dialog) => dialog.dismiss());
+    await page.evaluate(() => location.reload());
+    await expect(page.getByLabel('Wallet or pool login')).toHaveValue('kaspa:abc');
+    await page.getByRole('link', { name: 'Discard changes' }).click();
+    await page.goto(`${node.url}#/profiles/+`);
+    await expect(page.getByLabel('Wallet or pool login')).toHaveValue('');
+  });
+
+  test('an offline rig does not look as if it mined', async ({ page, node }) => {
+    await page.goto(`${node.url}#/rigs?f=state%3Amining`);
+    await LIVE(page);
+    // What it told last, as the node keeps it.
+    const mining = await page.locator('tbody tr[data-id]').first().getAttribute('data-id');
+    const { stats } = await page.evaluate((id) => fetch(`/api/v1/mining/remote/${id}/stats`).then((answer) => answer.json()), mining);
+    await page.route('**/remote/*/stats', async (route) => {
+      const answer = await route.fetch();
+      await route.fulfill({ json: { ...(await answer.json()), stats } });
+    });
+    await page.getByLabel('Filter rigs').fill('state:offline');
+    await expect(page.locator('tbody tr[data-id]')).toHaveCount(2);
+    await page.locator('tbody .name a').first().click();
+    const miners = page.getByRole('region', { name: 'Miners', exact: true });
+    await expect(miners.getByText('Offline', { exact: true })).toBeVisible();
+    await expect(miners.getByText('was: Mining')).toBeVisible();
+    await expect(miners.getByText('H/s')).toHaveCount(0);
+    await expect(page.getByText('It cannot be reached: connection refused')).toBeVisible();
+  });
+
   test('a request is approved by its words', async ({ page, node }) => {
     await page.goto(`${node.url}#/pairing`);
     await LIVE(page);

@@ -16,6 +16,7 @@ import { RigPage } from './pages/rig';
 import { Rigs } from './pages/rigs';
 import { Settings } from './pages/settings';
 import { announceChanges } from './store/announce';
+import { forgetDrafts } from './store/drafts';
 import { counts, startLive, stopLive } from './store/live';
 import { applyPrefs } from './store/prefs';
 import { loadProfiles } from './store/profiles';
@@ -147,6 +148,7 @@ effect(() => {
   }
   stopLive();
   clearSelection();
+  forgetDrafts();
 });
 
 // Faults alone: a badge that counts everything is soon not read.

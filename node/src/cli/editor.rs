@@ -17,7 +17,8 @@ use crate::store::atomic;
 #[derive(Debug)]
 pub(crate) struct Sheet {
     path: PathBuf,
-    resumed: bool,
+    /// What stands in it before the first edit; none when it has the text of an earlier one.
+    fresh: Option<String>,
 }
 
 impl Sheet {
@@ -25,14 +26,15 @@ impl Sheet {
     pub(crate) fn open(data_dir: &Path, name: &ProfileName, value: &Value) -> Result<Self, Failure> {
         let directory = data_dir.join("edit");
         let path = directory.join(format!("{name}.json"));
-        if path.is_file() {
-            return Ok(Self { path, resumed: true });
+        // One that was emptied begins anew.
+        if fs::read_to_string(&path).is_ok_and(|text| !text.trim().is_empty()) {
+            return Ok(Self { path, fresh: None });
         }
         let text = format!("{value:#}\n");
         atomic::make_directory(&directory)
             .and_then(|()| atomic::write(&path, text.as_bytes()))
             .map_err(|error| Failure::new(Exit::Error, "not-written", "cannot open an editor").caused_by(&error))?;
-        Ok(Self { path, resumed: false })
+        Ok(Self { path, fresh: Some(text) })
     }
 
     /// Where it lies.
@@ -42,7 +44,7 @@ impl Sheet {
 
     /// Whether it has the text of an earlier edit.
     pub(crate) const fn is_resumed(&self) -> bool {
-        self.resumed
+        self.fresh.is_none()
     }
 
     /// Waits until the editor ends; what was written then.
@@ -59,6 +61,9 @@ impl Sheet {
             .await
             .map_err(|error| failed().caused_by(&error))?;
         if !status.success() {
+            if self.fresh.is_some() && self.fresh == fs::read_to_string(&self.path).ok() {
+                self.remove();
+            }
             return Err(failed()
                 .because(format!("it ended with {status}"))
                 .hint("nothing was changed; set VISUAL or EDITOR to another one"));
@@ -66,8 +71,12 @@ impl Sheet {
         fs::read_to_string(&self.path).map_err(|error: io::Error| failed().caused_by(&error))
     }
 
-    /// Its text was taken.
+    /// Its text was taken, or there is none.
     pub(crate) fn discard(self) {
+        self.remove();
+    }
+
+    fn remove(&self) {
         // A sheet that cannot be removed is offered again; its text is the stored one.
         let _ = fs::remove_file(&self.path);
     }
@@ -118,5 +127,15 @@ mod tests {
         let failure = open(home.path()).edit("false").await.unwrap_err();
         assert_eq!(failure.exit, Exit::Error);
         assert!(failure.hint.unwrap().contains("EDITOR"));
+        assert!(!open(home.path()).is_resumed(), "nothing was typed");
+    }
+
+    #[tokio::test]
+    async fn an_emptied_sheet_begins_anew() {
+        let home = tempfile::tempdir().unwrap();
+        open(home.path()).edit("truncate --size 0").await.unwrap();
+        let again = open(home.path());
+        assert!(!again.is_resumed());
+        assert!(again.edit("true").await.unwrap().contains("old"));
     }
 }

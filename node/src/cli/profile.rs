@@ -163,8 +163,13 @@ async fn edit<E: Engine>(
         output.note(&format!("going on with what was kept in {}", sheet.path().display()));
     }
     let text = sheet.edit(&editor::chosen()).await?;
+    if text.trim().is_empty() {
+        sheet.discard();
+        return Err(Failure::new(Exit::Usage, "empty", &what).because("the text is empty").hint("nothing was changed"));
+    }
     let kept = |failure: Failure| {
-        let again = format!("your text is kept: `miner-ctrl profile edit {name}` goes on with it");
+        let again =
+            format!("your text is kept: `miner-ctrl profile edit {name}` goes on with it; emptied, it begins anew");
         let hint = failure.hint.clone().map_or_else(|| again.clone(), |hint| format!("{hint}; {again}"));
         failure.hint(hint)
     };

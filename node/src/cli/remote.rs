@@ -245,7 +245,6 @@ async fn logs(
         output.data(&page, || page.lines.iter().map(|line| clean(&line.text) + "\n").collect())?;
         return Ok(Exit::Done);
     }
-    let mut after = 0;
     loop {
         if page.lost > 0 {
             output.note(&format!("{} lines are missing: they left the rig's memory before they were read", page.lost));
@@ -253,14 +252,11 @@ async fn logs(
         for line in &page.lines {
             output.item(line, || clean(&line.text) + "\n")?;
         }
-        // Numbers begin anew with each start of the rig's node: then nothing of the new ones was shown yet.
-        let anew = page.newest < after;
-        after = if anew { 0 } else { page.newest };
-        if anew || page.lines.is_empty() {
+        if page.lines.is_empty() {
             // An honest rig has waited already. One that has not is asked no faster for it.
             tokio::time::sleep(FOLLOW_EMPTY).await;
         }
-        let next = format!("{path}?lines={MAX_LOG_LINES}&after={after}&wait={FOLLOW_WAIT}");
+        let next = format!("{path}?lines={MAX_LOG_LINES}&after={}&wait={FOLLOW_WAIT}", page.newest);
         page = followed(what, &next, client, output).await?;
     }
 }

@@ -99,10 +99,14 @@ impl Output {
         Ok(())
     }
 
-    /// Something a person should know that is no data.
+    /// Something a person should know that is no data. With JSON it is a document of its own, as an error is.
     pub(crate) fn note(&mut self, text: &str) {
+        let text = clean_lines(text);
         // Nowhere is left to tell that stderr is closed.
-        let _ = writeln!(self.err, "{}", clean_lines(text));
+        let _ = match self.format {
+            Format::Json => writeln!(self.err, "{}", serde_json::json!({ "note": text })),
+            Format::Table => writeln!(self.err, "{text}"),
+        };
     }
 
     /// Tells a failure; returns what the process ends with.

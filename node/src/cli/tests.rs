@@ -236,8 +236,9 @@ async fn a_running_node_is_asked_over_its_socket() {
 async fn tokens_are_made_listed_and_removed() {
     let (exit, out, _) = command("token list").await;
     assert_eq!((exit, out.as_str()), (Exit::Done, "no tokens yet: make one with `miner-ctrl token add NAME`\n"));
-    let (exit, out, _) = command("token add grafana").await;
-    assert!(exit == Exit::Done && out.starts_with("mc_") && out.contains("It may: read."), "{out}");
+    let (exit, out, err) = command("token add grafana").await;
+    assert!(exit == Exit::Done && out.starts_with("mc_") && out.lines().count() == 1, "{out}");
+    assert!(err.contains("It may: read."), "{err}");
     let (_, out, _) = command("-o json token add bot --scope control").await;
     assert_eq!(serde_json::from_str::<Value>(&out).unwrap()["scope"], "control");
     let (exit, _, _) = command("token add bot").await;

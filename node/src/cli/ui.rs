@@ -95,9 +95,11 @@ pub(crate) async fn token(command: TokenCommand, client: &Client, output: &mut O
             let body = json!({ "name": name, "scope": scope });
             let made = client.send::<NewToken>("POST", "/access/tokens", Some(&body)).await;
             let made = asked(format!("cannot make the token `{name}`"), made)?;
-            output.data(&made, || {
-                format!("{}\nIt is not shown again. It may: {}.\n", made.token, made.view.scope.as_str())
-            })?;
+            // Alone on stdout, so that it can go into a file.
+            output.data(&made, || format!("{}\n", made.token))?;
+            if !output.is_json() {
+                output.note(&format!("It is not shown again. It may: {}.", made.view.scope.as_str()));
+            }
         }
         TokenCommand::List => {
             let access: Access = asked("cannot list tokens", client.fetch("/access").await)?;

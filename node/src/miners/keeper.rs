@@ -225,7 +225,7 @@ impl Keeper {
             }
             News::Exited(how) => {
                 let last = miner.console.last().filter(|line| !line.starts_with("[miner-ctrl]"));
-                miner.console.note(&how);
+                miner.console.note(&miner.state.told(&how));
                 miner.process = None;
                 Record::remove(&self.launcher.miners.join(name.as_str()));
                 Event::Exited(last.map_or_else(|| how.clone(), |last| format!("{how}; its last line: {last}")))

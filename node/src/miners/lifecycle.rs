@@ -232,6 +232,15 @@ impl State {
         }
     }
 
+    /// The end of the process in words: one that was asked to end did not end by itself.
+    #[must_use]
+    pub fn told(&self, how: &str) -> String {
+        match &self.stage {
+            Stage::Stopping { .. } => how.replacen("it ended by itself", "it ended as asked", 1),
+            _ => how.to_owned(),
+        }
+    }
+
     /// When [`Event::Tick`] is due.
     #[must_use]
     pub const fn next_tick(&self) -> Option<Instant> {

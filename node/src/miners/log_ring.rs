@@ -27,15 +27,27 @@ const MIN_SECRET: usize = 4;
 /// What stands for a secret.
 const BLOT: &str = "***";
 
-/// A ring of console lines, numbered from 1.
+/// A ring of console lines, numbered one by one.
 #[derive(Debug, Default)]
 pub struct LogRing {
     lines: VecDeque<Box<str>>,
+    /// Number before that of the very first line.
+    before: u64,
     newest: u64,
     secrets: Vec<String>,
 }
 
 impl LogRing {
+    /// A ring that begins at this time, Unix milliseconds. Its numbers lie above those of a ring that began earlier, however
+    /// many lines that had: a million for each second. One who asks for what comes after the last line that was had of the
+    /// other gets all of this one.
+    #[must_use]
+    pub fn begun(at: u64) -> Self {
+        // Up to here the numbers are whole in JavaScript, too.
+        let before = at.min((1 << 42) - 1) << 10;
+        Self { before, newest: before, ..Self::default() }
+    }
+
     /// Blots out a profile's wallets and passwords, and the API's token, in all lines to come. Those of earlier
     /// profiles stay blotted out: the last lines of a process may arrive after the next one's start.
     pub fn keep_secret(&mut self, profile: &Profile, token: &str) {
@@ -75,7 +87,7 @@ impl LogRing {
         self.newest += 1;
     }
 
-    /// Number of the newest line; 0 before the first.
+    /// Number of the newest line; one less than the first before that.
     #[must_use]
     pub const fn newest(&self) -> u64 {
         self.newest
@@ -92,7 +104,7 @@ impl LogRing {
     pub fn page(&self, miner: MinerName, after: Option<u64>, lines: u32) -> LogPage {
         let wanted = lines.min(MAX_LOG_LINES) as usize;
         let oldest = self.newest - self.lines.len() as u64;
-        // A number from before a restart of the node lies ahead of all lines: start from the beginning then.
+        // Ahead of all lines when the clock went back over a restart of the node: start from the beginning then.
         let start = after.filter(|after| *after <= self.newest).unwrap_or(0);
         let skip = usize::try_from(start.saturating_sub(oldest)).unwrap_or(usize::MAX);
         let mut room = PAGE_BYTES;
@@ -104,7 +116,7 @@ impl LogRing {
             .collect();
         page.reverse();
         let given = page.len() as u64;
-        let lost = if after.is_some() { self.newest - start - given } else { 0 };
+        let lost = if after.is_some() { self.newest - start.max(self.before) - given } else { 0 };
         LogPage { miner, lines: page, newest: self.newest, lost }
     }
 }
@@ -136,6 +148,21 @@ mod tests {
             ring.push(format!("line {number}").as_bytes());
         }
         ring
+    }
+
+    #[test]
+    fn what_follows_the_last_line_of_an_earlier_ring_is_all_of_this_one() {
+        let mut earlier = LogRing::begun(1_800_000_000_000);
+        let mut later = LogRing::begun(1_800_000_000_001);
+        for ring in [&mut earlier, &mut later] {
+            for _ in 0..3 {
+                ring.push(b"line");
+            }
+        }
+        let page = later.page("xmrig-1".parse().unwrap(), Some(earlier.newest()), 10);
+        assert_eq!((page.lines.len(), page.lost), (3, 0));
+        assert_eq!(page.newest, page.lines[2].number);
+        assert!(LogRing::begun(u64::MAX).newest() < 1 << 53, "whole in JavaScript");
     }
 
     #[test]

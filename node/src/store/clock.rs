@@ -11,6 +11,13 @@ pub fn unix_now() -> u64 {
     unix_seconds(SystemTime::now())
 }
 
+/// Unix time in milliseconds; 0 on a machine whose clock stands before 1970.
+#[must_use]
+pub fn unix_millis() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}
+
 /// A point in time as Unix seconds; 0 for what lies before 1970.
 #[must_use]
 pub fn unix_seconds(time: SystemTime) -> u64 {

@@ -6,8 +6,9 @@ import { failure, type Failure } from '../api/client';
 import type { Profile } from '../api/types';
 import { draftOf, EMPTY_POOL, fieldsOf, profileOf, type Draft, type PoolDraft } from '../logic/draft';
 import { fieldErrors, fieldOf } from '../logic/pointer';
+import { drafts, keepDraft } from '../store/drafts';
 import { readOnly } from '../store/live';
-import { saveProfile } from '../store/profiles';
+import { NEW, saveProfile } from '../store/profiles';
 import { go, href } from '../store/route';
 import { done } from '../store/toast';
 import { Head } from '../ui/frame';
@@ -17,7 +18,10 @@ import { Act, Choice, Field, Trouble } from '../ui/parts';
 const MAX_POOLS = 8;
 
 export function Editor({ profile }: { profile: Profile | null }) {
-  const [draft, setDraft] = useState<Draft>(() => draftOf(profile));
+  const key = profile?.name ?? NEW;
+  const kept = drafts.value.get(key);
+  const draft = kept ?? draftOf(profile);
+  const [resumed] = useState(kept !== undefined);
   const [problem, setProblem] = useState<Failure | null>(null);
   const [busy, setBusy] = useState(false);
   const form = useRef<HTMLFormElement>(null);
@@ -25,7 +29,7 @@ export function Editor({ profile }: { profile: Profile | null }) {
   // An argument's error is shown at the box of all of them.
   const argument = problem?.fields.find(({ pointer }) => fieldOf(pointer).startsWith('arguments'));
   const placed = Object.keys(errors).length > 0 || argument !== undefined;
-  const set = (change: Partial<Draft>) => setDraft({ ...draft, ...change });
+  const set = (change: Partial<Draft>) => keepDraft(key, { ...draft, ...change });
   const setPool = (at: number, change: Partial<PoolDraft>) => set({ pools: draft.pools.map((pool, index) => (index === at ? { ...pool, ...change } : pool)) });
 
   useEffect(() => {
@@ -38,6 +42,7 @@ export function Editor({ profile }: { profile: Profile | null }) {
     try {
       const wanted = profileOf(draft);
       await saveProfile(wanted, profile === null);
+      keepDraft(key, null);
       done(`Profile ${wanted.name} is saved`);
       go(href('profiles'));
     } catch (thrown) {
@@ -59,6 +64,7 @@ export function Editor({ profile }: { profile: Profile | null }) {
             if (!busy && readOnly.value === null) void save();
           }}
         >
+          {resumed && kept && <p class="t2">Here is what you wrote before; it is not saved yet.</p>}
           {problem && !placed && <Trouble failure={problem} />}
           {problem && placed && (
             <p class="error" role="alert">
@@ -125,8 +131,8 @@ export function Editor({ profile }: { profile: Profile | null }) {
             <Act class="primary" type="submit" why={readOnly.value}>
               {busy ? 'Saving…' : 'Save'}
             </Act>
-            <a class="button" href={href('profiles')}>
-              Cancel
+            <a class="button" href={href('profiles')} onClick={() => keepDraft(key, null)}>
+              {kept ? 'Discard changes' : 'Cancel'}
             </a>
           </p>
         </form>

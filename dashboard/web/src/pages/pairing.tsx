@@ -45,8 +45,11 @@ export function Pairing() {
         <Code />
         {node.value && (
           <section class="card" aria-labelledby="ours">
-            <h2 id="ours">This node’s words</h2>
-            <p class="t2 prose">When another node asks its operator to admit this one, these words must be the same on both sides.</p>
+            <h2 id="ours">This node’s key</h2>
+            <p class="t2 prose">
+              The words of this node’s own key. They are not the ones to compare when nodes pair: each pair has words of its own, which stand with the request above and are
+              printed where it was made.
+            </p>
             <p class="words">{node.value.fingerprint}</p>
           </section>
         )}

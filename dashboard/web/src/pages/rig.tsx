@@ -36,6 +36,7 @@ export function RigPage({ id }: { id: string }) {
       <div class={stale.value || row?.on === 0 ? 'fill page dim' : 'fill page'}>
         {known.value && !row && problem && <Trouble failure={problem} />}
         {row && <Summary rig={row} />}
+        {row?.on === 0 && miners !== null && view?.peer.problem && <p class="t2">It cannot be reached: {view.peer.problem}</p>}
         {!view && !problem && <Skeleton />}
         {!view && problem && row && <Trouble failure={problem} />}
         {view && (
@@ -150,12 +151,15 @@ function seenText({ on, seen }: Rig, at: number): string {
   return text === 'now' ? 'seen now' : text === 'Never' ? 'never seen' : `seen ${text} ago`;
 }
 
+const AWAY = { shown: 'off', word: 'Offline' } as const;
+
 /** What a hashrate is the mean of. */
 const WINDOWS = ['10 s', '60 s', '15 min'] as const;
 
 interface TableProps { miners: MinerStatus[]; rig: Rig | undefined; why: string | null; onConsole: (miner: string) => void; refresh: () => void }
 
 function MinerTable({ miners, rig, why, onConsole, refresh }: TableProps) {
+  const away = rig?.on === 0;
   const again = (miner: string) => rig && void startAgain(rig, [miner]).then(refresh);
   return (
     <TableBox label="Miners of this rig">
@@ -180,8 +184,10 @@ function MinerTable({ miners, rig, why, onConsole, refresh }: TableProps) {
         </thead>
         <tbody role="rowgroup">
           {miners.map((miner) => {
-            const { shown, word } = minerShown(miner.state);
-            const running = runs(miner.state);
+            const said = minerShown(miner.state);
+            // What it said last is not what it does.
+            const { shown, word } = away ? AWAY : said;
+            const running = runs(miner.state) && !away;
             return (
               <tr key={miner.name} role="row">
                 <th scope="row" role="rowheader">
@@ -191,7 +197,7 @@ function MinerTable({ miners, rig, why, onConsole, refresh }: TableProps) {
                 <td role="cell" data-label="State">
                   <Word state={shown} word={word} />
                   <div class="small t2 wrap">
-                    {miner.problem ?? `for ${span(miner.state_seconds)}`}
+                    {miner.problem ?? (away ? `was: ${said.word}` : `for ${span(miner.state_seconds)}`)}
                     {miner.restarts > 0 && `, restarted ${miner.restarts} times`}
                   </div>
                 </td>
@@ -201,7 +207,7 @@ function MinerTable({ miners, rig, why, onConsole, refresh }: TableProps) {
                 </td>
                 {miner.hashrates.map((rate, window) => (
                   <td key={window} role="cell" class="right" data-label={WINDOWS[window]}>
-                    {hashrate(rate)}
+                    {hashrate(away ? null : rate)}
                   </td>
                 ))}
                 <td role="cell" class="right" data-label="Shares">
@@ -209,7 +215,7 @@ function MinerTable({ miners, rig, why, onConsole, refresh }: TableProps) {
                   <div class="small t2">{miner.shares.rejected} rejected</div>
                 </td>
                 <td role="cell" class="right" data-label="Uptime">{running ? duration(miner.uptime_seconds) : UNKNOWN}</td>
-                <td role="cell" class="right" data-label="Devices">{devices(miner)}</td>
+                <td role="cell" class="right" data-label="Devices">{away ? UNKNOWN : devices(miner)}</td>
                 <td role="cell" class="right actions">
                   {miners.length > 1 && (
                     <button type="button" class="plain" aria-label={`Logs of ${miner.name}`} onClick={() => onConsole(miner.name)}>

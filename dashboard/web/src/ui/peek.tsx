@@ -50,7 +50,7 @@ export function Peek({ id, onClose }: { id: string; onClose: () => void }) {
       )}
       {failure && !view && <Trouble failure={failure} />}
       {!failure && !view && <Skeleton rows={3} />}
-      {view && <MinerList miners={view.stats?.miners ?? null} problem={view.problem} />}
+      {view && <MinerList miners={view.stats?.miners ?? null} problem={view.problem} away={row?.on === 0} />}
       {row && (
         <p class="row">
           <Act class="primary" why={readOnly.value ?? (row.on === 0 ? 'It is offline' : null)} onClick={() => open({ kind: 'start', rigs: [row] })}>
