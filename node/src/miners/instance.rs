@@ -37,6 +37,8 @@ pub(super) struct Instance {
     pub(super) process: Option<Running>,
     /// Started by an operator, and not running yet.
     pub(super) on_trial: bool,
+    /// The problem that was told last: one that comes back every few seconds is told once.
+    pub(super) told: Option<String>,
 }
 
 /// What belongs to the current process.
@@ -64,7 +66,16 @@ impl Running {
 impl Instance {
     pub(super) fn new(name: MinerName, profile: Profile, now: Instant) -> Self {
         let console = Console::default();
-        Self { name, profile, console, state: State::stopped(now), generation: 0, process: None, on_trial: false }
+        Self {
+            name,
+            profile,
+            console,
+            state: State::stopped(now),
+            generation: 0,
+            process: None,
+            on_trial: false,
+            told: None,
+        }
     }
 
     /// Whether it has a process, or will have one without anybody's doing.

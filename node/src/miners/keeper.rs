@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use miner_ctrl_protocol::message::MinerChoice;
 use miner_ctrl_protocol::profile::Invalid;
-use miner_ctrl_protocol::{MinerName, MinerStatus, Profile, Refusal};
+use miner_ctrl_protocol::{MinerName, MinerState, MinerStatus, Profile, Refusal};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
@@ -220,7 +220,9 @@ impl Keeper {
                 Event::Launched
             }
             News::Launched(Err(why)) => {
-                miner.console.note(&why);
+                if miner.told.as_ref() != Some(&why) {
+                    miner.console.note(&why);
+                }
                 Event::LaunchFailed(why)
             }
             News::Exited(how) => {
@@ -260,12 +262,18 @@ impl Keeper {
             Stage::Failed { retry_at: None } => std::mem::take(&mut miner.on_trial),
             _ => false,
         };
-        if before != after {
-            let problem = miner.state.problem.as_deref();
+        let problem = miner.state.problem.as_deref();
+        let tries = matches!(
+            (before, after),
+            (MinerState::Failed, MinerState::Starting) | (MinerState::Starting, MinerState::Failed)
+        );
+        let told = tries && problem.is_some() && problem == miner.told.as_deref();
+        if before != after && !told {
             tracing::info!(miner = %name, from = %before, to = %after, problem, "miner state");
             if let Some(problem) = problem {
                 miner.console.note(&format!("{after}: {problem}"));
             }
+            miner.told = problem.map(str::to_owned);
         }
         match (action, &miner.process) {
             (Action::None, _) if failed => self.forget_failed(name),

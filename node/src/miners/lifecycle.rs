@@ -28,11 +28,16 @@ pub const FIRST_PAUSE: Duration = Duration::from_secs(1);
 pub const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 /// A process that ran this long had got going: the pause starts over.
 pub const GOT_GOING: Duration = Duration::from_secs(60);
+/// Pause before the next start by itself of a program that could not even be launched: the disk may have room again.
+pub const NO_LAUNCH_PAUSE: Duration = Duration::from_secs(5);
 /// Failures in a row after which it is given up: about five minutes of pauses.
 pub const MOST_FAILURES: u32 = 10;
 
 /// Without an answer from the API for this long the miner's event loop hangs, and it submits nothing: start it again.
 pub const MOST_SILENCE: Duration = Duration::from_secs(60);
+/// Questions in a row without an answer, at least, for a miner to count as hung: a rig that stood still as a whole, or was
+/// suspended, finds one that was under way and a minute gone.
+pub const MOST_UNANSWERED: u32 = 4;
 /// Silence that is worth telling.
 pub const NOTABLE_SILENCE: Duration = Duration::from_secs(15);
 
@@ -126,6 +131,8 @@ pub enum Stage {
         verified: Instant,
         /// When it last answered.
         answered: Instant,
+        /// Questions since then.
+        unanswered: u32,
     },
     /// Being spawned, or spawned and not verified.
     Starting {
@@ -214,7 +221,7 @@ impl State {
     /// A miner that was found running, and verified.
     #[must_use]
     pub const fn adopted(phase: Phase, now: Instant) -> Self {
-        let stage = Stage::Running { phase, verified: now, answered: now };
+        let stage = Stage::Running { phase, verified: now, answered: now, unanswered: 0 };
         Self { stage, since: now, failures: 0, restarts: 0, problem: None }
     }
 
@@ -280,10 +287,17 @@ impl State {
             (Stage::Starting { by, ports, .. }, Event::Launched) => {
                 self.to(Stage::Starting { by, ports, deadline: Some(now + limits.patience) })
             }
-            (Stage::Starting { by, .. }, Event::LaunchFailed(why) | Event::Exited(why)) => self.fail(by, why, now),
+            (Stage::Starting { by, .. }, Event::Exited(why)) => self.fail(by, why, now),
+            (Stage::Starting { by: By::Itself, .. }, Event::LaunchFailed(why)) => {
+                // Nothing ran that could have crashed: a full disk, say. It is not given up for that.
+                self.problem = Some(why);
+                self.restarts = self.restarts.saturating_sub(1);
+                self.to(Stage::Failed { retry_at: Some(now + NO_LAUNCH_PAUSE) })
+            }
+            (Stage::Starting { by: By::Operator, .. }, Event::LaunchFailed(why)) => self.fail(By::Operator, why, now),
             (Stage::Starting { deadline: Some(_), .. }, Event::Reading(phase)) => {
                 self.problem = None;
-                self.to(Stage::Running { phase, verified: now, answered: now })
+                self.to(Stage::Running { phase, verified: now, answered: now, unanswered: 0 })
             }
             (Stage::Starting { by, ports, deadline: Some(_) }, Event::PortTaken(why)) => {
                 self.problem = Some(why);
@@ -309,11 +323,12 @@ impl State {
             // A life.
             (Stage::Running { verified, .. }, Event::Reading(phase)) => {
                 self.problem = None;
-                self.to(Stage::Running { phase, verified, answered: now })
+                self.to(Stage::Running { phase, verified, answered: now, unanswered: 0 })
             }
-            (Stage::Running { verified, answered, .. }, Event::Silent(why) | Event::PortTaken(why)) => {
+            (Stage::Running { phase, verified, answered, unanswered }, Event::Silent(why) | Event::PortTaken(why)) => {
                 let silence = now.saturating_duration_since(answered);
-                if silence >= MOST_SILENCE {
+                let unanswered = unanswered.saturating_add(1);
+                if silence >= MOST_SILENCE && unanswered >= MOST_UNANSWERED {
                     self.problem = Some(format!("hung: {why}"));
                     // The silence itself is no sign that it had got going.
                     self.forget_failures(verified, answered);
@@ -322,7 +337,7 @@ impl State {
                 if silence >= NOTABLE_SILENCE {
                     self.problem = Some(why);
                 }
-                (self, Action::None)
+                self.to(Stage::Running { phase, verified, answered, unanswered })
             }
             (Stage::Running { .. }, Event::Strayed(why)) => {
                 // Starting it again would stray again.
@@ -562,6 +577,23 @@ mod tests {
     }
 
     #[test]
+    fn what_cannot_be_launched_is_tried_until_it_can() {
+        let zero = Instant::now();
+        let mut state = running(zero).on(Event::Exited("signal 9".into()), zero, LIMITS).0;
+        for _ in 0..200 {
+            let Stage::Failed { retry_at: Some(retry_at) } = state.stage else { panic!("{state:?}") };
+            let (next, action) = state.on(Event::Tick, retry_at, LIMITS);
+            assert_eq!(action, Action::Spawn);
+            state = next.on(Event::LaunchFailed("no space left".into()), retry_at, LIMITS).0;
+        }
+        assert_eq!((state.failures, state.restarts), (1, 0));
+        assert_eq!(state.problem.as_deref(), Some("no space left"));
+        // An operator hears at once, and for good.
+        let events = [(0, Event::Start), (0, Event::LaunchFailed("no such file".into()))];
+        assert_eq!(play(State::stopped(zero), events, zero).0.stage, Stage::Failed { retry_at: None });
+    }
+
+    #[test]
     fn one_that_hangs_each_time_is_started_after_longer_pauses() {
         let mut state = State::stopped(Instant::now());
         let mut now = Instant::now();
@@ -572,6 +604,9 @@ mod tests {
                 (0, Event::Launched),
                 (1, Event::Reading(Phase::Mining)),
                 (5, Event::Reading(Phase::Mining)),
+                (20, Event::Silent("no answer".into())),
+                (40, Event::Silent("no answer".into())),
+                (60, Event::Silent("no answer".into())),
                 (66, Event::Silent("no answer".into())),
                 (67, Event::Exited("ended".into())),
             ] {
@@ -594,9 +629,13 @@ mod tests {
         let silent = || Event::Silent("timed out".into());
         let (state, actions) = play(running(zero), [(2, silent()), (20, silent())], zero);
         assert_eq!((state.problem.as_deref(), actions), (Some("timed out"), vec![]));
-        let (state, actions) = play(state, [(61, silent()), (62, Event::Exited(String::new()))], zero);
+        // The rig stood still as a whole meanwhile: that a question then fails is nothing of the miner's.
+        let (state, actions) = play(state, [(600, silent())], zero);
+        assert_eq!(actions, []);
+        assert_eq!(play(state.clone(), [(601, Event::Reading(Phase::Mining))], zero).0.shown(), MinerState::Mining);
+        let (state, actions) = play(state, [(610, silent()), (612, Event::Exited(String::new()))], zero);
         assert_eq!(actions, [Action::Term]);
-        assert_eq!(state.stage, Stage::Failed { retry_at: Some(zero + Duration::from_secs(63)) });
+        assert_eq!(state.stage, Stage::Failed { retry_at: Some(zero + Duration::from_secs(613)) });
         assert_eq!(state.problem.as_deref(), Some("hung: timed out"));
     }
 

@@ -7,6 +7,7 @@
 use std::ffi::{OsStr, OsString};
 use std::io;
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
@@ -329,10 +330,25 @@ pub fn marked_processes(miners: &Path) -> Vec<Marked> {
     let pids = entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok());
     pids.filter_map(|pid: i32| {
         let directory = mark_of(pid).filter(|directory| directory.parent() == Some(miners))?;
+        if !sees_the_same(pid, miners) {
+            return None;
+        }
         let stat = stat(pid).filter(|stat| !stat.is_dead())?;
         Some(Marked { id: ProcessId { pid, start_time: stat.start_time }, group: stat.group, directory })
     })
     .collect()
+}
+
+/// Whether a path means for a process what it means for us. In a container, or another mount namespace, it may be another
+/// node's directory of the same name (`/proc/PID/root`, proc(5)).
+fn sees_the_same(pid: i32, path: &Path) -> bool {
+    let theirs = Path::new("/proc").join(pid.to_string()).join("root").join(path.strip_prefix("/").unwrap_or(path));
+    match (std::fs::metadata(path), std::fs::metadata(theirs)) {
+        (Ok(ours), Ok(theirs)) => (ours.dev(), ours.ino()) == (theirs.dev(), theirs.ino()),
+        (Ok(_), Err(error)) => error.kind() != io::ErrorKind::NotFound,
+        // It was removed under us, and nothing tells them apart.
+        (Err(_), _) => true,
+    }
 }
 
 /// The mark in a process's environment; nothing for processes of other users.
