@@ -1,8 +1,9 @@
 //! A write that is sent twice is done once: `Idempotency-Key`.
 //!
 //! A script whose connection broke does not know whether its request was carried out. With a key it sends the same
-//! request again, and gets the answer of the first. Only good answers are kept: after a failure the same key tries
-//! again. Answers with a secret in them are not kept at all, so that their routes take no key.
+//! request again, and gets the answer of the first. Kept are good answers, and that it is not known whether it was done:
+//! after any other failure the same key tries again. Answers with a secret in them are not kept at all, so that their
+//! routes take no key.
 
 use std::collections::hash_map::Entry;
 use std::collections::{HashMap, VecDeque};
@@ -80,6 +81,8 @@ struct Answer {
     status: StatusCode,
     headers: HeaderMap,
     body: Bytes,
+    /// Why it is not known whether it was done.
+    unknown: Option<Arc<ApiError>>,
 }
 
 /// A request under way; forgotten when it ends without an answer, so that the key can be used again.
@@ -136,7 +139,8 @@ impl Once {
             None => UnderWay { once: self, asked: Some(asked) },
         };
         let response = next.run(Request::from_parts(parts, Body::from(body))).await;
-        if !response.status().is_success() {
+        let unknown = ApiError::of(&response).filter(|error| matches!(error.code, Code::BadAnswer | Code::Timeout));
+        if !response.status().is_success() && unknown.is_none() {
             return Ok(response);
         }
         let (parts, body) = response.into_parts();
@@ -144,7 +148,7 @@ impl Once {
         let body = axum::body::to_bytes(body, MAX_BYTES)
             .await
             .map_err(|_| ApiError::new(Code::Internal, "the answer broke off: whether it was done is not known"))?;
-        let answer = Answer { status: parts.status, headers: parts.headers.clone(), body: body.clone() };
+        let answer = Answer { status: parts.status, headers: parts.headers.clone(), body: body.clone(), unknown };
         if let Some(asked) = under_way.asked.take() {
             self.kept().keep(asked, answer);
         }
@@ -214,7 +218,11 @@ impl Drop for UnderWay<'_> {
 
 impl Answer {
     fn again(&self) -> Response {
-        let mut response = Response::new(Body::from(self.body.clone()));
+        let mut response = match &self.unknown {
+            // Its document is written anew, for this request.
+            Some(error) => error.as_ref().clone().into_response(),
+            None => Response::new(Body::from(self.body.clone())),
+        };
         *response.status_mut() = self.status;
         *response.headers_mut() = self.headers.clone();
         response.headers_mut().insert(REPLAYED, HeaderValue::from_static("true"));
@@ -244,7 +252,7 @@ mod tests {
     }
 
     fn answer(bytes: usize) -> Answer {
-        Answer { status: StatusCode::OK, headers: HeaderMap::new(), body: vec![0; bytes].into() }
+        Answer { status: StatusCode::OK, headers: HeaderMap::new(), body: vec![0; bytes].into(), unknown: None }
     }
 
     #[tokio::test(start_paused = true)]

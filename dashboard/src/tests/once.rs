@@ -8,6 +8,7 @@ use super::refusals::assert_problem;
 use super::routes::monero;
 use crate::Code;
 use crate::memory::peer;
+use crate::node::NodeError;
 
 fn add_monero(key: &str) -> Knock {
     knock("POST", "/profiles").json(&monero()).header("idempotency-key", key)
@@ -47,6 +48,22 @@ async fn a_failure_is_not_kept() {
     assert_problem(&door.local(stop()).await, Code::UnknownPeer);
     door.node.register(peer(9, "rig-new"));
     assert_eq!(door.local(stop()).await.status, StatusCode::OK);
+}
+
+#[tokio::test]
+async fn that_the_outcome_is_not_known_is_kept_for_it_may_have_been_done() {
+    let door = Door::new();
+    let restart = || knock("POST", "/remote/rig-alpha/restart").header("idempotency-key", "k");
+    door.node.fail_with(Some(NodeError::Timeout { peer: "rig-alpha".parse().unwrap(), seconds: 30 }));
+    let first = door.local(restart()).await;
+    assert_problem(&first, Code::Timeout);
+    door.node.fail_with(None);
+    let second = door.local(restart()).await;
+    assert_problem(&second, Code::Timeout);
+    assert_eq!(second.headers["idempotency-replayed"], "true");
+    assert_ne!(second.headers["x-request-id"], first.headers["x-request-id"]);
+    let anew = knock("POST", "/remote/rig-alpha/restart").header("idempotency-key", "another");
+    assert_eq!(door.local(anew).await.status, StatusCode::OK);
 }
 
 #[tokio::test]
