@@ -1,5 +1,6 @@
 //! The command line's engine on this machine: identity, settings and node behind it.
 
+use std::collections::BTreeSet;
 use std::error::Error;
 use std::ffi::OsString;
 use std::io;
@@ -20,7 +21,7 @@ use crate::files;
 use crate::fleet::{self, NewPeer, PairingMode};
 use crate::identity::{self, IdentityError};
 use crate::mesh;
-use crate::miners::{ProgramFound, look_for};
+use crate::miners::{ProgramFound, check_wanted, look_for};
 use crate::node::{self, Mode, Node, StartError};
 use crate::simulate;
 use crate::store::clock::unix_now;
@@ -87,6 +88,20 @@ impl Engine for ThisMachine {
     fn check_settings(&self) -> Result<(), Failure> {
         self.config(Settings::default())?;
         config::load_policy(&self.places).map(drop).map_err(|error| not_started(&error.into()))
+    }
+
+    fn check_data(&self) -> Result<(), Failure> {
+        identity::load(&self.places).map_err(|error| {
+            bad_identity(&error).hint("restore the node's files from a copy; a new identity is a stranger to its peers")
+        })?;
+        check_wanted(&self.places.data_dir).map_err(|error| not_started(&error.into()))
+    }
+
+    fn ports(&self) -> Vec<u16> {
+        let listen = NodeConfig::load(&self.places, env, Settings::default()).map(|config| config.listen);
+        let addresses = listen.unwrap_or_default().into_iter().filter_map(|text| mesh::listen_addresses(&text).ok());
+        let ports: BTreeSet<u16> = addresses.flatten().filter_map(|address| mesh::port_of(&address)).collect();
+        ports.into_iter().collect()
     }
 
     fn key_file(&self) -> PathBuf {

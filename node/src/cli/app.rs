@@ -181,7 +181,9 @@ async fn carry_out<E: Engine>(cli: Cli, output: &mut Output) -> Result<Exit, Fai
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Cli::command(), "miner-ctrl", &mut script);
-            output.print(&String::from_utf8_lossy(&script))?;
+            // clap_complete takes the hyphen of our name for a step to a subcommand in one of two places (seen in 4.6).
+            let script = String::from_utf8_lossy(&script).replace("miner__subcmd__ctrl", "miner__ctrl");
+            output.print(&script)?;
             Ok(Exit::Done)
         }
         Command::Demo(demo) => Box::pin(demo::demo::<E>(demo, output)).await,

@@ -14,11 +14,8 @@ use crate::cli::peer::unix_now;
 use crate::cli::render::{Output, clean};
 use crate::cli::{Exit, Failure};
 use crate::control::{Client, ClientError};
-use crate::mesh::DEFAULT_PORT;
 use crate::miners::ProgramFound;
-
-/// 1 January 2025: a clock before it was never set. TLS to pools and the age of pairing requests go wrong then.
-const EARLIEST: u64 = 1_735_689_600;
+use crate::store::clock::NEVER_BEFORE;
 
 /// Seconds.
 const DAY: u64 = 24 * 3600;
@@ -46,14 +43,15 @@ struct Finding {
 }
 
 pub(crate) async fn run<E: Engine>(engine: &E, output: &mut Output) -> Result<Exit, Failure> {
-    let mut findings = vec![
-        directory("configuration", engine.config_dir()),
-        directory("data", engine.data_dir()),
-        identity(&engine.key_file()),
-        as_found("settings", "they can be understood", engine.check_settings()),
-    ];
+    let mut findings = vec![directory("configuration", engine.config_dir()), directory("data", engine.data_dir())];
+    let key = identity(&engine.key_file());
+    findings.push(match engine.check_data() {
+        Err(failure) if key.grade != Grade::Bad => as_found("identity", "", Err(failure)),
+        _ => key,
+    });
+    findings.push(as_found("settings", "they can be understood", engine.check_settings()));
     match engine.check_socket() {
-        Ok(()) => findings.extend(of_node(&Client::Socket(engine.socket())).await),
+        Ok(()) => findings.extend(of_node(&Client::Socket(engine.socket()), &engine.ports()).await),
         unsafe_socket => findings.push(as_found("node", "", unsafe_socket)),
     }
     findings.extend(output.waiting("looking for mining programs", engine.programs()).await.iter().map(program));
@@ -64,7 +62,7 @@ pub(crate) async fn run<E: Engine>(engine: &E, output: &mut Output) -> Result<Ex
 }
 
 /// What the node itself tells, or what there is without one.
-async fn of_node(client: &Client) -> Vec<Finding> {
+async fn of_node(client: &Client, ports: &[u16]) -> Vec<Finding> {
     let node = client.fetch::<NodeInfo>("/node/info").await;
     let mut findings = vec![running(&node)];
     match &node {
@@ -73,7 +71,7 @@ async fn of_node(client: &Client) -> Vec<Finding> {
             findings.extend(info.certificate_expires_at.map(|end| certificate(end, unix_now())));
             findings.extend(peers(client.fetch("/peers").await.unwrap_or_default()));
         }
-        Err(_) => findings.push(port(DEFAULT_PORT)),
+        Err(_) => findings.extend(ports.iter().copied().map(port)),
     }
     findings
 }
@@ -208,7 +206,7 @@ fn huge_pages(meminfo: &io::Result<String>) -> Finding {
 }
 
 fn clock(now: u64) -> Finding {
-    if now < EARLIEST {
+    if now < NEVER_BEFORE {
         bad("clock", "it stands before 2025", "set it: `timedatectl set-ntp true`")
     } else {
         fine("clock", "plausible")
@@ -257,19 +255,19 @@ mod tests {
 
     #[test]
     fn a_certificate_is_told_two_weeks_before_its_end() {
-        let left = |left: u64| certificate(EARLIEST + left, EARLIEST);
+        let left = |left: u64| certificate(NEVER_BEFORE + left, NEVER_BEFORE);
         assert_eq!(left(14 * DAY), fine("certificate", "good for 14 days"));
         for (seconds, found) in [(14 * DAY - 1, "in 13 days"), (DAY - 1, "within a day"), (0, "within a day")] {
             let finding = left(seconds);
             assert!(finding.grade == Grade::Note && finding.found.contains(found), "{finding:?}");
         }
-        assert_eq!(certificate(EARLIEST - 1, EARLIEST).grade, Grade::Bad);
+        assert_eq!(certificate(NEVER_BEFORE - 1, NEVER_BEFORE).grade, Grade::Bad);
     }
 
     #[test]
     fn a_clock_that_was_never_set_and_missing_huge_pages_are_told() {
         assert_eq!(clock(0).grade, Grade::Bad);
-        assert_eq!(clock(EARLIEST).grade, Grade::Fine);
+        assert_eq!(clock(NEVER_BEFORE).grade, Grade::Fine);
         assert_eq!(huge_pages(&Ok("HugePages_Total:     128\n".into())).grade, Grade::Fine);
         assert_eq!(huge_pages(&Ok("HugePages_Total:       0\n".into())).grade, Grade::Note);
     }

@@ -14,6 +14,7 @@ use miner_ctrl_protocol::{NodeName, PeerKey, Program, Role};
 use tokio_util::sync::CancellationToken;
 
 use crate::cli::Failure;
+use crate::mesh::DEFAULT_PORT;
 use crate::miners::ProgramFound;
 
 /// A node that was started for one command, under the data directory's lock.
@@ -102,6 +103,17 @@ pub trait Engine: Sized + Send + Sync + 'static {
     /// What a node would not start for.
     fn check_settings(&self) -> Result<(), Failure> {
         Ok(())
+    }
+    /// Whether this machine's identity, where it has one, can be used, and what its miners are to do can be understood.
+    ///
+    /// # Errors
+    /// What a node would not start for.
+    fn check_data(&self) -> Result<(), Failure> {
+        Ok(())
+    }
+    /// The mesh's ports by the settings; none where it only dials.
+    fn ports(&self) -> Vec<u16> {
+        vec![DEFAULT_PORT]
     }
     /// The secret key's file.
     fn key_file(&self) -> PathBuf;

@@ -421,5 +421,18 @@ async fn the_doctor_looks_at_everything() {
 async fn a_completion_script_is_printed() {
     let (exit, out, _) = command("completions bash").await;
     assert_eq!(exit, Exit::Done);
-    assert!(out.contains("complete -F") && out.contains("pairing"), "{out}");
+    // By bash itself, at every depth.
+    for (typed, offered) in
+        [("miner-ctrl p", "peer"), ("miner-ctrl remote st", "status"), ("miner-ctrl peer add --", "--code")]
+    {
+        let words: Vec<_> = typed.split(' ').collect();
+        let (last, before) = (words[words.len() - 1], words[words.len() - 2]);
+        let run = format!(
+            "{out}\nCOMP_WORDS=({typed}); COMP_CWORD={}; _miner__ctrl miner-ctrl {last} {before}; echo \"${{COMPREPLY[@]}}\"",
+            words.len() - 1
+        );
+        let ran = std::process::Command::new("bash").args(["-c", &run]).output().unwrap();
+        let text = String::from_utf8_lossy(&ran.stdout);
+        assert!(text.split_whitespace().any(|word| word == offered), "{typed}: {text} {ran:?}");
+    }
 }

@@ -37,4 +37,4 @@ pub mod xmrig_import;
 
 pub use driver::ProgramPath;
 pub use search::{ProgramFound, look_for};
-pub use supervisor::{MinersConfig, MinersError, MinersHandle, MinersSnapshot, OnShutdown};
+pub use supervisor::{MinersConfig, MinersError, MinersHandle, MinersSnapshot, OnShutdown, check_wanted};

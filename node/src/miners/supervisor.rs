@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -149,6 +149,14 @@ pub async fn spawn(config: MinersConfig) -> Result<MinersHandle, MinersError> {
     let keeper = keeper::Keeper::new(config, miners, wanted, adopted, publisher);
     tokio::spawn(keeper.run(inbox));
     Ok(MinersHandle { commands, snapshot })
+}
+
+/// Whether the file of what shall run on this rig can be understood, where there is one.
+///
+/// # Errors
+/// [`MinersError`].
+pub fn check_wanted(data_dir: &Path) -> Result<(), MinersError> {
+    Wanted::load(&data_dir.join("miners")).map(drop)
 }
 
 impl MinersHandle {
