@@ -90,11 +90,14 @@ impl Engine for ThisMachine {
         config::load_policy(&self.places).map(drop).map_err(|error| not_started(&error.into()))
     }
 
-    fn check_data(&self) -> Result<(), Failure> {
-        identity::load(&self.places).map_err(|error| {
-            bad_identity(&error).hint("restore the node's files from a copy; a new identity is a stranger to its peers")
-        })?;
-        check_wanted(&self.places.data_dir).map_err(|error| not_started(&error.into()))
+    fn check_identity(&self) -> Result<(), Failure> {
+        let found = identity::load(&self.places).map(drop);
+        found.map_err(|error| bad_identity(&error).hint("restore `node.json` and the key from one copy"))
+    }
+
+    fn check_wanted(&self) -> Result<(), Failure> {
+        check_wanted(&self.places.data_dir)
+            .map_err(|error| not_started(&error.into()).hint("`wanted.json` holds what ran when the node stopped"))
     }
 
     fn ports(&self) -> Vec<u16> {

@@ -45,10 +45,13 @@ struct Finding {
 pub(crate) async fn run<E: Engine>(engine: &E, output: &mut Output) -> Result<Exit, Failure> {
     let mut findings = vec![directory("configuration", engine.config_dir()), directory("data", engine.data_dir())];
     let key = identity(&engine.key_file());
-    findings.push(match engine.check_data() {
+    findings.push(match engine.check_identity() {
         Err(failure) if key.grade != Grade::Bad => as_found("identity", "", Err(failure)),
         _ => key,
     });
+    if let wrong @ Err(_) = engine.check_wanted() {
+        findings.push(as_found("miners", "", wrong));
+    }
     findings.push(as_found("settings", "they can be understood", engine.check_settings()));
     match engine.check_socket() {
         Ok(()) => findings.extend(of_node(&Client::Socket(engine.socket()), &engine.ports()).await),

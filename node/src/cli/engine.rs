@@ -104,11 +104,18 @@ pub trait Engine: Sized + Send + Sync + 'static {
     fn check_settings(&self) -> Result<(), Failure> {
         Ok(())
     }
-    /// Whether this machine's identity, where it has one, can be used, and what its miners are to do can be understood.
+    /// Whether this machine's identity, where it has one, can be used.
     ///
     /// # Errors
     /// What a node would not start for.
-    fn check_data(&self) -> Result<(), Failure> {
+    fn check_identity(&self) -> Result<(), Failure> {
+        Ok(())
+    }
+    /// Whether it can be understood which miners are to run.
+    ///
+    /// # Errors
+    /// What a node would not start for.
+    fn check_wanted(&self) -> Result<(), Failure> {
         Ok(())
     }
     /// The mesh's ports by the settings; none where it only dials.
