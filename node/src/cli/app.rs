@@ -226,6 +226,7 @@ fn needs_running(command: &Command) -> bool {
         Command::Node(command) => matches!(command, node::NodeCommand::Health),
         Command::Pair => true,
         Command::Peer(command) => command.needs_running(),
+        Command::Remote(command) => command.needs_running(),
         Command::Ui(command) => command.needs_running(),
         _ => false,
     }

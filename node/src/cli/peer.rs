@@ -102,9 +102,10 @@ pub(crate) struct Add {
 }
 
 impl PeerCommand {
-    /// Whether it is about strangers, who come to a running node only.
+    /// Whether it is about strangers, who come to a running node only, or goes on and on: a node that was started for a
+    /// command keeps every other one out.
     pub(crate) const fn needs_running(&self) -> bool {
-        matches!(self, Self::Approve { .. } | Self::Deny { .. } | Self::Pending)
+        matches!(self, Self::Approve { .. } | Self::Deny { .. } | Self::List { watch: true } | Self::Pending)
     }
 }
 

@@ -96,6 +96,13 @@ pub(crate) enum RemoteCommand {
     },
 }
 
+impl RemoteCommand {
+    /// Whether it goes on and on: a node that was started for a command keeps every other one out.
+    pub(crate) const fn needs_running(&self) -> bool {
+        matches!(self, Self::Logs { follow: true, .. } | Self::Status { watch: true, .. })
+    }
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
 pub(crate) enum Source {
     /// This node's, sent along and not stored there.

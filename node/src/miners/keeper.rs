@@ -433,8 +433,14 @@ impl Keeper {
         let mut changed = false;
         let mut unwritten = None;
         for name in &names {
-            // A full disk must not keep a miner running; that it may come back with the node is told.
+            // A full disk must not keep a miner running; that it may come back with the node stands in its console.
             if let Err(error) = self.wanted.remove(name) {
+                if let Some(miner) = self.miners.get(name) {
+                    let why = chain(&error);
+                    miner
+                        .console
+                        .note(&format!("this stop is not written down, and the next node starts it again: {why}"));
+                }
                 unwritten = Some(error);
             }
             changed |= self.miners.get(name).is_some_and(Instance::is_active);

@@ -116,7 +116,7 @@ mod tests {
         let ours = [".wanted.json.1.0.tmp", ".private.key.77.tmp"];
         let others = ["wanted.json", ".p.json", ".notes.tmp", "a.1.tmp", "..tmp", ".1.tmp"];
         for name in ours.iter().chain(&others) {
-            fs::write(directory.path().join(name), b"x").unwrap();
+            File::create(directory.path().join(name)).unwrap();
         }
         fs::create_dir(directory.path().join(".dir.1.tmp")).unwrap();
         sweep(directory.path());
