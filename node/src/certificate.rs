@@ -8,7 +8,8 @@ use std::time::{Duration, SystemTime};
 use miner_ctrl_dashboard::tls::{Served, TlsError, self_signed};
 use serde::Deserialize;
 
-use crate::store::atomic::{self, WriteError};
+use crate::causes::chain;
+use crate::store::atomic;
 use crate::store::clock::{NEVER_BEFORE, unix_seconds};
 use crate::store::file::{self, ReadError};
 
@@ -63,8 +64,6 @@ pub(crate) enum CertificateError {
     Missing { path: PathBuf },
     #[error(transparent)]
     Read(#[from] ReadError),
-    #[error(transparent)]
-    Write(#[from] WriteError),
 }
 
 impl Source {
@@ -92,7 +91,10 @@ impl Source {
                 }
                 let made = self_signed(names, addresses, now).map_err(CertificateError::Make)?;
                 let served = Served::from_pem(made.as_bytes(), made.as_bytes()).map_err(CertificateError::Make)?;
-                atomic::write(file, made.as_bytes())?;
+                if let Err(error) = atomic::write(file, made.as_bytes()) {
+                    // Browsers will be asked to trust another one after the next start; until then it serves as well.
+                    tracing::warn!(error = chain(&error), "the dashboard's new certificate is not kept");
+                }
                 Ok(served)
             }
         }

@@ -203,12 +203,12 @@ fn no_certificate(error: &CertificateError) -> Failure {
             "`tls_certificate` and `tls_key` name PEM files; a damaged `dashboard.pem` of the node's own may be removed"
         }
         CertificateError::Read(_) => "the key is for the node's user alone: mend the owner or the mode of the file",
-        CertificateError::Make(_) | CertificateError::Write(_) => "`miner-ctrl doctor` looks for what is wrong",
+        CertificateError::Make(_) => "`miner-ctrl doctor` looks for what is wrong",
     };
     let exit = match error {
         // The settings name them.
         CertificateError::Bad { .. } | CertificateError::Missing { .. } | CertificateError::Read(_) => Exit::Usage,
-        CertificateError::Make(_) | CertificateError::Write(_) => Exit::Error,
+        CertificateError::Make(_) => Exit::Error,
     };
     Failure::new(exit, "no-certificate", "cannot serve the dashboard").caused_by(error).hint(hint)
 }

@@ -286,7 +286,7 @@ impl LogPage {
 /// One line of a console.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LogLine {
-    /// Counts from 1 for each process start of the node.
+    /// Goes up by one. A console that begins anew, with its node, goes on above the one before.
     pub number: u64,
     /// Without colours and control characters.
     pub text: String,

@@ -39,7 +39,8 @@ export class Link {
   #nextId = 0;
   #sender;
   #receiver;
-  #heard = Date.now();
+  /** A Beat of ours is out. */
+  #beating = false;
 
   /** Greets and hears the greeting. `answers` makes a response of a request; a real node refuses what it does not do. */
   static async up(stream, identity, peer, { hello = {}, dialer, answers = () => ({ Refused: 'Unsupported' }) }) {
@@ -52,7 +53,12 @@ export class Link {
     link.hello = decode(first.payload);
     link.#sender = new Sender(identity, peer, Buffer.from(link.hello.nonce));
     link.#receiver = new Receiver(identity, peer, nonce);
-    const beat = dialer && setInterval(() => Date.now() - link.#heard >= BEAT_MS && link.send(Kind.Beat, 0), BEAT_MS / 6);
+    const asks = () => {
+      if (!link.#beating) link.send(Kind.Beat, 0);
+      link.#beating = true;
+    };
+    if (dialer) asks();
+    const beat = dialer && setInterval(asks, BEAT_MS);
     link.ended = link.#serve()
       .catch((error) => error)
       .then((why) => {
@@ -70,7 +76,6 @@ export class Link {
   async frame() {
     const length = (await this.reader.take(4)).readUInt32BE(0);
     const frame = await this.reader.take(length);
-    this.#heard = Date.now();
     return { kind: frame[0], id: frame.readBigUInt64BE(1), payload: frame.subarray(9) };
   }
 
@@ -79,8 +84,10 @@ export class Link {
       const { kind, id, payload } = await this.frame();
       const asked = this.#asked.get(id);
       // Who dialled asks with 0 and says with 2 that the answer came; the other side answers with 1.
-      if (kind === Kind.Beat && this.dialer) this.send(Kind.Beat, 2);
-      else if (kind === Kind.Beat && id === 0n) this.send(Kind.Beat, 1);
+      if (kind === Kind.Beat && this.dialer && this.#beating) {
+        this.#beating = false;
+        this.send(Kind.Beat, 2);
+      } else if (kind === Kind.Beat && !this.dialer && id !== 2n) this.send(Kind.Beat, 1);
       if (kind === Kind.Request) {
         const { body, answer } = this.#receiver.open(payload);
         this.send(Kind.Answer, id, answer(encode(await this.answers(decode(body)))));

@@ -233,7 +233,7 @@ pub(crate) struct LogPage {
 /// One line of a console.
 #[derive(JsonSchema)]
 pub(crate) struct LogLine {
-    /// Counts from 1 for each start of the rig's node.
+    /// Goes up by one. A console that begins anew, with the rig's node, goes on above the one before.
     number: u64,
     /// Without colours and control characters.
     text: String,

@@ -167,7 +167,7 @@ effect(() => {
   pageShown = shown;
   const focus = takeLanding();
   requestAnimationFrame(() => {
-    document.querySelector<HTMLElement>(focus)?.focus({ preventScroll: true });
+    (document.querySelector<HTMLElement>(focus) ?? document.querySelector<HTMLElement>('h1'))?.focus({ preventScroll: true });
     document.getElementById('main')?.scrollTo(0, 0);
   });
 });

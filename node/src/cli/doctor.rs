@@ -210,7 +210,7 @@ fn huge_pages(meminfo: &io::Result<String>) -> Finding {
 
 fn clock(now: u64) -> Finding {
     if now < NEVER_BEFORE {
-        bad("clock", "it stands before 2025", "set it: `timedatectl set-ntp true`")
+        bad("clock", "it stands before 2026", "set it: `timedatectl set-ntp true`")
     } else {
         fine("clock", "plausible")
     }

@@ -45,6 +45,8 @@ const UPS: usize = 1024;
 const ENDS: usize = 64;
 /// A connection of a registered peer without a substream is closed after this.
 const IDLE: Duration = Duration::from_secs(15);
+/// A connection that was told to close and has not said that it did by then never will: closing takes 2 s at most.
+const CLOSED: Duration = Duration::from_secs(5);
 /// Two links made within this time are a simultaneous dial; later, the newer one is the peer coming back.
 const SIMULTANEOUS: Duration = Duration::from_secs(5);
 /// Negotiations of a connection at once. We have four protocols.
@@ -139,6 +141,7 @@ pub async fn start(
         rate: config.rate,
         listening: listening_sender,
         dialer: Dialer::default(),
+        closing: Vec::new(),
         connections: HashMap::new(),
         pairings: HashMap::new(),
         served: JoinSet::new(),
@@ -191,6 +194,8 @@ struct EventLoop {
     rate: RequestRate,
     listening: watch::Sender<Vec<Multiaddr>>,
     dialer: Dialer,
+    /// Connections that close before their link was up, and by when they have said so. One for each dial at most.
+    closing: Vec<(ConnectionId, Instant)>,
     connections: HashMap<ConnectionId, Connection>,
     /// Connections that we dial to pair; no link is opened on them.
     pairings: HashMap<ConnectionId, PairingAsked>,
@@ -311,9 +316,15 @@ impl EventLoop {
             self.swarm.close_connection(id);
         }
         self.pairings.retain(|_, asked| !asked.reply.is_closed());
+        let silent: Vec<_> = self.closing.extract_if(.., |(_, until)| *until <= now).collect();
+        for (id, _) in silent {
+            self.on_closed(id, Some("the connection broke off".to_owned()));
+        }
         self.dial_due();
-        self.watchful =
-            self.dialer.is_waiting() || !self.pairings.is_empty() || self.swarm.behaviour().door.has_strangers();
+        self.watchful = self.dialer.is_waiting()
+            || !self.closing.is_empty()
+            || !self.pairings.is_empty()
+            || self.swarm.behaviour().door.has_strangers();
     }
 
     fn dial_due(&mut self) {
@@ -493,11 +504,15 @@ impl EventLoop {
     fn on_link_ended(&mut self, id: ConnectionId, end: &LinkEnd) {
         tracing::debug!(%end, "a link ended");
         if matches!(end, LinkEnd::Closed) && self.connections.get(&id).is_some_and(Connection::comes_up) {
-            // Whether the peer closed it or the wire broke is told when the connection has closed.
+            // Whether the peer closed it or the wire broke is told when the connection has closed; one whose task broke off
+            // says nothing any more.
             self.swarm.close_connection(id);
+            self.closing.push((id, Instant::now() + CLOSED));
+            self.watchful = true;
             return;
         }
-        let broke = (!matches!(end, LinkEnd::Closed)).then(|| end.to_string());
+        // One that speaks no version of ours, or is not who it says, is asked more and more rarely, too.
+        let broke = (!matches!(end, LinkEnd::Closed | LinkEnd::FalseHello | LinkEnd::Version)).then(|| end.to_string());
         self.end_link(id, &end.to_string(), broke);
         // What is to be said of this connection has been said; its closing is no failed dial.
         self.connections.remove(&id);
@@ -522,6 +537,7 @@ impl EventLoop {
     }
 
     fn on_closed(&mut self, id: ConnectionId, broke: Option<String>) {
+        self.closing.retain(|(closing, _)| *closing != id);
         if let Some(asked) = self.pairings.remove(&id) {
             // The caller may have given up.
             let _ = asked.reply.send(Err(PairError::NotPairing));

@@ -114,6 +114,11 @@ impl Encoder<(Kind, u64, &[u8])> for Frames {
     }
 }
 
+/// How long the frame is that begins here, with its length.
+pub(crate) fn length_at(bytes: &[u8]) -> usize {
+    bytes.first_chunk::<4>().map_or_else(|| bytes.len().max(1), |length| 4 + u32::from_be_bytes(*length) as usize)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -9,7 +9,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::BytesMut;
+use bytes::{Buf, BytesMut};
 use futures::future::OptionFuture;
 use futures::{AsyncRead, AsyncWrite, FutureExt, StreamExt};
 use miner_ctrl_protocol::codec::{self, CodecError, MAX_BODY};
@@ -23,7 +23,7 @@ use tokio_util::codec::{Encoder, FramedRead};
 use tokio_util::compat::Compat;
 
 use super::command::Counts;
-use super::frame::{Frame, Frames, Kind};
+use super::frame::{self, Frame, Frames, Kind};
 use super::link::{Answer, AskError, Greeting, LinkEnd, Order, RequestRate};
 use super::signer::{AT_ONCE, Signer};
 
@@ -40,6 +40,9 @@ const _: () = assert!(LINK_BATCH + 2 * MAX_OPEN <= AT_ONCE);
 /// that sent it, so that a black-holed rig shows as offline within 15 s, whichever way the hole is.
 const BEAT: Duration = Duration::from_secs(6);
 pub(super) const DEAD: Duration = Duration::from_secs(13);
+
+/// A clock that is later than this says that the whole process, or machine, stood still.
+const LATE: Duration = Duration::from_secs(1);
 
 /// Ids of a Beat: the dialer asks, the other side answers, the dialer says that the answer came.
 mod beat {
@@ -297,7 +300,7 @@ impl<S: AsyncRead + AsyncWrite> Session<S> {
             _ if dialer => {
                 if let Some(sent) = self.beat.take() {
                     self.proven = self.proven.max(sent);
-                    self.out.push(Kind::Beat, beat::CAME, &[]);
+                    self.out.push_beat(beat::CAME);
                     self.beat_when_due(Instant::now());
                 }
             }
@@ -307,7 +310,7 @@ impl<S: AsyncRead + AsyncWrite> Session<S> {
             }
             _ => {
                 self.beat.get_or_insert_with(Instant::now);
-                self.out.push(Kind::Beat, beat::ANSWERS, &[]);
+                self.out.push_beat(beat::ANSWERS);
             }
         }
     }
@@ -317,7 +320,7 @@ impl<S: AsyncRead + AsyncWrite> Session<S> {
         if self.beat.is_none() && now >= self.beat_due {
             self.beat = Some(now);
             self.beat_due = now + BEAT;
-            self.out.push(Kind::Beat, beat::ASKS, &[]);
+            self.out.push_beat(beat::ASKS);
         }
     }
 
@@ -443,6 +446,13 @@ impl<S: AsyncRead + AsyncWrite> Session<S> {
     /// Woken a few times a minute, not at each frame: thousands of links share two cores.
     fn on_clock(&mut self, clock: Pin<&mut Sleep>, dialer: bool) -> Result<(), LinkEnd> {
         let now = Instant::now();
+        // We stood still ourselves, as a whole: what came meanwhile is not heard yet.
+        let late = now.saturating_duration_since(clock.deadline());
+        if late > LATE {
+            for then in [&mut self.heard, &mut self.proven].into_iter().chain(&mut self.beat) {
+                *then = now.min(*then + late);
+            }
+        }
         if dialer {
             self.beat_when_due(now);
         }
@@ -453,7 +463,8 @@ impl<S: AsyncRead + AsyncWrite> Session<S> {
         }
         // Requests whose asker gave up must not keep the places of others.
         self.open.retain(|_, asked| !asked.reply.is_closed());
-        let beat = if dialer && self.beat.is_none() { self.beat_due } else { now + BEAT };
+        // While a Beat is out the next may be due at any moment.
+        let beat = if dialer { self.beat_due.max(now + LATE) } else { now + BEAT };
         clock.reset(end.min(beat));
         Ok(())
     }
@@ -463,18 +474,27 @@ impl<S: AsyncRead + AsyncWrite> Session<S> {
 pub(super) struct Out<S> {
     write: WriteHalf<Compat<S>>,
     bytes: BytesMut,
+    /// Bytes at the front that are the rest of a frame which has left in part.
+    begun: usize,
     unflushed: bool,
 }
 
 impl<S: AsyncRead + AsyncWrite> Out<S> {
     pub(super) fn new(write: WriteHalf<Compat<S>>) -> Self {
-        Self { write, bytes: BytesMut::new(), unflushed: false }
+        Self { write, bytes: BytesMut::new(), begun: 0, unflushed: false }
     }
 
     pub(super) fn push(&mut self, kind: Kind, id: u64, payload: &[u8]) {
         if let Err(error) = Frames.encode((kind, id, payload), &mut self.bytes) {
             tracing::error!(%error, "a frame does not fit");
         }
+    }
+
+    /// A Beat goes before all that waits: a slow line with much to carry is no dead one.
+    fn push_beat(&mut self, id: u64) {
+        let waits = self.bytes.split_off(self.begun);
+        self.push(Kind::Beat, id, &[]);
+        self.bytes.unsplit(waits);
     }
 
     pub(super) fn waits(&self) -> bool {
@@ -484,7 +504,11 @@ impl<S: AsyncRead + AsyncWrite> Out<S> {
     /// Writes some of what waits. Can be dropped at any await without losing or repeating a byte.
     pub(super) async fn drain(&mut self) -> std::io::Result<()> {
         if !self.bytes.is_empty() {
-            self.write.write_buf(&mut self.bytes).await?;
+            let count = self.write.write(&self.bytes).await?;
+            if count == 0 {
+                return Err(std::io::ErrorKind::WriteZero.into());
+            }
+            self.has_left(count);
             self.unflushed = true;
         }
         if self.bytes.is_empty() {
@@ -494,6 +518,17 @@ impl<S: AsyncRead + AsyncWrite> Out<S> {
             self.unflushed = false;
         }
         Ok(())
+    }
+
+    /// Takes off what has left, and finds the end of the frame that it ends in.
+    fn has_left(&mut self, count: usize) {
+        let mut end = self.begun;
+        while end < count {
+            // All of a frame is there but of one that has begun to leave: here one begins.
+            end += frame::length_at(&self.bytes[end..]);
+        }
+        self.begun = end - count;
+        self.bytes.advance(count);
     }
 }
 
@@ -508,7 +543,7 @@ mod tests {
     use miner_ctrl_protocol::message::Hello;
     use miner_ctrl_protocol::smsg::NodeSecret;
     use miner_ctrl_protocol::{Request, Role, VERSION};
-    use tokio_util::compat::TokioAsyncReadCompatExt;
+    use tokio_util::compat::{FuturesAsyncReadCompatExt, TokioAsyncReadCompatExt};
 
     use super::*;
     use crate::mesh::link::{Link, LinkTask};
@@ -651,6 +686,48 @@ mod tests {
                 assert!(ends.iter().all(|seconds| (6..=13).contains(seconds)), "{out_of_dialer} {up_for}: {ends:?}");
             }
         }
+    }
+
+    /// Each byte on its own way: what waits is whole, and a Beat is first among it.
+    #[tokio::test]
+    async fn a_beat_goes_before_all_that_waits_and_no_frame_is_torn() {
+        let (here, there) = tokio::io::duplex(7);
+        let (_, write) = tokio::io::split(FuturesAsyncReadCompatExt::compat(here.compat()));
+        let (read, _keep) = tokio::io::split(FuturesAsyncReadCompatExt::compat(there.compat()));
+        let mut out = Out::new(write);
+        for id in 0..3 {
+            out.push(Kind::Request, id, &[0xaa; 20]);
+        }
+        let mut frames = FramedRead::new(read, Frames);
+        // A part of the first has left.
+        out.drain().await.unwrap();
+        out.push_beat(beat::ASKS);
+        out.push(Kind::Request, 3, &[]);
+        let (seen, ()) = tokio::join!(
+            async {
+                let mut seen = Vec::new();
+                while seen.len() < 6 {
+                    let frame = frames.next().await.unwrap().unwrap();
+                    seen.push((frame.kind, frame.id, frame.payload.len()));
+                }
+                seen
+            },
+            async {
+                let mut came = false;
+                while out.waits() {
+                    out.drain().await.unwrap();
+                    // In the middle of another.
+                    if !came && out.bytes.len() < 40 {
+                        came = true;
+                        out.push_beat(beat::CAME);
+                    }
+                }
+            }
+        );
+        let requests: Vec<_> = seen.iter().filter(|(kind, ..)| *kind == Kind::Request).collect();
+        assert_eq!(requests.iter().map(|(_, id, _)| *id).collect::<Vec<_>>(), [0, 1, 2, 3]);
+        assert_eq!(seen[1], (Kind::Beat, beat::ASKS, 0), "right behind the one that had begun: {seen:?}");
+        assert_eq!(seen.len(), 6);
     }
 
     /// On one thread, so that the order of turns is the same each time.

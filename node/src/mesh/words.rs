@@ -18,13 +18,16 @@ pub(super) fn broke(error: &ConnectionError) -> Option<String> {
 
 /// Whether the other side closed the connection, in order or not. libp2p puts the muxer's error into one of the system's.
 pub(super) fn is_closing(error: &io::Error) -> bool {
-    use io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, NotConnected, UnexpectedEof};
+    use io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, NotConnected, UnexpectedEof, WriteZero};
     let muxer = error.get_ref().and_then(|inner| inner.downcast_ref::<yamux::ConnectionError>());
     match muxer {
         Some(yamux::ConnectionError::Closed) => true,
         Some(yamux::ConnectionError::Io(error)) => is_closing(error),
         Some(_) => false,
-        None => matches!(error.kind(), BrokenPipe | ConnectionAborted | ConnectionReset | NotConnected | UnexpectedEof),
+        None => matches!(
+            error.kind(),
+            BrokenPipe | ConnectionAborted | ConnectionReset | NotConnected | UnexpectedEof | WriteZero
+        ),
     }
 }
 

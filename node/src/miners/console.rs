@@ -67,8 +67,8 @@ impl Console {
     /// A page now, or as soon as there is a line after `after`, or the empty page when `wait` is over.
     pub async fn page(&self, miner: MinerName, after: Option<u64>, lines: u32, wait: Duration) -> LogPage {
         let mut newest = self.newest.subscribe();
-        let known = after.unwrap_or(0);
-        // Not `>`: a number from before a restart of the node lies ahead of all lines, and is answered at once.
+        let known = after.unwrap_or(0).max(self.ring().before());
+        // Not `>`: a number ahead of all lines, from before the clock went back, is answered at once.
         let _ = tokio::time::timeout(wait, newest.wait_for(|newest| *newest != known)).await;
         self.ring().page(miner, after, lines)
     }

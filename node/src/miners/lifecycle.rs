@@ -231,6 +231,8 @@ impl State {
         match &self.stage {
             Stage::Failed { .. } => MinerState::Failed,
             Stage::Running { phase, .. } => (*phase).into(),
+            // Tried every few seconds, it would seem to come and go.
+            Stage::Starting { by: By::Itself, deadline: None, .. } if self.problem.is_some() => MinerState::Failed,
             Stage::Starting { .. } => MinerState::Starting,
             Stage::Stopped => MinerState::Stopped,
             // A new attempt of the same start is still that start.
@@ -288,10 +290,11 @@ impl State {
                 self.to(Stage::Starting { by, ports, deadline: Some(now + limits.patience) })
             }
             (Stage::Starting { by, .. }, Event::Exited(why)) => self.fail(by, why, now),
-            (Stage::Starting { by: By::Itself, .. }, Event::LaunchFailed(why)) => {
+            (Stage::Starting { by: By::Itself, ports, .. }, Event::LaunchFailed(why)) => {
                 // Nothing ran that could have crashed: a full disk, say. It is not given up for that.
                 self.problem = Some(why);
-                self.restarts = self.restarts.saturating_sub(1);
+                // This start was none; one on another port was not counted.
+                self.restarts = self.restarts.saturating_sub(u32::from(ports == 0));
                 self.to(Stage::Failed { retry_at: Some(now + NO_LAUNCH_PAUSE) })
             }
             (Stage::Starting { by: By::Operator, .. }, Event::LaunchFailed(why)) => self.fail(By::Operator, why, now),
@@ -583,7 +586,7 @@ mod tests {
         for _ in 0..200 {
             let Stage::Failed { retry_at: Some(retry_at) } = state.stage else { panic!("{state:?}") };
             let (next, action) = state.on(Event::Tick, retry_at, LIMITS);
-            assert_eq!(action, Action::Spawn);
+            assert_eq!((action, next.shown()), (Action::Spawn, MinerState::Failed));
             state = next.on(Event::LaunchFailed("no space left".into()), retry_at, LIMITS).0;
         }
         assert_eq!((state.failures, state.restarts), (1, 0));

@@ -93,6 +93,12 @@ impl LogRing {
         self.newest
     }
 
+    /// Number before that of the very first line.
+    #[must_use]
+    pub const fn before(&self) -> u64 {
+        self.before
+    }
+
     /// The newest line.
     #[must_use]
     pub fn last(&self) -> Option<&str> {

@@ -184,12 +184,12 @@ impl Places {
             Err(source) if source.kind() != io::ErrorKind::AlreadyExists => {
                 Err(WriteError { path: directory, source }.into())
             }
-            _ => self.check_socket_dir(),
+            _ => check_private(&directory, 0o077),
         }
     }
 
     /// Checks that nobody else could have put a socket there. For the one who connects; a missing directory is fine. Root may
-    /// ask any user's node, and takes that user's word.
+    /// ask the node of whose data directory it is, and takes that user's word; in `/tmp` anybody could have been first.
     ///
     /// # Errors
     /// [`PlacesError::NotOurs`] or [`PlacesError::Read`].
@@ -198,7 +198,9 @@ impl Places {
         let forbidden = if directory == self.node_dir() { 0o022 } else { 0o077 };
         match check_private(&directory, forbidden) {
             Err(PlacesError::NotOurs { .. })
-                if rustix::process::geteuid().is_root() && is_of_its_owner(&directory, forbidden) =>
+                if rustix::process::geteuid().is_root()
+                    && directory == self.node_dir()
+                    && is_of_its_owner(&directory, forbidden) =>
             {
                 Ok(())
             }

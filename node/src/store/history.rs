@@ -208,18 +208,28 @@ pub async fn read(
 /// Lets go of what is older than it is kept, when the clock shows `now` and this node has run for `ran` since the last time.
 ///
 /// A clock may be years ahead for an hour, and what took a year to gather must outlive that: the time that ages are
-/// counted from is remembered, and goes on at most twice as fast as this node runs. After a pause it lags behind; then
-/// more is kept for a while. A clock that is behind takes nothing back.
+/// counted from is remembered, and goes on at most twice as fast as this node runs. After a pause it lags behind, and more
+/// is kept, up to twice as many blocks as otherwise: that bound knows no clock. A clock that is behind takes nothing back.
 ///
 /// # Errors
 /// [`DatabaseError`].
 pub async fn prune(database: &Database, now: u64, ran: Duration) -> Result<(), DatabaseError> {
+    let clock = now;
     let (now, all): (u64, Vec<i64>) = database
         .run(move |connection| {
+            let [_, minutes, _] = TIERS;
             let before: Option<i64> =
                 connection.query_row("SELECT at FROM history_clock", [], |row| row.get(0)).optional()?;
             // A clock that was never set is no beginning.
             let before = before.and_then(|at| u64::try_from(at).ok()).filter(|at| *at >= NEVER_BEFORE);
+            // At first what was written last is the clock's witness.
+            let newest: Option<i64> = connection.query_row(
+                "SELECT max((SELECT max(block) FROM history_blocks WHERE series = id AND step = ?1)) FROM history_series",
+                [integer(minutes.step)],
+                |row| row.get(0),
+            )?;
+            let newest = newest.and_then(|block| u64::try_from(block).ok()).map(|block| (block + 1) * minutes.block_seconds());
+            let before = before.or(newest).filter(|at| *at >= NEVER_BEFORE);
             let most = before.map_or(now, |at| now.min(at.saturating_add(2 * ran.as_secs())));
             let at = before.map_or(most, |at| at.max(most));
             connection.execute("INSERT OR REPLACE INTO history_clock (one, at) VALUES (1, ?1)", [integer(at)])?;
@@ -242,6 +252,17 @@ pub async fn prune(database: &Database, now: u64, ran: Duration) -> Result<(), D
                                 "DELETE FROM history_blocks WHERE series = ?1 AND step = ?2 AND block < ?3",
                             )?
                             .execute(params![series, integer(tier.step), integer(oldest)])?;
+                        if clock.saturating_sub(now) > DAY {
+                            // It lags: a look at all blocks, which a node that always runs is spared.
+                            let most = 2 * tier.kept / tier.block_seconds();
+                            change
+                                .prepare_cached(
+                                    "DELETE FROM history_blocks WHERE series = ?1 AND step = ?2 AND block <
+                                     (SELECT block FROM history_blocks WHERE series = ?1 AND step = ?2
+                                      ORDER BY block DESC LIMIT 1 OFFSET ?3)",
+                                )?
+                                .execute(params![series, integer(tier.step), integer(most)])?;
+                        }
                     }
                     change
                         .prepare_cached(

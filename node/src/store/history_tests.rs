@@ -139,3 +139,17 @@ async fn what_is_old_goes_step_by_step() {
         database.run_blocking(|c| c.query_row("SELECT count(*) FROM history_series", [], |row| row.get(0))).unwrap();
     assert_eq!(series, 0);
 }
+
+#[tokio::test]
+async fn a_node_that_runs_an_hour_a_day_keeps_no_more_than_twice_as_much() {
+    let database = Database::in_memory().unwrap();
+    for day in 0..120 {
+        write(&database, START + day * DAY, vec![minute("x", 1.0)]).await.unwrap();
+        prune(&database, START + day * DAY, Duration::from_secs(600)).await.unwrap();
+    }
+    let blocks: i64 = database
+        .run_blocking(|c| c.query_row("SELECT count(*) FROM history_blocks WHERE step = 10", [], |row| row.get(0)))
+        .unwrap();
+    // A block is an hour of a day that is kept, and the one that is begun.
+    assert_eq!(blocks, 2 * 24 + 1);
+}

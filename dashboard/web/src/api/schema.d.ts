@@ -1190,7 +1190,7 @@ export interface components {
         LogLine: {
             /**
              * Format: uint64
-             * @description Counts from 1 for each start of the rig's node.
+             * @description Goes up by one. A console that begins anew, with the rig's node, goes on above the one before.
              */
             number: number;
             /** @description Without colours and control characters. */

@@ -29,7 +29,11 @@ export function Editor({ profile }: { profile: Profile | null }) {
   // An argument's error is shown at the box of all of them.
   const argument = problem?.fields.find(({ pointer }) => fieldOf(pointer).startsWith('arguments'));
   const placed = Object.keys(errors).length > 0 || argument !== undefined;
-  const set = (change: Partial<Draft>) => keepDraft(key, { ...draft, ...change });
+  const set = (change: Partial<Draft>) => {
+    const next = { ...draft, ...change };
+    // What was undone is no change.
+    keepDraft(key, JSON.stringify(next) === JSON.stringify(draftOf(profile)) ? null : next);
+  };
   const setPool = (at: number, change: Partial<PoolDraft>) => set({ pools: draft.pools.map((pool, index) => (index === at ? { ...pool, ...change } : pool)) });
 
   useEffect(() => {

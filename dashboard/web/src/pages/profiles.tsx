@@ -4,6 +4,7 @@ import { useEffect, useState } from 'preact/hooks';
 
 import { failure } from '../api/client';
 import { begin } from '../store/jobs';
+import { drafts, keepDraft } from '../store/drafts';
 import { readOnly, rigs, stale } from '../store/live';
 import { loadProfiles, NEW, profiles, profilesFailure, removeProfile } from '../store/profiles';
 import { href } from '../store/route';
@@ -23,6 +24,10 @@ export function Profiles({ name }: { name: string | null }) {
   const [deploying, setDeploying] = useState<string | null>(null);
   useEffect(() => void loadProfiles(), []);
   const all = profiles.value;
+  useEffect(() => {
+    // What was written of a profile that is gone can no longer be saved.
+    for (const written of drafts.value.keys()) if (all && written !== NEW && !all.some((profile) => profile.name === written)) keepDraft(written, null);
+  }, [all]);
   if (name !== null) {
     const found = all?.find((profile) => profile.name === name);
     if (name === NEW || found) return <Editor key={name} profile={found ?? null} />;

@@ -31,7 +31,8 @@ let landing = 'h1';
 
 /** `focus` selects what the focus goes to once another page is drawn; without one, that is its title. */
 export function go(to: string, focus = 'h1'): void {
-  landing = focus;
+  // Where we are already nothing is drawn anew.
+  if (to !== location.hash) landing = focus;
   location.hash = to;
 }
 
