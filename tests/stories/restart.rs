@@ -201,13 +201,18 @@ async fn a_node_that_stops_takes_its_miners_along_and_starts_what_ran_again() {
     assert_eq!(rig.miners(), [0_i32; 0]);
 }
 
+/// Starts the only miner of `rig-alpha`.
+async fn starts_mining(rig: &Home) {
+    let add = "profile add p --program xmrig --algorithm rx/0 --pool a.example:1 --wallet W";
+    let _ = rig.run(add).await.done();
+    let _ = rig.run("remote start rig-alpha --profile p").await.done();
+}
+
 #[tokio::test]
 async fn a_closed_terminal_is_a_stop_and_under_nohup_it_is_none() {
     let rig = Home::init("rig-alpha", "dual").await;
     let node = rig.serve().await;
-    let add = "profile add p --program xmrig --algorithm rx/0 --pool a.example:1 --wallet W";
-    let _ = rig.run(add).await.done();
-    let _ = rig.run("remote start rig-alpha --profile p").await.done();
+    starts_mining(&rig).await;
     hang_up(node.pid());
     assert!(node.ended().await.success());
     assert_eq!(rig.miners(), [0_i32; 0], "nothing outlives it");
@@ -243,9 +248,7 @@ async fn a_closed_terminal_is_a_stop_and_under_nohup_it_is_none() {
 async fn a_start_that_fails_costs_no_miner_that_runs_on_from_before() {
     let rig = Home::init("rig-alpha", "dual").await;
     let node = rig.serve().await;
-    let add = "profile add p --program xmrig --algorithm rx/0 --pool a.example:1 --wallet W";
-    let _ = rig.run(add).await.done();
-    let _ = rig.run("remote start rig-alpha --profile p").await.done();
+    starts_mining(&rig).await;
     let miner = rig.miners();
     node.kill();
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
@@ -270,9 +273,7 @@ async fn a_miner_that_leaves_its_process_group_is_stopped_all_the_same() {
     std::fs::set_permissions(&script, std::fs::Permissions::from_mode(0o755)).unwrap();
     let rig = rig.with_variable("MINER_CTRL_XMRIG", script);
     let node = rig.serve_with(&[]).await;
-    let add = "profile add p --program xmrig --algorithm rx/0 --pool a.example:1 --wallet W";
-    let _ = rig.run(add).await.done();
-    let _ = rig.run("remote start rig-alpha --profile p").await.done();
+    starts_mining(&rig).await;
     let [miner] = rig.miners()[..] else { panic!("{:?}", rig.miners()) };
     assert_eq!(group_of(miner), group_of(node.pid()), "it has left the group that it was given");
     let _ = rig.run("remote stop rig-alpha").await.done();

@@ -232,6 +232,15 @@ mod tests {
         assert_eq!(dialer.due(now).len(), 1);
     }
 
+    /// Ends with a dial under way.
+    fn refused_often(dialer: &mut Dialer, id: &PeerId, now: &mut Instant, rng: &mut StdRng) {
+        for _ in 0..10 {
+            dialer.on_refused(id, *now, rng);
+            *now += LONGEST_REFUSED;
+            assert_eq!(dialer.due(*now).len(), 1);
+        }
+    }
+
     #[tokio::test]
     async fn a_peer_that_turns_us_away_is_asked_ever_more_rarely_and_after_pairing_at_once() {
         let (mut dialer, ids, mut now) = book(2);
@@ -257,20 +266,12 @@ mod tests {
         assert_eq!(dialer.due(now + LONGEST_REFUSED).len(), 1);
         dialer.on_broken(&refusing, now, &mut rng);
         assert_eq!(dialer.due(now + LONGEST).len(), 1);
-        for _ in 0..10 {
-            dialer.on_refused(&refusing, now, &mut rng);
-            now += LONGEST_REFUSED;
-            assert_eq!(dialer.due(now).len(), 1);
-        }
+        refused_often(&mut dialer, &refusing, &mut now, &mut rng);
         // A link to it, dialled by it, ends that, as does pairing.
         dialer.on_up(&refusing, now, &mut rng);
         dialer.on_down(&refusing, now, &mut rng);
         assert_eq!(dialer.due(now + FIRST).len(), 1);
-        for _ in 0..10 {
-            dialer.on_refused(&refusing, now, &mut rng);
-            now += LONGEST_REFUSED;
-            assert_eq!(dialer.due(now).len(), 1);
-        }
+        refused_often(&mut dialer, &refusing, &mut now, &mut rng);
         dialer.on_refused(&refusing, now, &mut rng);
         dialer.register(refusing, vec!["/ip4/10.0.0.1/tcp/1/ws".parse().unwrap()], now);
         assert_eq!(dialer.due(now).len(), 1);

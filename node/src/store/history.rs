@@ -223,13 +223,19 @@ pub async fn prune(database: &Database, now: u64, ran: Duration) -> Result<(), D
             // A clock that was never set is no beginning.
             let before = before.and_then(|at| u64::try_from(at).ok()).filter(|at| *at >= NEVER_BEFORE);
             // At first what was written last is the clock's witness.
-            let newest: Option<i64> = connection.query_row(
-                "SELECT max((SELECT max(block) FROM history_blocks WHERE series = id AND step = ?1)) FROM history_series",
-                [integer(minutes.step)],
-                |row| row.get(0),
-            )?;
-            let newest = newest.and_then(|block| u64::try_from(block).ok()).map(|block| (block + 1) * minutes.block_seconds());
-            let before = before.or(newest).filter(|at| *at >= NEVER_BEFORE);
+            let before = match before {
+                Some(at) => Some(at),
+                None => connection
+                    .query_row(
+                        "SELECT max((SELECT max(block) FROM history_blocks WHERE series = id AND step = ?1))
+                         FROM history_series",
+                        [integer(minutes.step)],
+                        |row| row.get::<_, Option<i64>>(0),
+                    )?
+                    .and_then(|block| u64::try_from(block).ok())
+                    .map(|block| (block + 1) * minutes.block_seconds())
+                    .filter(|at| *at >= NEVER_BEFORE),
+            };
             let most = before.map_or(now, |at| now.min(at.saturating_add(2 * ran.as_secs())));
             let at = before.map_or(most, |at| at.max(most));
             connection.execute("INSERT OR REPLACE INTO history_clock (one, at) VALUES (1, ?1)", [integer(at)])?;
