@@ -7,7 +7,7 @@
 //!   signer      one signature for all   turns      a connection and its link    pairing    two strangers become peers
 //!   dialer      whom to dial, when      names      peers dialled by name        listening  where others dial us
 //!   convert     keys and addresses      words      why two did not meet         command    the handle
-//!   muxer       Yamux, its limits       guard      what WebSocket frames may announce
+//!   muxer       Yamux, its limits       websocket  frames on TCP
 //! ```
 //!
 //! What may not enter: what a request means (the worker answers it), who is registered (the fleet knows).
@@ -19,7 +19,6 @@ mod dialer;
 mod event_loop;
 mod frame;
 mod gate;
-mod guard;
 mod link;
 mod listening;
 mod muxer;
@@ -31,6 +30,7 @@ mod signer;
 mod streams;
 mod transport;
 mod turns;
+mod websocket;
 mod words;
 
 pub use command::{
