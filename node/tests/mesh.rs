@@ -236,7 +236,7 @@ async fn after_a_restart_of_the_rig_the_next_request_just_works() {
     controller.pair(&rig, CODE).await.unwrap();
     let ping = Request::Ping { sent_at: 1 };
     controller.mesh.ask(&rig.key, &ping, DEADLINE).await.unwrap();
-    let port = rig.address().replace("/ip4/127.0.0.1/tcp/", "").replace("/ws", "");
+    let port = port_of(&rig);
     drop(rig);
     controller.saw(secret.public(), |event| matches!(event, Event::Down { .. })).await;
     let rig = Node::with_secret("rig", None, secret, &format!("127.0.0.1:{port}")).await;
@@ -257,5 +257,31 @@ async fn two_that_dial_each_other_settle_on_one_link() {
             asker.mesh.ask(&asked.key, &ping, DEADLINE).await.unwrap();
         }
     }
-    assert_eq!((one.mesh.connected().len(), other.mesh.connected().len()), (1, 1));
+    // The other link has ended, and its connection.
+    let ports = [port_of(&one), port_of(&other)];
+    let settled = async {
+        while established(ports) != 1 {
+            tokio::task::yield_now().await;
+        }
+    };
+    timeout(DEADLINE, settled).await.unwrap();
+    for (asker, asked) in [(&one, &other), (&other, &one)] {
+        asker.mesh.ask(&asked.key, &ping, DEADLINE).await.unwrap();
+    }
+}
+
+fn port_of(node: &Node) -> u16 {
+    node.address().replace("/ip4/127.0.0.1/tcp/", "").replace("/ws", "").parse().unwrap()
+}
+
+/// Connections that came to these ports, as the system tells.
+fn established(ports: [u16; 2]) -> usize {
+    let table = std::fs::read_to_string("/proc/self/net/tcp").unwrap();
+    let came = table.lines().skip(1).filter(|line| {
+        let mut words = line.split_whitespace().skip(1);
+        let (here, state) = (words.next().unwrap(), words.nth(1).unwrap());
+        let port = u16::from_str_radix(here.rsplit_once(':').unwrap().1, 16).unwrap();
+        state == "01" && ports.contains(&port)
+    });
+    came.count()
 }

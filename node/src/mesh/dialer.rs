@@ -8,6 +8,7 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
+use libp2p::swarm::ConnectionId;
 use libp2p::{Multiaddr, PeerId};
 use rand::{Rng, RngExt};
 use tokio::time::Instant;
@@ -34,7 +35,7 @@ const NETWORK_IS_BACK: Duration = Duration::from_secs(2);
 enum State {
     /// A link is up, or the peer has no address.
     Idle,
-    Dialing,
+    Dialing(ConnectionId),
     Waiting {
         until: Instant,
     },
@@ -56,7 +57,8 @@ struct Peer {
 #[derive(Debug, Default)]
 pub(crate) struct Dialer {
     peers: HashMap<PeerId, Peer>,
-    dialing: usize,
+    /// Every dial that has not ended, also of a peer that is waited for no more: it has dialled us, or was removed.
+    under_way: HashMap<ConnectionId, PeerId>,
 }
 
 impl Dialer {
@@ -76,48 +78,47 @@ impl Dialer {
             peer.failures = 0;
             peer.refusals = 0;
             peer.away = None;
-            if peer.state != State::Dialing {
+            if !peer.is_dialled() {
                 peer.state = State::Waiting { until: now };
             }
         }
-        if peer.addresses.is_empty() && peer.state != State::Dialing {
+        if peer.addresses.is_empty() && !peer.is_dialled() {
             peer.state = State::Idle;
         }
     }
 
     /// Forgets a peer.
     pub(crate) fn remove(&mut self, id: &PeerId) {
-        if self.peers.remove(id).is_some_and(|peer| peer.state == State::Dialing) {
-            self.dialing -= 1;
-        }
+        self.peers.remove(id);
     }
 
-    /// Peers to dial now.
-    pub(crate) fn due(&mut self, now: Instant) -> Vec<(PeerId, Vec<Multiaddr>)> {
-        let mut waiting: Vec<(Instant, PeerId)> = self
+    /// Peers to dial now; each is to be told to [`Self::on_dial`].
+    pub(crate) fn due(&self, now: Instant) -> Vec<(PeerId, Vec<Multiaddr>)> {
+        let mut waiting: Vec<(Instant, PeerId, &[Multiaddr])> = self
             .peers
             .iter()
             .filter_map(|(id, peer)| match peer.state {
-                State::Waiting { until } if until <= now => Some((until, *id)),
+                State::Waiting { until } if until <= now => Some((until, *id, peer.addresses.as_slice())),
                 _ => None,
             })
             .collect();
         // Whoever is due longest first: many that never answer must not keep the places of those that would.
-        waiting.sort_unstable_by_key(|(until, _)| *until);
-        let mut due = Vec::new();
-        for (_, id) in waiting.into_iter().take(MAX_DIALS.saturating_sub(self.dialing)) {
-            if let Some(peer) = self.peers.get_mut(&id) {
-                peer.state = State::Dialing;
-                self.dialing += 1;
-                due.push((id, peer.addresses.clone()));
-            }
+        waiting.sort_unstable_by_key(|(until, ..)| *until);
+        waiting.truncate(MAX_DIALS.saturating_sub(self.under_way.len()));
+        waiting.into_iter().map(|(_, id, addresses)| (id, addresses.to_vec())).collect()
+    }
+
+    /// A peer is dialled; how that ended is told to [`Self::on_failed`] or its kin, or to [`Self::on_ended`].
+    pub(crate) fn on_dial(&mut self, id: PeerId, dial: ConnectionId) {
+        if let Some(peer) = self.peers.get_mut(&id) {
+            peer.state = State::Dialing(dial);
+            self.under_way.insert(dial, id);
         }
-        due
     }
 
     /// Whether half of the places are free: then a look through all peers for those that are due is worth it.
-    pub(crate) const fn has_room(&self) -> bool {
-        self.dialing <= MAX_DIALS / 2
+    pub(crate) fn has_room(&self) -> bool {
+        self.under_way.len() <= MAX_DIALS / 2
     }
 
     /// Whether any peer waits to be dialled, now or later.
@@ -125,12 +126,14 @@ impl Dialer {
         self.peers.values().any(|peer| matches!(peer.state, State::Waiting { .. }))
     }
 
+    /// A dial is over: its place is free.
+    pub(crate) fn on_ended(&mut self, dial: ConnectionId) {
+        self.under_way.remove(&dial);
+    }
+
     /// A link to the peer is up, whoever dialled.
     pub(crate) fn on_up(&mut self, id: &PeerId, now: Instant, rng: &mut impl Rng) {
         let Some(peer) = self.peers.get_mut(id) else { return };
-        if peer.state == State::Dialing {
-            self.dialing -= 1;
-        }
         let was_away = peer.failures > 0;
         let addresses = std::mem::take(&mut peer.addresses);
         *peer = Peer { addresses, state: State::Idle, failures: 0, refusals: 0, away: None, up: true };
@@ -153,38 +156,47 @@ impl Dialer {
     }
 
     /// The peer was reached and serves us no link.
-    pub(crate) fn on_refused(&mut self, id: &PeerId, now: Instant, rng: &mut impl Rng) {
-        if let Some(peer) = self.peers.get_mut(id).filter(|peer| peer.state == State::Dialing) {
+    pub(crate) fn on_refused(&mut self, dial: ConnectionId, now: Instant, rng: &mut impl Rng) {
+        if let Some(peer) = self.dialled(dial) {
             peer.refusals = peer.refusals.saturating_add(1);
         }
-        self.on_failed(id, now, rng);
+        self.on_failed(dial, now, rng);
     }
 
     /// The peer was reached, and the wire broke before its link was up: that is no refusal, and what came before may have been
     /// none.
-    pub(crate) fn on_broken(&mut self, id: &PeerId, now: Instant, rng: &mut impl Rng) {
-        if let Some(peer) = self.peers.get_mut(id).filter(|peer| peer.state == State::Dialing) {
+    pub(crate) fn on_broken(&mut self, dial: ConnectionId, now: Instant, rng: &mut impl Rng) {
+        if let Some(peer) = self.dialled(dial) {
             peer.refusals = 0;
         }
-        self.on_failed(id, now, rng);
+        self.on_failed(dial, now, rng);
     }
 
-    /// A dial failed, or a connection ended before its link was up. Links may be up all the same: the peer dialled us.
-    pub(crate) fn on_failed(&mut self, id: &PeerId, now: Instant, rng: &mut impl Rng) {
-        let Some(peer) = self.peers.get_mut(id) else { return };
-        if peer.state != State::Dialing {
-            return;
+    /// A dial failed, or its connection ended before its link was up. The peer may have dialled us meanwhile, or been dialled
+    /// anew after that: then this says nothing of it.
+    pub(crate) fn on_failed(&mut self, dial: ConnectionId, now: Instant, rng: &mut impl Rng) {
+        if let Some(peer) = self.dialled(dial) {
+            peer.state = State::Idle;
+            if !peer.up {
+                peer.failures = peer.failures.saturating_add(1);
+                peer.wait(now, rng);
+            }
         }
-        self.dialing -= 1;
-        peer.state = State::Idle;
-        if !peer.up {
-            peer.failures = peer.failures.saturating_add(1);
-            peer.wait(now, rng);
-        }
+        self.on_ended(dial);
+    }
+
+    /// The peer that waits for what comes of this dial.
+    fn dialled(&mut self, dial: ConnectionId) -> Option<&mut Peer> {
+        let peer = self.peers.get_mut(self.under_way.get(&dial)?)?;
+        (peer.state == State::Dialing(dial)).then_some(peer)
     }
 }
 
 impl Peer {
+    const fn is_dialled(&self) -> bool {
+        matches!(self.state, State::Dialing(_))
+    }
+
     fn wait(&mut self, now: Instant, rng: &mut impl Rng) {
         self.state = if self.addresses.is_empty() {
             State::Idle
@@ -199,19 +211,68 @@ impl Peer {
 
 #[cfg(test)]
 mod tests {
-    use super::super::transport::CONNECT;
-    use super::*;
+    use libp2p::swarm::dial_opts::DialOpts;
     use rand::SeedableRng;
     use rand::rngs::StdRng;
 
-    fn book(peers: usize) -> (Dialer, Vec<PeerId>, Instant) {
+    use super::super::transport::CONNECT;
+    use super::*;
+
+    /// A book whose peers are dialled as soon as they are due.
+    #[derive(Default)]
+    struct Book {
+        dialer: Dialer,
+        dials: HashMap<PeerId, ConnectionId>,
+    }
+
+    impl Book {
+        fn due(&mut self, now: Instant) -> Vec<PeerId> {
+            let due = self.dialer.due(now);
+            for (id, addresses) in &due {
+                let dial = DialOpts::peer_id(*id).addresses(addresses.clone()).build().connection_id();
+                self.dialer.on_dial(*id, dial);
+                self.dials.insert(*id, dial);
+            }
+            due.into_iter().map(|(id, _)| id).collect()
+        }
+
+        fn register(&mut self, id: PeerId, now: Instant) {
+            self.dialer.register(id, vec!["/ip4/10.0.0.1/tcp/1/ws".parse().unwrap()], now);
+        }
+
+        fn on_failed(&mut self, id: &PeerId, now: Instant, rng: &mut StdRng) {
+            self.dialer.on_failed(self.dials[id], now, rng);
+        }
+
+        fn on_refused(&mut self, id: &PeerId, now: Instant, rng: &mut StdRng) {
+            self.dialer.on_refused(self.dials[id], now, rng);
+        }
+
+        fn on_broken(&mut self, id: &PeerId, now: Instant, rng: &mut StdRng) {
+            self.dialer.on_broken(self.dials[id], now, rng);
+        }
+
+        /// On the connection that was dialled, if one was.
+        fn on_up(&mut self, id: &PeerId, now: Instant, rng: &mut StdRng) {
+            if let Some(dial) = self.dials.get(id) {
+                self.dialer.on_ended(*dial);
+            }
+            self.dialer.on_up(id, now, rng);
+        }
+
+        fn on_down(&mut self, id: &PeerId, now: Instant, rng: &mut StdRng) {
+            self.dialer.on_down(id, now, rng);
+        }
+    }
+
+    fn book(peers: usize) -> (Book, Vec<PeerId>, Instant) {
         let now = Instant::now();
         let ids: Vec<PeerId> = (0..peers).map(|_| PeerId::random()).collect();
-        let mut dialer = Dialer::default();
+        let mut book = Book::default();
         for id in &ids {
-            dialer.register(*id, vec!["/ip4/10.0.0.1/tcp/1/ws".parse().unwrap()], now);
+            book.register(*id, now);
         }
-        (dialer, ids, now)
+        (book, ids, now)
     }
 
     #[tokio::test]
@@ -233,7 +294,7 @@ mod tests {
     }
 
     /// Ends with a dial under way.
-    fn refused_often(dialer: &mut Dialer, id: &PeerId, now: &mut Instant, rng: &mut StdRng) {
+    fn refused_often(dialer: &mut Book, id: &PeerId, now: &mut Instant, rng: &mut StdRng) {
         for _ in 0..10 {
             dialer.on_refused(id, *now, rng);
             *now += LONGEST_REFUSED;
@@ -246,7 +307,7 @@ mod tests {
         let (mut dialer, ids, mut now) = book(2);
         let mut rng = StdRng::seed_from_u64(1);
         let (refusing, lost) = (ids[0], ids[1]);
-        dialer.remove(&lost);
+        dialer.dialer.remove(&lost);
         for longest in [2, 4, 8, 16, 32, 64, 128, 256, 300, 300] {
             assert_eq!(dialer.due(now).len(), 1);
             dialer.on_refused(&refusing, now, &mut rng);
@@ -257,7 +318,7 @@ mod tests {
         // Out of reach meanwhile: it is asked no sooner for that, nor when another peer comes back.
         assert_eq!(dialer.due(now).len(), 1);
         dialer.on_failed(&refusing, now, &mut rng);
-        dialer.register(lost, vec!["/ip4/10.0.0.2/tcp/1/ws".parse().unwrap()], now);
+        dialer.register(lost, now);
         assert_eq!(dialer.due(now).len(), 1);
         dialer.on_failed(&lost, now, &mut rng);
         dialer.on_up(&lost, now, &mut rng);
@@ -273,7 +334,7 @@ mod tests {
         assert_eq!(dialer.due(now + FIRST).len(), 1);
         refused_often(&mut dialer, &refusing, &mut now, &mut rng);
         dialer.on_refused(&refusing, now, &mut rng);
-        dialer.register(refusing, vec!["/ip4/10.0.0.1/tcp/1/ws".parse().unwrap()], now);
+        dialer.register(refusing, now);
         assert_eq!(dialer.due(now).len(), 1);
     }
 
@@ -306,7 +367,7 @@ mod tests {
         }
         assert_eq!(dialer.due(now).len(), 1);
         dialer.on_failed(&ids[0], now, &mut rng);
-        dialer.register(ids[0], vec!["/ip4/10.0.0.1/tcp/1/ws".parse().unwrap()], now);
+        dialer.register(ids[0], now);
         assert_eq!(dialer.due(now).len(), 1);
         dialer.on_failed(&ids[0], now, &mut rng);
         assert_eq!(dialer.due(now + 2 * FIRST).len(), 1, "and its failures are forgotten");
@@ -331,15 +392,40 @@ mod tests {
         let mut rng = StdRng::seed_from_u64(1);
         let first = dialer.due(now);
         assert_eq!(first.len(), MAX_DIALS);
-        for (id, _) in first {
+        for id in first {
             dialer.on_up(&id, now, &mut rng);
         }
         let second = dialer.due(now);
         assert_eq!(second.len(), MAX_DIALS);
-        for (id, _) in second {
-            dialer.remove(&id);
+        // A dial keeps its place until it has ended, also of a peer that was removed.
+        for id in &second {
+            dialer.dialer.remove(id);
+        }
+        assert!(dialer.due(now).is_empty());
+        for id in &second {
+            dialer.on_failed(id, now, &mut rng);
         }
         assert_eq!(dialer.due(now).len(), ids.len() - 2 * MAX_DIALS);
+    }
+
+    #[tokio::test]
+    async fn what_a_dial_before_came_to_says_nothing_of_the_one_that_is_under_way() {
+        let (mut dialer, ids, now) = book(1);
+        let mut rng = StdRng::seed_from_u64(1);
+        assert_eq!(dialer.due(now).len(), 1);
+        let first = dialer.dials[&ids[0]];
+        // Meanwhile it dials us, and goes.
+        dialer.dialer.on_up(&ids[0], now, &mut rng);
+        dialer.on_down(&ids[0], now, &mut rng);
+        let later = now + LONGEST;
+        assert_eq!(dialer.due(later).len(), 1);
+        assert_eq!(dialer.dialer.under_way.len(), 2);
+        dialer.dialer.on_refused(first, later, &mut rng);
+        assert!(dialer.due(later + LONGEST_REFUSED).is_empty(), "one dial is still under way");
+        dialer.on_failed(&ids[0], later, &mut rng);
+        assert!(dialer.dialer.under_way.is_empty());
+        assert_eq!(dialer.dialer.peers[&ids[0]].refusals, 0);
+        assert_eq!(dialer.due(later + SOON).len(), 1);
     }
 
     #[tokio::test]
@@ -350,7 +436,7 @@ mod tests {
         for _ in 0..20 {
             let due = dialer.due(now);
             now += Duration::from_secs(20);
-            for (id, _) in due {
+            for id in due {
                 dialled.insert(id);
                 dialer.on_failed(&id, now, &mut rng);
             }
@@ -364,12 +450,12 @@ mod tests {
         let mut rng = StdRng::seed_from_u64(1);
         let mut at = now;
         for _ in 0..8 {
-            for (id, _) in dialer.due(at) {
+            for id in dialer.due(at) {
                 dialer.on_failed(&id, at, &mut rng);
             }
             at += LONGEST;
         }
-        for (id, _) in dialer.due(at) {
+        for id in dialer.due(at) {
             dialer.on_failed(&id, at, &mut rng);
         }
         dialer.on_up(&ids[0], at, &mut rng);

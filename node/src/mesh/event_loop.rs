@@ -107,7 +107,7 @@ pub async fn start(
         let household = Arc::clone(&household);
         Door::new(Box::new(move || household.pairing_possible()), Arc::clone(&counts), files::allowed())
     };
-    let mut swarm = Swarm::new(
+    let swarm = Swarm::new(
         transport::build(&keypair).map_err(StartError::Noise)?,
         Behaviour::new(door, &keypair),
         keypair.public().to_peer_id(),
@@ -116,13 +116,11 @@ pub async fn start(
             .with_max_negotiating_inbound_streams(MAX_NEGOTIATING)
             .with_idle_connection_timeout(IDLE),
     );
-    let listening = listening::listen(&mut swarm, &config.listen).await?;
-
     let (commands, orders) = mpsc::channel(COMMANDS);
     let (ups_sender, ups) = mpsc::channel(UPS);
     let (ends_sender, ends) = mpsc::channel(ENDS);
     let links = Arc::new(Links::new());
-    let listening_sender = watch::Sender::new(listening);
+    let listening_sender = watch::Sender::new(Vec::new());
     let handle = MeshHandle {
         commands,
         links: Arc::clone(&links),
@@ -153,6 +151,10 @@ pub async fn start(
     for (key, addresses) in config.peers {
         event_loop.on_register(key, addresses);
     }
+    // They are known by now: who dials at once is no stranger.
+    for event in listening::listen(&mut event_loop.swarm, &config.listen).await? {
+        event_loop.on_event(event);
+    }
     Ok((handle, tokio::spawn(event_loop.run(orders, ups, ends, stop))))
 }
 
@@ -161,6 +163,8 @@ struct Connection {
     key: PeerKey,
     address: Multiaddr,
     dialer: bool,
+    /// We dialled it to pair: no link is opened on it, whatever is registered, and its end is no failed dial.
+    to_pair: bool,
     link: Option<LinkState>,
 }
 
@@ -197,7 +201,7 @@ struct EventLoop {
     /// Connections that close before their link was up, and by when they have said so. One for each dial at most.
     closing: Vec<(ConnectionId, Instant)>,
     connections: HashMap<ConnectionId, Connection>,
-    /// Connections that we dial to pair; no link is opened on them.
+    /// Connections that we dial to pair.
     pairings: HashMap<ConnectionId, PairingAsked>,
     served: JoinSet<()>,
     asked: JoinSet<PairingDone>,
@@ -334,8 +338,10 @@ impl EventLoop {
                 .addresses(addresses)
                 .allocate_new_port()
                 .build();
+            let dial = options.connection_id();
+            self.dialer.on_dial(peer, dial);
             if let Err(error) = self.swarm.dial(options) {
-                self.on_dial_failed(peer, &explain(&error));
+                self.on_dial_failed(peer, dial, &explain(&error));
             }
         }
     }
@@ -376,7 +382,7 @@ impl EventLoop {
                     // The caller may have given up.
                     let _ = asked.reply.send(Err(pair_error(&error)));
                 } else if let Some(peer) = peer_id {
-                    self.on_dial_failed(peer, &explain(&error));
+                    self.on_dial_failed(peer, connection_id, &explain(&error));
                     self.dial_more();
                 }
             }
@@ -397,10 +403,11 @@ impl EventLoop {
     fn on_established(&mut self, peer: PeerId, id: ConnectionId, address: Multiaddr, dialer: bool) {
         // The door refuses other kinds of keys.
         let Some(key) = self.swarm.behaviour().door.key_of(&peer) else { return };
-        self.connections.insert(id, Connection { peer, key, address, dialer, link: None });
+        let to_pair = self.pairings.contains_key(&id);
+        self.connections.insert(id, Connection { peer, key, address, dialer, to_pair, link: None });
         let door = &mut self.swarm.behaviour_mut().door;
         self.watchful |= door.has_strangers();
-        if self.pairings.contains_key(&id) {
+        if to_pair {
             door.open(peer, id, Protocol::Pair);
         } else if dialer && door.is_registered(&peer) {
             door.open(peer, id, Protocol::Rpc);
@@ -433,7 +440,10 @@ impl EventLoop {
     fn open_link(&mut self, id: ConnectionId, stream: Stream, seat: &Seat) {
         let Some(connection) = self.connections.get_mut(&id) else { return };
         // A second link on one connection is no honest peer's; dropping the stream resets it.
-        if connection.link.is_some() || !self.swarm.behaviour().door.is_registered(&connection.peer) {
+        if connection.to_pair
+            || connection.link.is_some()
+            || !self.swarm.behaviour().door.is_registered(&connection.peer)
+        {
             return;
         }
         let hello = Hello {
@@ -472,6 +482,7 @@ impl EventLoop {
 
     fn on_link_up(&mut self, id: ConnectionId, link: Link) {
         let Some(connection) = self.connections.get_mut(&id) else { return };
+        self.dialer.on_ended(id);
         let (peer, key, dialer) = (connection.peer, connection.key, connection.dialer);
         let event =
             Event::Up { address: connection.address.to_string(), inbound: !dialer, hello: Arc::clone(&link.hello) };
@@ -530,7 +541,7 @@ impl EventLoop {
                 self.watchful = true;
                 self.household.observe(key, Event::Down { why: why.to_owned() });
             }
-            None if dialer => self.on_unlinked(peer, broke),
+            None if dialer => self.on_unlinked(peer, id, broke),
             // One that lost to another, or that never came up and was not ours to bring up.
             Some(_) | None => {}
         }
@@ -545,29 +556,30 @@ impl EventLoop {
         if let Some(connection) = self.connections.get(&id) {
             if connection.link.is_some() {
                 self.end_link(id, broke.clone().as_deref().unwrap_or("the connection closed"), broke);
-            } else if connection.dialer {
+            } else if connection.dialer && !connection.to_pair {
                 let peer = connection.peer;
-                self.on_unlinked(peer, broke);
+                self.on_unlinked(peer, id, broke);
             }
         }
         self.connections.remove(&id);
+        self.dialer.on_ended(id);
     }
 
-    fn on_dial_failed(&mut self, peer: PeerId, why: &str) {
-        self.dialer.on_failed(&peer, Instant::now(), &mut rand::rng());
+    fn on_dial_failed(&mut self, peer: PeerId, dial: ConnectionId, why: &str) {
+        self.dialer.on_failed(dial, Instant::now(), &mut rand::rng());
         self.on_not_linked(peer, why);
     }
 
     /// We reached it, and no link came up: it closed the connection, or that broke.
-    fn on_unlinked(&mut self, peer: PeerId, broke: Option<String>) {
+    fn on_unlinked(&mut self, peer: PeerId, dial: ConnectionId, broke: Option<String>) {
         let (now, rng) = (Instant::now(), &mut rand::rng());
         match broke {
             Some(why) => {
-                self.dialer.on_broken(&peer, now, rng);
+                self.dialer.on_broken(dial, now, rng);
                 self.on_not_linked(peer, &why);
             }
             None => {
-                self.dialer.on_refused(&peer, now, rng);
+                self.dialer.on_refused(dial, now, rng);
                 self.on_not_linked(peer, NOT_REGISTERED);
             }
         }
@@ -601,7 +613,7 @@ impl EventLoop {
 
     fn on_paired(&mut self, done: Option<PairingDone>) {
         let Some((id, reply, result)) = done else { return };
-        // No longer a pairing: its end is no failed dial. The link is dialled anew once the peer is registered.
+        // The link is dialled anew once the peer is registered.
         self.connections.remove(&id);
         self.swarm.close_connection(id);
         // The caller may have given up.

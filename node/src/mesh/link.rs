@@ -6,6 +6,7 @@ use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use futures::{AsyncRead, AsyncWrite, StreamExt};
@@ -89,6 +90,7 @@ pub(crate) struct Greeting {
 #[derive(Clone)]
 pub struct Link {
     requests: mpsc::Sender<Order>,
+    retired: Arc<AtomicBool>,
     signer: Signer,
     /// What the peer said of itself.
     pub hello: Arc<Hello>,
@@ -103,6 +105,7 @@ impl fmt::Debug for Link {
 pub(super) enum Order {
     /// On the heap: a queue has places for 32 orders from its beginning, on each of thousands of links.
     Ask(Box<Ask>),
+    /// Look whether the link is to retire.
     Retire,
 }
 
@@ -141,7 +144,8 @@ impl Link {
 
     /// Finishes what is open, takes nothing new, and ends.
     pub(crate) fn retire(&self) {
-        // A full queue means that it is about to be noticed closed anyway, or that the peer is gone.
+        self.retired.store(true, Ordering::Relaxed);
+        // A nudge; where the queue is full it is not asleep.
         let _ = self.requests.try_send(Order::Retire);
     }
 
@@ -199,8 +203,15 @@ pub(crate) struct LinkTask<S> {
 struct Greeted<S> {
     session: Box<Session<S>>,
     frames: Reading<S>,
-    orders: mpsc::Receiver<Order>,
+    orders: Orders,
     dialer: bool,
+}
+
+/// What a link is told to do.
+pub(super) struct Orders {
+    pub(super) queue: mpsc::Receiver<Order>,
+    /// Set apart from the queue, which may be full.
+    pub(super) retired: Arc<AtomicBool>,
 }
 
 impl<S: AsyncRead + AsyncWrite + Send + 'static> LinkTask<S> {
@@ -244,10 +255,11 @@ impl<S: AsyncRead + AsyncWrite + Send + 'static> LinkTask<S> {
         let signer = greeting.signer.clone();
         let ends = Ends { peer, greeting, theirs: theirs.nonce };
         let session = Box::new(Session::new(ends, out, answer, counts, rate));
-        if !up(Link { requests, signer, hello: Arc::new(theirs) }) {
+        let retired = Arc::new(AtomicBool::new(false));
+        if !up(Link { requests, retired: Arc::clone(&retired), signer, hello: Arc::new(theirs) }) {
             return Err(LinkEnd::Crowded);
         }
-        Ok(Greeted { session, frames, orders, dialer })
+        Ok(Greeted { session, frames, orders: Orders { queue: orders, retired }, dialer })
     }
 }
 

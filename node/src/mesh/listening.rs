@@ -11,12 +11,16 @@ use libp2p::swarm::SwarmEvent;
 use libp2p::{Multiaddr, Swarm};
 use tokio::time::Instant;
 
-use super::behaviour::Behaviour;
+use super::behaviour::{Behaviour, BehaviourEvent};
 use super::convert::{ip_of, port_of};
 use super::event_loop::StartError;
 
 /// How long binding the listening sockets may take.
 const LISTEN_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How long the IPv6 twin of a bare port may take once all others listen. Where IPv6 is switched off it can be bound, and
+/// never says where.
+const TWIN_TIMEOUT: Duration = Duration::from_millis(100);
 
 /// libp2p listens with SO_REUSEPORT: a second node on the same port would start without error and share its
 /// connections. Binding once without it finds that out.
@@ -30,11 +34,11 @@ pub(super) fn claim(address: &Multiaddr) -> Result<(), StartError> {
     }
 }
 
-/// Listens and waits until every listener says where.
+/// Listens and waits until every listener says where. Gives what came meanwhile.
 pub(super) async fn listen(
     swarm: &mut Swarm<Behaviour>,
     addresses: &[Multiaddr],
-) -> Result<Vec<Multiaddr>, StartError> {
+) -> Result<Vec<SwarmEvent<BehaviourEvent>>, StartError> {
     let mut waiting: HashMap<ListenerId, Multiaddr> = HashMap::new();
     for address in addresses {
         match swarm.listen_on(address.clone()) {
@@ -45,23 +49,28 @@ pub(super) async fn listen(
             }
         }
     }
-    let deadline = Instant::now() + LISTEN_TIMEOUT;
+    let begun = Instant::now();
+    let mut events = Vec::new();
     while !waiting.is_empty() {
+        let only_twins = waiting.len() < addresses.len() && waiting.values().all(is_twin);
+        let deadline = begun + if only_twins { TWIN_TIMEOUT } else { LISTEN_TIMEOUT };
         let Ok(event) = tokio::time::timeout_at(deadline, swarm.select_next_some()).await else { break };
-        match event {
-            SwarmEvent::NewListenAddr { listener_id, .. } => drop(waiting.remove(&listener_id)),
-            SwarmEvent::ListenerClosed { listener_id, reason, .. } => {
-                if let Some(address) = waiting.remove(&listener_id)
+        match &event {
+            SwarmEvent::NewListenAddr { listener_id, .. } => drop(waiting.remove(listener_id)),
+            SwarmEvent::ListenerClosed { listener_id, .. } => {
+                if let Some(address) = waiting.remove(listener_id)
                     && !is_twin(&address)
                 {
+                    let SwarmEvent::ListenerClosed { reason, .. } = event else { continue };
                     let source = reason.err().unwrap_or_else(|| io::Error::other("the listener closed"));
                     return Err(StartError::Listen { address, source });
                 }
             }
             _ => {}
         }
+        events.push(event);
     }
-    Ok(swarm.listeners().cloned().collect())
+    Ok(events)
 }
 
 fn is_twin(address: &Multiaddr) -> bool {

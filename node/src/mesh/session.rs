@@ -3,10 +3,11 @@
 //! Sealing and opening happen in the connection's task (see `turns`), off the swarm's.
 
 use std::collections::HashMap;
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use bytes::{Buf, BytesMut};
@@ -15,8 +16,8 @@ use futures::{AsyncRead, AsyncWrite, FutureExt, StreamExt};
 use miner_ctrl_protocol::codec::{self, CodecError, MAX_BODY};
 use miner_ctrl_protocol::smsg::{Answerer, LinkNonce, OpenError, PendingAnswer, Proof, Receiver, Sender, Unsigned};
 use miner_ctrl_protocol::{PeerKey, Refusal, Response};
-use tokio::io::{AsyncWriteExt, ReadHalf, WriteHalf};
-use tokio::sync::{mpsc, oneshot};
+use tokio::io::{AsyncWrite as _, AsyncWriteExt, ReadHalf, WriteHalf};
+use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, Sleep};
 use tokio_util::codec::{Encoder, FramedRead};
@@ -24,7 +25,7 @@ use tokio_util::compat::Compat;
 
 use super::command::Counts;
 use super::frame::{self, Frame, Frames, Kind};
-use super::link::{Answer, AskError, Greeting, LinkEnd, Order, RequestRate};
+use super::link::{Answer, AskError, Greeting, LinkEnd, Order, Orders, RequestRate};
 use super::signer::{AT_ONCE, Signer};
 
 /// Open requests each way. A rig has a handful of operators.
@@ -44,7 +45,7 @@ pub(super) const DEAD: Duration = Duration::from_secs(13);
 /// A clock that is later than this says that the whole process, or machine, stood still.
 const LATE: Duration = Duration::from_secs(1);
 
-/// Between two Beats that go before what waits: an honest peer has one in six seconds.
+/// Between two answers to Beats that go before what waits: an honest peer asks once in six seconds.
 const BEATS_APART: Duration = Duration::from_secs(1);
 
 /// Ids of a Beat: the dialer asks, the other side answers, the dialer says that the answer came.
@@ -166,7 +167,7 @@ impl<S: AsyncRead + AsyncWrite> Session<S> {
     pub(super) async fn run(
         &mut self,
         mut frames: Reading<S>,
-        mut orders: mpsc::Receiver<Order>,
+        Orders { queue: mut orders, retired }: Orders,
         dialer: bool,
     ) -> Result<(), LinkEnd> {
         let clock = tokio::time::sleep(BEAT);
@@ -179,6 +180,11 @@ impl<S: AsyncRead + AsyncWrite> Session<S> {
         let mut closed = false;
         let mut seen = 0;
         loop {
+            if retire.is_none() && retired.load(Ordering::Relaxed) {
+                // Callers that come now find the queue closed and take the other link.
+                orders.close();
+                retire = Some(Instant::now() + RETIRE);
+            }
             let idle = signing.is_none() && self.is_idle();
             if retire.is_some_and(|until| idle || Instant::now() >= until) {
                 return Ok(());
@@ -192,11 +198,7 @@ impl<S: AsyncRead + AsyncWrite> Session<S> {
                         self.on_ask(ask.body, ask.reply);
                         drop(ask.coming);
                     }
-                    Some(Order::Retire) => {
-                        // Callers that come now find the queue closed and take the other link.
-                        orders.close();
-                        retire = Some(Instant::now() + RETIRE);
-                    }
+                    Some(Order::Retire) => {}
                     None => {
                         closed = true;
                         retire = retire.or_else(|| Some(Instant::now() + RETIRE));
@@ -452,7 +454,7 @@ impl<S: AsyncRead + AsyncWrite> Session<S> {
         // We stood still ourselves, as a whole: what came meanwhile is not heard yet.
         let late = now.saturating_duration_since(clock.deadline());
         if late > LATE {
-            for then in [&mut self.heard, &mut self.proven].into_iter().chain(&mut self.beat) {
+            for then in [&mut self.heard, &mut self.proven, &mut self.out.moved].into_iter().chain(&mut self.beat) {
                 *then = now.min(*then + late);
             }
         }
@@ -460,7 +462,7 @@ impl<S: AsyncRead + AsyncWrite> Session<S> {
             self.beat_when_due(now);
         }
         let unproven = if dialer || self.says_came { self.proven } else { self.heard };
-        let end = self.heard.min(unproven) + DEAD;
+        let end = self.heard.min(unproven).max(self.out.moved) + DEAD;
         if now >= end {
             return Err(LinkEnd::Dead);
         }
@@ -479,14 +481,26 @@ pub(super) struct Out<S> {
     bytes: BytesMut,
     /// Bytes at the front that are the rest of a frame which has left in part.
     begun: usize,
-    /// When a Beat may go first again.
+    /// When an answer to a Beat may go first again.
     first_due: Instant,
+    /// Nothing more is taken, and when last something was after that: then the peer has said that it read some, or TCP that
+    /// it came. So is a line that is full told from a dead one.
+    stuck: bool,
+    moved: Instant,
     unflushed: bool,
 }
 
 impl<S: AsyncRead + AsyncWrite> Out<S> {
     pub(super) fn new(write: WriteHalf<Compat<S>>) -> Self {
-        Self { write, bytes: BytesMut::new(), begun: 0, first_due: Instant::now(), unflushed: false }
+        Self {
+            write,
+            bytes: BytesMut::new(),
+            begun: 0,
+            first_due: Instant::now(),
+            stuck: false,
+            moved: Instant::now(),
+            unflushed: false,
+        }
     }
 
     pub(super) fn push(&mut self, kind: Kind, id: u64, payload: &[u8]) {
@@ -495,14 +509,16 @@ impl<S: AsyncRead + AsyncWrite> Out<S> {
         }
     }
 
-    /// A Beat goes before all that waits: a slow line with much to carry is no dead one. That moves what waits, so that one of
-    /// a flood, whoever makes it, goes behind it as anything else.
+    /// A Beat goes before all that waits: a slow line with much to carry is no dead one. That moves what waits, so that the
+    /// answer to one of a flood goes behind it as anything else.
     fn push_beat(&mut self, id: u64) {
-        let now = Instant::now();
-        if now < self.first_due {
-            return self.push(Kind::Beat, id, &[]);
+        if id == beat::ANSWERS {
+            let now = Instant::now();
+            if now < self.first_due {
+                return self.push(Kind::Beat, id, &[]);
+            }
+            self.first_due = now + BEATS_APART;
         }
-        self.first_due = now + BEATS_APART;
         let waits = self.bytes.split_off(self.begun);
         self.push(Kind::Beat, id, &[]);
         self.bytes.unsplit(waits);
@@ -515,7 +531,15 @@ impl<S: AsyncRead + AsyncWrite> Out<S> {
     /// Writes some of what waits. Can be dropped at any await without losing or repeating a byte.
     pub(super) async fn drain(&mut self) -> std::io::Result<()> {
         if !self.bytes.is_empty() {
-            let count = self.write.write(&self.bytes).await?;
+            let count = poll_fn(|cx| {
+                let taken = Pin::new(&mut self.write).poll_write(cx, &self.bytes);
+                self.stuck |= taken.is_pending();
+                taken
+            })
+            .await?;
+            if std::mem::take(&mut self.stuck) {
+                self.moved = Instant::now();
+            }
             if count == 0 {
                 return Err(std::io::ErrorKind::WriteZero.into());
             }
@@ -547,14 +571,15 @@ impl<S: AsyncRead + AsyncWrite> Out<S> {
 mod tests {
     use std::io;
     use std::mem::ManuallyDrop;
-    use std::sync::atomic::{AtomicBool, Ordering};
+    use std::sync::atomic::AtomicBool;
     use std::task::{Context, Poll};
 
     use futures::future::join_all;
-    use miner_ctrl_protocol::message::Hello;
+    use miner_ctrl_protocol::message::{Hello, LogLine, LogPage};
     use miner_ctrl_protocol::smsg::NodeSecret;
     use miner_ctrl_protocol::{Request, Role, VERSION};
     use tokio_util::compat::{FuturesAsyncReadCompatExt, TokioAsyncReadCompatExt};
+    use yamux::DEFAULT_CREDIT;
 
     use super::*;
     use crate::mesh::link::{Link, LinkTask};
@@ -615,6 +640,20 @@ mod tests {
     where
         S: AsyncRead + AsyncWrite + Send + 'static,
     {
+        end_of(Arc::new(Rig), stream, peer, secret, signer, dialer).await
+    }
+
+    async fn end_of<S>(
+        answer: Arc<dyn Answer>,
+        stream: S,
+        peer: PeerKey,
+        secret: Arc<NodeSecret>,
+        signer: Signer,
+        dialer: bool,
+    ) -> (Link, tokio::task::JoinHandle<LinkEnd>)
+    where
+        S: AsyncRead + AsyncWrite + Send + 'static,
+    {
         let hello = Hello {
             versions: vec![VERSION],
             node_id: secret.public().node_id(),
@@ -626,15 +665,8 @@ mod tests {
         };
         let greeting = Greeting { hello, secret, signer };
         let (up, is_up) = oneshot::channel();
-        let task = LinkTask {
-            peer,
-            stream,
-            dialer,
-            greeting,
-            answer: Arc::new(Rig),
-            counts: Arc::default(),
-            rate: RequestRate::default(),
-        };
+        let task =
+            LinkTask { peer, stream, dialer, greeting, answer, counts: Arc::default(), rate: RequestRate::default() };
         let ended = tokio::spawn(task.run(move |link| up.send(link).is_ok()));
         (is_up.await.unwrap(), ended)
     }
@@ -699,6 +731,57 @@ mod tests {
         }
     }
 
+    /// Answers with a long page of a console.
+    struct Talkative;
+
+    impl Answer for Talkative {
+        fn answer(&self, _: PeerKey, _: Request) -> Pin<Box<dyn Future<Output = Response> + Send>> {
+            let lines = (0..1000).map(|number| LogLine { number, text: "x".repeat(200) }).collect();
+            let page = LogPage { miner: "xmrig".parse().unwrap(), lines, newest: 999, lost: 0 };
+            Box::pin(async move {
+                tokio::task::yield_now().await;
+                Response::Logs(page)
+            })
+        }
+    }
+
+    /// Carries so many bytes a second to the other end.
+    async fn narrow(mut from: impl AsyncRead + Unpin, mut to: impl AsyncWrite + Unpin, rate: u32) {
+        let mut part = vec![0; 4096];
+        while let Ok(count @ 1..) = futures::AsyncReadExt::read(&mut from, &mut part).await {
+            tokio::time::sleep(Duration::from_secs(1) * u32::try_from(count).unwrap() / rate).await;
+            if futures::AsyncWriteExt::write_all(&mut to, &part[..count]).await.is_err() {
+                break;
+            }
+        }
+    }
+
+    /// Twelve pages at once need 80 s at 256 kbit/s: no Beat comes through in time, and both ends live.
+    #[tokio::test(start_paused = true)]
+    async fn a_narrow_wire_that_carries_much_is_no_dead_one() {
+        for rig_dials in [true, false] {
+            let (ours, theirs) = (secret(0), secret(1));
+            let (here, near) = tokio::io::duplex(16 * 1024);
+            // What Yamux takes before the peer has read any.
+            let (far, there) = tokio::io::duplex(DEFAULT_CREDIT as usize);
+            let (near_read, near_write) = futures::AsyncReadExt::split(near.compat());
+            let (far_read, far_write) = futures::AsyncReadExt::split(far.compat());
+            tokio::spawn(narrow(near_read, far_write, 32_000));
+            tokio::spawn(narrow(far_read, near_write, 32_000));
+            let (our_key, their_key) = (ours.public(), theirs.public());
+            let (signer, rigs) = (Signer::new(Arc::clone(&ours)), Signer::new(Arc::clone(&theirs)));
+            let ((here, our_end), (_there, their_end)) = tokio::join!(
+                end(here.compat(), their_key, ours, signer, !rig_dials),
+                end_of(Arc::new(Talkative), there.compat(), our_key, theirs, rigs, rig_dials),
+            );
+            let asked = Instant::now();
+            let answers = join_all((0..12).map(|_| here.ask(&Request::Stats, 4 * LIMIT))).await;
+            assert!(answers.iter().all(|answer| matches!(answer, Ok(Response::Logs(_)))), "{answers:?}");
+            assert!(asked.elapsed() > DEAD, "{:?}", asked.elapsed());
+            assert!(!our_end.is_finished() && !their_end.is_finished());
+        }
+    }
+
     /// Each byte on its own way: what waits is whole, a Beat is first among it, and the next at once is not.
     #[tokio::test(start_paused = true)]
     async fn a_beat_goes_before_all_that_waits_and_no_frame_is_torn() {
@@ -712,12 +795,12 @@ mod tests {
         let mut frames = FramedRead::new(read, Frames);
         // A part of the first has left.
         out.drain().await.unwrap();
-        out.push_beat(beat::ASKS);
+        out.push_beat(beat::ANSWERS);
         out.push(Kind::Request, 3, &[]);
         let (seen, ()) = tokio::join!(
             async {
                 let mut seen = Vec::new();
-                while seen.len() < 6 {
+                while seen.len() < 7 {
                     let frame = frames.next().await.unwrap().unwrap();
                     seen.push((frame.kind, frame.id, frame.payload.len()));
                 }
@@ -730,6 +813,7 @@ mod tests {
                     // In the middle of another.
                     if !came && out.bytes.len() < 40 {
                         came = true;
+                        out.push_beat(beat::ANSWERS);
                         out.push_beat(beat::CAME);
                     }
                 }
@@ -737,8 +821,13 @@ mod tests {
         );
         let requests: Vec<_> = seen.iter().filter(|(kind, ..)| *kind == Kind::Request).collect();
         assert_eq!(requests.iter().map(|(_, id, _)| *id).collect::<Vec<_>>(), [0, 1, 2, 3]);
-        assert_eq!(seen[1], (Kind::Beat, beat::ASKS, 0), "right behind the one that had begun: {seen:?}");
-        assert_eq!(seen[5], (Kind::Beat, beat::CAME, 0), "behind all that waits: {seen:?}");
+        let place = |beat: (Kind, u64, usize)| seen.iter().position(|frame| *frame == beat).unwrap();
+        assert_eq!(seen[1], (Kind::Beat, beat::ANSWERS, 0), "right behind the one that had begun: {seen:?}");
+        assert_eq!(seen[6], (Kind::Beat, beat::ANSWERS, 0), "an answer at once behind another, behind all: {seen:?}");
+        assert!(
+            place((Kind::Beat, beat::CAME, 0)) < place((Kind::Request, 3, 0)),
+            "what we say of ourselves: {seen:?}"
+        );
     }
 
     /// On one thread, so that the order of turns is the same each time.
