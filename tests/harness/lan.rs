@@ -55,6 +55,15 @@ impl Host {
     pub fn wire(&self, wire: Wire) {
         *self.wire.lock().unwrap_or_else(PoisonError::into_inner) = wire;
     }
+
+    /// Switches IPv6 off, as many do by `net.ipv6.conf.all.disable_ipv6`.
+    ///
+    /// # Panics
+    /// Where the kernel has no such switch.
+    pub fn without_ipv6(&self) {
+        let off = "echo 1 >/proc/sys/net/ipv6/conf/all/disable_ipv6";
+        ip(&["netns", "exec", &self.namespace, "sh", "-c", off]);
+    }
 }
 
 /// The network; its namespaces go with it.

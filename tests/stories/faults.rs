@@ -430,3 +430,28 @@ async fn a_controller_that_is_known_by_name_is_found_at_another_address() {
         .await;
     assert!(moved.elapsed() < HEALED, "it took {:?}", moved.elapsed());
 }
+
+/// There `[::]` can be bound, and nothing ever says where it listens.
+#[tokio::test]
+#[ignore = "needs root for network namespaces; `.ci/run faults` runs it"]
+async fn a_controller_without_ipv6_listens_at_once_and_has_its_rig_back() {
+    let lan = Lan::new(2);
+    let [here, there] = lan.hosts() else { unreachable!("two hosts") };
+    here.without_ipv6();
+    let (controller, rig) = tokio::join!(
+        Station::start_on(here, "control-center", "controller"),
+        Station::start_on(there, "rig-alpha", "worker")
+    );
+    rig.pair_with(&controller).await;
+    Farm::online(&rig.home, "control-center").await;
+    let Station { name, node, home } = controller;
+    node.kill();
+    let killed = Instant::now();
+    let controller = Station { name, node: home.serve().await, home };
+    let served = killed.elapsed();
+    wait_for("the rig is back", HEALED, async || is_online(&controller.home, "rig-alpha").await.then_some(())).await;
+    let peers = rig.home.json("peer list").await;
+    assert_eq!(peers[0]["problem"], Value::Null, "it was never turned away");
+    // libp2p waits 5 s for what never comes.
+    assert!(served < Duration::from_secs(5), "{served:?}");
+}
