@@ -6,7 +6,7 @@
 //!      ▲                  │  ▲  ▲                       │  │
 //!      │       stop       │  │  └── after a pause ── failed ◄── ended by itself
 //!      └──── stopping ◄───┴──┴──────────────────────────┘
-//!        TERM, 10 s, TERM, 2 s, KILL
+//!        TERM, 5 s, TERM, 2 s, KILL
 //! ```
 
 use std::time::Duration;
@@ -15,8 +15,9 @@ use miner_ctrl_protocol::MinerState;
 use tokio::time::Instant;
 
 /// Between the first and the second TERM: XMRig stops within 0.3 s, or within its dataset's construction, which on
-/// slow machines takes longer than anybody waits.
-pub const FIRST_TERM: Duration = Duration::from_secs(10);
+/// slow machines takes longer than anybody waits. A node that stops must be done with all of it within 10 s: so long
+/// containers are given before they are killed.
+pub const FIRST_TERM: Duration = Duration::from_secs(5);
 /// Between the second TERM, which kills XMRig at once, and KILL.
 pub const SECOND_TERM: Duration = Duration::from_secs(2);
 /// Between one KILL and the next: a process inside the kernel dies when it comes out.
