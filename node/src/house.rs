@@ -48,23 +48,23 @@ impl Household for House {
         self.fleet.now().pairing_possible
     }
 
-    fn code_for_try(&self, key: PeerKey) -> Later<Result<PairingCode, PairRefusal>> {
+    fn code_for_try(&self, key: PeerKey) -> Later<Result<(u64, PairingCode), PairRefusal>> {
         let fleet = self.fleet.clone();
         Box::pin(async move { fleet.code_for_try(key).await.map_err(refusal) })
     }
 
-    fn wrong_code(&self, key: PeerKey) -> Later<()> {
+    fn wrong_code(&self, key: PeerKey, number: u64) -> Later<()> {
         let fleet = self.fleet.clone();
         Box::pin(async move {
             // Its answer is always that the code was wrong.
-            let _ = fleet.code_tried(key, false).await;
+            let _ = fleet.code_tried(key, number, false).await;
         })
     }
 
-    fn admit(&self, stranger: Stranger) -> Later<Result<(), PairRefusal>> {
+    fn admit(&self, stranger: Stranger, number: u64) -> Later<Result<(), PairRefusal>> {
         let (fleet, mesh, own_role) = (self.fleet.clone(), self.mesh.get().cloned(), self.own_role);
         Box::pin(async move {
-            fleet.code_tried(stranger.key, true).await.map_err(refusal)?;
+            fleet.code_tried(stranger.key, number, true).await.map_err(refusal)?;
             // A peer that pairs again, because its answer was lost, keeps what it was granted.
             let known = fleet.now().peer(&stranger.key).map(|known| known.peer.permission);
             let new = NewPeer {

@@ -48,15 +48,15 @@ impl Household for House {
     fn pairing_possible(&self) -> bool {
         self.code.lock().unwrap().is_some()
     }
-    fn code_for_try(&self, _: PeerKey) -> Later<Result<PairingCode, PairRefusal>> {
+    fn code_for_try(&self, _: PeerKey) -> Later<Result<(u64, PairingCode), PairRefusal>> {
         let code = self.code.lock().unwrap().clone();
-        Box::pin(async move { code.ok_or(PairRefusal::NoCode) })
+        Box::pin(async move { code.map(|code| (1, code)).ok_or(PairRefusal::NoCode) })
     }
-    fn wrong_code(&self, _: PeerKey) -> Later<()> {
+    fn wrong_code(&self, _: PeerKey, _: u64) -> Later<()> {
         self.wrong.fetch_add(1, Ordering::SeqCst);
         Box::pin(async {})
     }
-    fn admit(&self, stranger: Stranger) -> Later<Result<(), PairRefusal>> {
+    fn admit(&self, stranger: Stranger, _: u64) -> Later<Result<(), PairRefusal>> {
         let mesh = self.mesh.get().cloned().unwrap();
         Box::pin(async move {
             mesh.register(stranger.key, vec![]).await;

@@ -63,13 +63,13 @@ impl Household for Rig {
     fn pairing_possible(&self) -> bool {
         false
     }
-    fn code_for_try(&self, _: PeerKey) -> Later<Result<PairingCode, PairRefusal>> {
+    fn code_for_try(&self, _: PeerKey) -> Later<Result<(u64, PairingCode), PairRefusal>> {
         Box::pin(async { Err(PairRefusal::NoCode) })
     }
-    fn wrong_code(&self, _: PeerKey) -> Later<()> {
+    fn wrong_code(&self, _: PeerKey, _: u64) -> Later<()> {
         Box::pin(async {})
     }
-    fn admit(&self, _: Stranger) -> Later<Result<(), PairRefusal>> {
+    fn admit(&self, _: Stranger, _: u64) -> Later<Result<(), PairRefusal>> {
         Box::pin(async { Err(PairRefusal::Off) })
     }
     fn knock(&self, _: Stranger) -> Later<Knocked> {

@@ -156,9 +156,17 @@ struct Window {
     expires: Instant,
     wrong: usize,
     /// Tries under way, counted so that many connections at once get no more guesses than one.
-    trying: Vec<(PeerKey, Instant)>,
+    trying: Vec<Trying>,
     /// Who paired with it. It may do so again, since it may never have heard that it succeeded; nobody else may.
     used_by: Option<PeerKey>,
+}
+
+/// A try under way.
+#[derive(Debug)]
+struct Trying {
+    number: u64,
+    key: PeerKey,
+    since: Instant,
 }
 
 /// Decides who may join.
@@ -166,6 +174,9 @@ struct Window {
 pub struct Admission {
     mode: PairingMode,
     window: Option<Window>,
+    /// Tries so far. No number comes twice: a key that tries the code after this one must not pass for its own try of
+    /// this one.
+    tries: u64,
     pending: Vec<PendingRequest>,
     denied: VecDeque<(PeerKey, Instant)>,
 }
@@ -174,7 +185,7 @@ impl Admission {
     /// Nobody waits, no code is showing.
     #[must_use]
     pub const fn new(mode: PairingMode) -> Self {
-        Self { mode, window: None, pending: Vec::new(), denied: VecDeque::new() }
+        Self { mode, window: None, tries: 0, pending: Vec::new(), denied: VecDeque::new() }
     }
 
     /// How strangers can pair.
@@ -205,12 +216,12 @@ impl Admission {
             .map(|window| &window.code)
     }
 
-    /// The code for a stranger's try, which must be followed by [`Admission::code_tried`] unless it is broken off
-    /// before its confirmation is looked at.
+    /// The number of a stranger's try and the code for it, which must be followed by [`Admission::code_tried`] unless
+    /// it is broken off before its confirmation is looked at.
     ///
     /// # Errors
     /// [`AdmissionRefusal`].
-    pub fn code_for_try(&mut self, key: &PeerKey, now: Instant) -> Result<Code, AdmissionRefusal> {
+    pub fn code_for_try(&mut self, key: &PeerKey, now: Instant) -> Result<(u64, Code), AdmissionRefusal> {
         if self.mode == PairingMode::Off {
             return Err(AdmissionRefusal::Off);
         }
@@ -222,21 +233,29 @@ impl Admission {
         if window.wrong + window.trying.len() >= MAX_TRIES {
             return Err(AdmissionRefusal::Busy);
         }
-        window.trying.push((*key, now));
-        Ok(window.code.clone())
+        self.tries += 1;
+        window.trying.push(Trying { number: self.tries, key: *key, since: now });
+        Ok((self.tries, window.code.clone()))
     }
 
-    /// What came of a try. Only after `Ok` is the stranger to be registered: the code may have been replaced, burned
-    /// or used by another while it was trying.
+    /// What came of the try of this number. Only after `Ok` is the stranger to be registered: the code may have been
+    /// replaced, burned or used by another while it was trying.
     ///
     /// # Errors
     /// [`AdmissionRefusal::NoCode`]; for a wrong confirmation always.
-    pub fn code_tried(&mut self, key: &PeerKey, right: bool, now: Instant) -> Result<(), AdmissionRefusal> {
+    pub fn code_tried(
+        &mut self,
+        key: &PeerKey,
+        number: u64,
+        right: bool,
+        now: Instant,
+    ) -> Result<(), AdmissionRefusal> {
         // The place of a try that took too long was given away; then neither its success nor its failure counts here,
         // and only tries that were counted are ever confirmed.
         self.sweep(now);
         let window = self.window.as_mut().ok_or(AdmissionRefusal::NoCode)?;
-        let place = window.trying.iter().position(|(trying, _)| trying == key).ok_or(AdmissionRefusal::NoCode)?;
+        let this = |trying: &Trying| trying.number == number && trying.key == *key;
+        let place = window.trying.iter().position(this).ok_or(AdmissionRefusal::NoCode)?;
         window.trying.remove(place);
         if right && window.used_by.is_none_or(|user| user == *key) {
             window.used_by = Some(*key);
@@ -363,7 +382,7 @@ impl Admission {
     pub fn sweep(&mut self, now: Instant) {
         self.window.take_if(|window| now >= window.expires);
         if let Some(window) = &mut self.window {
-            window.trying.retain(|(_, since)| now < *since + TRY_LIFETIME);
+            window.trying.retain(|trying| now < trying.since + TRY_LIFETIME);
         }
         self.pending.retain(|request| now < request.last_asked + PENDING_LIFETIME);
         self.denied.retain(|(_, until)| now < *until);

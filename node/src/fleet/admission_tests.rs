@@ -27,12 +27,12 @@ fn a_code_is_good_for_one_key_and_for_an_hour() {
     let now = Instant::now();
     let mut admission = showing(now);
     let late = now + CODE_LIFETIME - Duration::from_secs(1);
-    admission.code_for_try(&key(1), now).unwrap();
-    assert_eq!(admission.code_tried(&key(1), true, now), Ok(()));
+    let (number, _) = admission.code_for_try(&key(1), now).unwrap();
+    assert_eq!(admission.code_tried(&key(1), number, true, now), Ok(()));
     assert_eq!(admission.current_code(now), None, "a used code is not shown");
     assert_eq!(admission.code_for_try(&key(2), now), Err(AdmissionRefusal::NoCode));
-    admission.code_for_try(&key(1), late).expect("its success may have been lost on the way");
-    assert_eq!(admission.code_tried(&key(1), true, late), Ok(()));
+    let (number, _) = admission.code_for_try(&key(1), late).expect("its success may have been lost on the way");
+    assert_eq!(admission.code_tried(&key(1), number, true, late), Ok(()));
     assert_eq!(admission.code_for_try(&key(1), now + CODE_LIFETIME), Err(AdmissionRefusal::NoCode));
 }
 
@@ -40,8 +40,8 @@ fn a_code_is_good_for_one_key_and_for_an_hour() {
 fn who_was_removed_does_not_come_back_by_the_code_it_used() {
     let now = Instant::now();
     let mut admission = showing(now);
-    admission.code_for_try(&key(1), now).unwrap();
-    admission.code_tried(&key(1), true, now).unwrap();
+    let (number, _) = admission.code_for_try(&key(1), now).unwrap();
+    admission.code_tried(&key(1), number, true, now).unwrap();
     admission.end_code_of(&key(2));
     admission.code_for_try(&key(1), now).expect("another's removal does not matter");
     admission.end_code_of(&key(1));
@@ -53,8 +53,8 @@ fn three_wrong_tries_burn_a_code() {
     let now = Instant::now();
     let mut admission = showing(now);
     for number in 1..=3 {
-        admission.code_for_try(&key(number), now).unwrap();
-        assert!(admission.code_tried(&key(number), false, now).is_err());
+        let (tried, _) = admission.code_for_try(&key(number), now).unwrap();
+        assert!(admission.code_tried(&key(number), tried, false, now).is_err());
     }
     assert_eq!(admission.current_code(now), None);
     assert_eq!(admission.code_for_try(&key(9), now), Err(AdmissionRefusal::NoCode));
@@ -64,34 +64,42 @@ fn three_wrong_tries_burn_a_code() {
 fn many_tries_at_once_get_no_more_guesses() {
     let now = Instant::now();
     let mut admission = showing(now);
-    for _ in 0..MAX_TRIES {
+    let (first, _) = admission.code_for_try(&key(1), now).unwrap();
+    for _ in 1..MAX_TRIES {
         admission.code_for_try(&key(1), now).unwrap();
     }
     assert_eq!(admission.code_for_try(&key(1), now), Err(AdmissionRefusal::Busy));
     assert_eq!(admission.code_for_try(&key(2), now), Err(AdmissionRefusal::Busy));
     let later = now + TRY_LIFETIME;
     admission.code_for_try(&key(2), later).expect("tries that were broken off do not burn the code");
-    assert!(admission.code_tried(&key(1), true, later).is_err(), "a try that took too long does not count");
+    assert!(admission.code_tried(&key(1), first, true, later).is_err(), "a try that took too long does not count");
 }
 
 #[test]
 fn of_two_that_are_right_at_once_one_is_admitted() {
     let now = Instant::now();
     let mut admission = showing(now);
-    admission.code_for_try(&key(1), now).unwrap();
-    admission.code_for_try(&key(2), now).unwrap();
-    assert_eq!(admission.code_tried(&key(1), true, now), Ok(()));
-    assert_eq!(admission.code_tried(&key(2), true, now), Err(AdmissionRefusal::NoCode));
+    let (one, _) = admission.code_for_try(&key(1), now).unwrap();
+    let (other, _) = admission.code_for_try(&key(2), now).unwrap();
+    assert_eq!(admission.code_tried(&key(1), one, true, now), Ok(()));
+    assert_eq!(admission.code_tried(&key(2), other, true, now), Err(AdmissionRefusal::NoCode));
 }
 
 #[test]
 fn a_try_at_a_code_that_was_replaced_does_not_count_for_the_new_one() {
     let now = Instant::now();
     let mut admission = showing(now);
-    admission.code_for_try(&key(1), now).unwrap();
+    let (before, _) = admission.code_for_try(&key(1), now).unwrap();
     admission.show_code(code(), now).unwrap();
-    assert_eq!(admission.code_tried(&key(1), true, now), Err(AdmissionRefusal::NoCode));
+    assert_eq!(admission.code_tried(&key(1), before, true, now), Err(AdmissionRefusal::NoCode));
     assert!(admission.current_code(now).is_some());
+    // Nor does it when its key has begun to try the new one, too.
+    let (after, _) = admission.code_for_try(&key(1), now).unwrap();
+    assert_eq!(admission.code_tried(&key(1), before, true, now), Err(AdmissionRefusal::NoCode));
+    assert_eq!(admission.code_tried(&key(1), before, false, now), Err(AdmissionRefusal::NoCode));
+    assert!(admission.current_code(now).is_some());
+    assert_eq!(admission.code_tried(&key(2), after, true, now), Err(AdmissionRefusal::NoCode), "another's try");
+    assert_eq!(admission.code_tried(&key(1), after, true, now), Ok(()));
 }
 
 #[test]
@@ -192,15 +200,17 @@ proptest! {
     ) {
         let mut now = Instant::now();
         let mut admission = showing(now);
-        let mut admitted = None;
+        let (mut admitted, mut tries) = (None, std::collections::HashMap::new());
         for (number, action, seconds) in steps {
             now += Duration::from_secs(seconds / 30);
             match action {
                 0 => { admission.knock(stranger(number), now); }
                 1 => { let _ = admission.deny(&key(number).node_id().to_string(), now); }
-                2 | 3 => { let _ = admission.code_for_try(&key(number), now); }
-                4 => { let _ = admission.code_tried(&key(number), false, now); }
-                _ => if admission.code_tried(&key(number), true, now).is_ok() {
+                2 | 3 => if let Ok((tried, _)) = admission.code_for_try(&key(number), now) {
+                    tries.insert(number, tried);
+                },
+                4 => { let _ = admission.code_tried(&key(number), tries.get(&number).copied().unwrap_or(0), false, now); }
+                _ => if admission.code_tried(&key(number), tries.get(&number).copied().unwrap_or(0), true, now).is_ok() {
                     prop_assert_eq!(*admitted.get_or_insert(number), number);
                 }
             }

@@ -110,8 +110,8 @@ pub(super) type Reply<T> = oneshot::Sender<Result<T, FleetError>>;
 #[derive(Debug)]
 pub(super) enum Command {
     Approve { text: String, permission: Option<Permission>, reply: Reply<Peer> },
-    CodeForTry { key: PeerKey, reply: Reply<Result<Code, AdmissionRefusal>> },
-    CodeTried { key: PeerKey, right: bool, reply: Reply<Result<(), AdmissionRefusal>> },
+    CodeForTry { key: PeerKey, reply: Reply<Result<(u64, Code), AdmissionRefusal>> },
+    CodeTried { key: PeerKey, number: u64, right: bool, reply: Reply<Result<(), AdmissionRefusal>> },
     CurrentCode { reply: Reply<Option<Code>> },
     Deny { text: String, reply: Reply<PendingRequest> },
     Knock { stranger: Stranger, reply: Reply<Knock> },
@@ -224,22 +224,24 @@ impl FleetHandle {
         self.ask(|reply| Command::CurrentCode { reply }).await
     }
 
-    /// The code for a stranger's try. Tell [`FleetHandle::code_tried`] as soon as its confirmation was looked at, and
-    /// before it learns anything.
+    /// The number of a stranger's try and the code for it. Tell [`FleetHandle::code_tried`] as soon as its confirmation
+    /// was looked at, and before it learns anything.
     ///
     /// # Errors
     /// [`AdmissionRefusal`]; `NoCode` too when the node is stopping.
-    pub async fn code_for_try(&self, key: PeerKey) -> Result<Code, AdmissionRefusal> {
+    pub async fn code_for_try(&self, key: PeerKey) -> Result<(u64, Code), AdmissionRefusal> {
         self.ask(|reply| Command::CodeForTry { key, reply }).await.unwrap_or(Err(AdmissionRefusal::NoCode))
     }
 
-    /// What came of a try. Only after `Ok` is the stranger to be registered, and otherwise to be answered alike
+    /// What came of the try of this number. Only after `Ok` is the stranger to be registered, and otherwise to be answered alike
     /// whether its confirmation was right or not.
     ///
     /// # Errors
     /// [`AdmissionRefusal::NoCode`]; for a wrong confirmation always.
-    pub async fn code_tried(&self, key: PeerKey, right: bool) -> Result<(), AdmissionRefusal> {
-        self.ask(|reply| Command::CodeTried { key, right, reply }).await.unwrap_or(Err(AdmissionRefusal::NoCode))
+    pub async fn code_tried(&self, key: PeerKey, number: u64, right: bool) -> Result<(), AdmissionRefusal> {
+        self.ask(|reply| Command::CodeTried { key, number, right, reply })
+            .await
+            .unwrap_or(Err(AdmissionRefusal::NoCode))
     }
 
     /// A stranger asks to be approved by a person.

@@ -164,8 +164,8 @@ impl Fleet {
             Command::CodeForTry { key, reply } => {
                 let _ = reply.send(Ok(self.admission.code_for_try(&key, now)));
             }
-            Command::CodeTried { key, right, reply } => {
-                let tried = self.admission.code_tried(&key, right, now);
+            Command::CodeTried { key, number, right, reply } => {
+                let tried = self.admission.code_tried(&key, number, right, now);
                 self.publish();
                 let _ = reply.send(Ok(tried));
             }

@@ -196,8 +196,9 @@ async fn a_code_is_shown_until_it_is_used_or_an_hour_has_passed() {
     let code = fleet.show_code().await.unwrap();
     assert!(fleet.now().code_showing && fleet.now().pairing_possible);
     assert_eq!(fleet.current_code().await.unwrap(), Some(code.clone()));
-    assert_eq!(fleet.code_for_try(key(1)).await, Ok(code));
-    assert_eq!(fleet.code_tried(key(1), true).await, Ok(()));
+    let (number, tried) = fleet.code_for_try(key(1)).await.unwrap();
+    assert_eq!(tried, code);
+    assert_eq!(fleet.code_tried(key(1), number, true).await, Ok(()));
     assert!(!fleet.now().code_showing, "a used code is not shown");
     assert_eq!(fleet.code_for_try(key(2)).await, Err(AdmissionRefusal::NoCode));
 

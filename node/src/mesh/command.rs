@@ -86,12 +86,12 @@ pub type Later<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 pub trait Household: Answer {
     /// Whether a stranger may knock at all.
     fn pairing_possible(&self) -> bool;
-    /// The code showing, for one try.
-    fn code_for_try(&self, key: PeerKey) -> Later<Result<PairingCode, PairRefusal>>;
-    /// The try was wrong.
-    fn wrong_code(&self, key: PeerKey) -> Later<()>;
-    /// The code was right: registers the stranger for good, in the registry and the mesh.
-    fn admit(&self, stranger: Stranger) -> Later<Result<(), PairRefusal>>;
+    /// The code showing, for one try, and the number of that try.
+    fn code_for_try(&self, key: PeerKey) -> Later<Result<(u64, PairingCode), PairRefusal>>;
+    /// The try of this number was wrong.
+    fn wrong_code(&self, key: PeerKey, number: u64) -> Later<()>;
+    /// The try of this number was right: registers the stranger for good, in the registry and the mesh.
+    fn admit(&self, stranger: Stranger, number: u64) -> Later<Result<(), PairRefusal>>;
     /// Asks a person about the stranger.
     fn knock(&self, stranger: Stranger) -> Later<Knocked>;
     /// Takes note. Never waits.

@@ -116,21 +116,21 @@ async fn converse(
         }
         Door::Code { message } => message,
     };
-    let code = match household.code_for_try(them).await {
-        Ok(code) => code,
+    let (number, code) = match household.code_for_try(them).await {
+        Ok(tried) => tried,
         Err(why) => return Ok(Reply::Refused(why)),
     };
     let Ok((exchange, message)) = ShowerStart::respond(&code, them, us.key, &message, &mut rand::rng()) else {
-        household.wrong_code(them).await;
+        household.wrong_code(them, number).await;
         return Ok(Reply::Refused(PairRefusal::WrongCode));
     };
     wire.say(&Reply::Code { message: ByteBuf::from(message) }).await?;
     let confirm: Confirm = wire.hear().await?;
     let Ok(mac) = exchange.verify(&confirm.mac) else {
-        household.wrong_code(them).await;
+        household.wrong_code(them, number).await;
         return Ok(Reply::Refused(PairRefusal::WrongCode));
     };
-    Ok(match household.admit(stranger).await {
+    Ok(match household.admit(stranger, number).await {
         Ok(()) => Reply::Paired { name: us.name, role: us.role, mac: Some(ByteBuf::from(mac)) },
         // Burned or used in the meantime: answered like a wrong code, so that a guess never learns that it was right.
         Err(PairRefusal::NoCode | PairRefusal::Busy) => Reply::Refused(PairRefusal::WrongCode),

@@ -212,15 +212,15 @@ impl Household for AtHome {
         false
     }
 
-    fn code_for_try(&self, _: PeerKey) -> Later<Result<PairingCode, PairRefusal>> {
+    fn code_for_try(&self, _: PeerKey) -> Later<Result<(u64, PairingCode), PairRefusal>> {
         Box::pin(async { Err(PairRefusal::Off) })
     }
 
-    fn wrong_code(&self, _: PeerKey) -> Later<()> {
+    fn wrong_code(&self, _: PeerKey, _: u64) -> Later<()> {
         Box::pin(async {})
     }
 
-    fn admit(&self, _: Stranger) -> Later<Result<(), PairRefusal>> {
+    fn admit(&self, _: Stranger, _: u64) -> Later<Result<(), PairRefusal>> {
         Box::pin(async { Err(PairRefusal::Off) })
     }
 
