@@ -9,7 +9,7 @@ use miner_ctrl_protocol::smsg::{PairingCode, fingerprint_words};
 use miner_ctrl_protocol::{Admitted, PeerKey, Permission, Request, Response, Role};
 use tokio::sync::mpsc;
 
-use crate::fleet::{self, AdmissionRefusal, FleetHandle, FleetSnapshot, Knock, NewPeer, Observation};
+use crate::fleet::{self, AdmissionRefusal, FleetError, FleetHandle, FleetSnapshot, Knock, NewPeer, Observation};
 use crate::mesh::{Address, Answer, Event, Household, Knocked, Later, MeshHandle, Stranger};
 use crate::store::clock::unix_now;
 use crate::worker::Worker;
@@ -55,30 +55,27 @@ impl Household for House {
 
     fn wrong_code(&self, key: PeerKey, number: u64) -> Later<()> {
         let fleet = self.fleet.clone();
-        Box::pin(async move {
-            // Its answer is always that the code was wrong.
-            let _ = fleet.code_tried(key, number, false).await;
-        })
+        Box::pin(async move { fleet.wrong_code(key, number).await })
     }
 
     fn admit(&self, stranger: Stranger, number: u64) -> Later<Result<(), PairRefusal>> {
-        let (fleet, mesh, own_role) = (self.fleet.clone(), self.mesh.get().cloned(), self.own_role);
+        let (fleet, mesh) = (self.fleet.clone(), self.mesh.get().cloned());
+        let new = NewPeer {
+            key: stranger.key,
+            name: None,
+            own_name: stranger.name,
+            role: stranger.role,
+            addresses: vec![],
+            permission: Permission::by_default(self.own_role, stranger.role, Admitted::ByThem),
+            now: unix_now(),
+        };
         Box::pin(async move {
-            fleet.code_tried(stranger.key, number, true).await.map_err(refusal)?;
-            // A peer that pairs again, because its answer was lost, keeps what it was granted.
-            let known = fleet.now().peer(&stranger.key).map(|known| known.peer.permission);
-            let new = NewPeer {
-                key: stranger.key,
-                name: None,
-                own_name: stranger.name,
-                role: stranger.role,
-                addresses: vec![],
-                permission: known.unwrap_or_else(|| Permission::by_default(own_role, stranger.role, Admitted::ByThem)),
-                now: unix_now(),
-            };
-            let peer = fleet.register(new).await.map_err(|error| {
-                tracing::error!(error = &error as &dyn std::error::Error, "a paired peer could not be registered");
-                PairRefusal::Internal
+            let peer = fleet.admit(number, new).await.map_err(|error| match error {
+                FleetError::Admission(why) => refusal(why),
+                error => {
+                    tracing::error!(error = &error as &dyn std::error::Error, "a paired peer could not be registered");
+                    PairRefusal::Internal
+                }
             })?;
             if let Some(mesh) = mesh {
                 mesh.register(peer.key, dialable(&peer.addresses)).await;

@@ -106,27 +106,64 @@ impl From<FleetError> for NodeError {
 
 pub(super) type Reply<T> = oneshot::Sender<Result<T, FleetError>>;
 
-/// What is asked of the fleet task.
+/// What changes who is registered. It is answered once it is on the disk, and the next one waits until then.
+#[derive(Debug)]
+pub(super) enum Change {
+    Admit {
+        number: u64,
+        new: NewPeer,
+        reply: Reply<Peer>,
+    },
+    Approve {
+        text: String,
+        permission: Option<Permission>,
+        reply: Reply<Peer>,
+    },
+    /// It is stored nowhere. It waits for an approval of the same stranger that came before it.
+    Deny {
+        text: String,
+        reply: Reply<PendingRequest>,
+    },
+    Register {
+        new: NewPeer,
+        reply: Reply<Peer>,
+    },
+    Remove {
+        key: PeerKey,
+        reply: Reply<Peer>,
+    },
+    Rename {
+        key: PeerKey,
+        name: NodeName,
+        reply: Reply<Peer>,
+    },
+    SetAddresses {
+        key: PeerKey,
+        addresses: Vec<String>,
+        reply: Reply<Peer>,
+    },
+    SetPermission {
+        key: PeerKey,
+        permission: Permission,
+        reply: Reply<Peer>,
+    },
+}
+
+/// What needs no disk. It is answered at once, however long the disk takes over a change.
 #[derive(Debug)]
 pub(super) enum Command {
-    Approve { text: String, permission: Option<Permission>, reply: Reply<Peer> },
     CodeForTry { key: PeerKey, reply: Reply<Result<(u64, Code), AdmissionRefusal>> },
-    CodeTried { key: PeerKey, number: u64, right: bool, reply: Reply<Result<(), AdmissionRefusal>> },
     CurrentCode { reply: Reply<Option<Code>> },
-    Deny { text: String, reply: Reply<PendingRequest> },
     Knock { stranger: Stranger, reply: Reply<Knock> },
-    Register { new: NewPeer, reply: Reply<Peer> },
-    Remove { key: PeerKey, reply: Reply<Peer> },
-    Rename { key: PeerKey, name: NodeName, reply: Reply<Peer> },
-    SetAddresses { key: PeerKey, addresses: Vec<String>, reply: Reply<Peer> },
-    SetPermission { key: PeerKey, permission: Permission, reply: Reply<Peer> },
     ShowCode { reply: Reply<Code> },
+    WrongCode { key: PeerKey, number: u64, reply: Reply<()> },
 }
 
 /// All that one can ask of the fleet. What changes the registry is on the disk, and in the snapshot, when the call
 /// returns; it is done even if the caller stops waiting.
 #[derive(Debug, Clone)]
 pub struct FleetHandle {
+    pub(super) changes: mpsc::Sender<Change>,
     pub(super) commands: mpsc::Sender<Command>,
     pub(super) observations: mpsc::Sender<(PeerKey, Observation)>,
     pub(super) mailbox: Arc<Mailbox>,
@@ -173,7 +210,7 @@ impl FleetHandle {
     /// # Errors
     /// [`FleetError`].
     pub async fn register(&self, new: NewPeer) -> Result<Peer, FleetError> {
-        self.ask(|reply| Command::Register { new, reply }).await
+        self.change(|reply| Change::Register { new, reply }).await
     }
 
     /// Forgets a peer.
@@ -181,7 +218,7 @@ impl FleetHandle {
     /// # Errors
     /// [`FleetError`].
     pub async fn remove(&self, key: PeerKey) -> Result<Peer, FleetError> {
-        self.ask(|reply| Command::Remove { key, reply }).await
+        self.change(|reply| Change::Remove { key, reply }).await
     }
 
     /// Calls a peer something else.
@@ -189,7 +226,7 @@ impl FleetHandle {
     /// # Errors
     /// [`FleetError`].
     pub async fn rename(&self, key: PeerKey, name: NodeName) -> Result<Peer, FleetError> {
-        self.ask(|reply| Command::Rename { key, name, reply }).await
+        self.change(|reply| Change::Rename { key, name, reply }).await
     }
 
     /// Grants a peer another permission.
@@ -197,7 +234,7 @@ impl FleetHandle {
     /// # Errors
     /// [`FleetError`].
     pub async fn set_permission(&self, key: PeerKey, permission: Permission) -> Result<Peer, FleetError> {
-        self.ask(|reply| Command::SetPermission { key, permission, reply }).await
+        self.change(|reply| Change::SetPermission { key, permission, reply }).await
     }
 
     /// Dials a peer elsewhere from now on.
@@ -205,7 +242,7 @@ impl FleetHandle {
     /// # Errors
     /// [`FleetError`].
     pub async fn set_addresses(&self, key: PeerKey, addresses: Vec<String>) -> Result<Peer, FleetError> {
-        self.ask(|reply| Command::SetAddresses { key, addresses, reply }).await
+        self.change(|reply| Change::SetAddresses { key, addresses, reply }).await
     }
 
     /// Shows a new pairing code in place of the one before.
@@ -224,8 +261,8 @@ impl FleetHandle {
         self.ask(|reply| Command::CurrentCode { reply }).await
     }
 
-    /// The number of a stranger's try and the code for it. Tell [`FleetHandle::code_tried`] as soon as its confirmation
-    /// was looked at, and before it learns anything.
+    /// The number of a stranger's try and the code for it. Tell [`FleetHandle::admit`] or [`FleetHandle::wrong_code`] as
+    /// soon as its confirmation was looked at, and before it learns anything.
     ///
     /// # Errors
     /// [`AdmissionRefusal`]; `NoCode` too when the node is stopping.
@@ -233,15 +270,20 @@ impl FleetHandle {
         self.ask(|reply| Command::CodeForTry { key, reply }).await.unwrap_or(Err(AdmissionRefusal::NoCode))
     }
 
-    /// What came of the try of this number. Only after `Ok` is the stranger to be registered, and otherwise to be answered alike
-    /// whether its confirmation was right or not.
+    /// The confirmation of the try of this number was wrong.
+    pub async fn wrong_code(&self, key: PeerKey, number: u64) {
+        // A node that is stopping forgets its code anyway.
+        let _ = self.ask(|reply| Command::WrongCode { key, number, reply }).await;
+    }
+
+    /// The confirmation of the try of this number was right: registers the peer, if the code is still the one that it
+    /// tried. One that is registered already keeps what it was granted.
     ///
     /// # Errors
-    /// [`AdmissionRefusal::NoCode`]; for a wrong confirmation always.
-    pub async fn code_tried(&self, key: PeerKey, number: u64, right: bool) -> Result<(), AdmissionRefusal> {
-        self.ask(|reply| Command::CodeTried { key, number, right, reply })
-            .await
-            .unwrap_or(Err(AdmissionRefusal::NoCode))
+    /// [`FleetError::Admission`], after which it is to be answered as if its confirmation had been wrong; another
+    /// [`FleetError`] when it could not be registered.
+    pub async fn admit(&self, number: u64, new: NewPeer) -> Result<Peer, FleetError> {
+        self.change(|reply| Change::Admit { number, new, reply }).await
     }
 
     /// A stranger asks to be approved by a person.
@@ -255,7 +297,7 @@ impl FleetHandle {
     /// [`FleetError`].
     pub async fn approve(&self, text: &str, permission: Option<Permission>) -> Result<Peer, FleetError> {
         let text = text.to_owned();
-        self.ask(|reply| Command::Approve { text, permission, reply }).await
+        self.change(|reply| Change::Approve { text, permission, reply }).await
     }
 
     /// Turns the waiting stranger named by its words or id away.
@@ -264,12 +306,20 @@ impl FleetHandle {
     /// [`FleetError`].
     pub async fn deny(&self, text: &str) -> Result<PendingRequest, FleetError> {
         let text = text.to_owned();
-        self.ask(|reply| Command::Deny { text, reply }).await
+        self.change(|reply| Change::Deny { text, reply }).await
     }
 
     async fn ask<T>(&self, command: impl FnOnce(Reply<T>) -> Command) -> Result<T, FleetError> {
-        let (reply, answer) = oneshot::channel();
-        self.commands.send(command(reply)).await.map_err(|_| FleetError::ShuttingDown)?;
-        answer.await.map_err(|_| FleetError::ShuttingDown)?
+        sent(&self.commands, command).await
     }
+
+    async fn change<T>(&self, change: impl FnOnce(Reply<T>) -> Change) -> Result<T, FleetError> {
+        sent(&self.changes, change).await
+    }
+}
+
+async fn sent<Q, T>(queue: &mpsc::Sender<Q>, asked: impl FnOnce(Reply<T>) -> Q) -> Result<T, FleetError> {
+    let (reply, answer) = oneshot::channel();
+    queue.send(asked(reply)).await.map_err(|_| FleetError::ShuttingDown)?;
+    answer.await.map_err(|_| FleetError::ShuttingDown)?
 }

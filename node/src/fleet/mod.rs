@@ -8,7 +8,8 @@
 //!
 //! All but the task is pure: `now` is an argument. What may not enter: libp2p, and SQL (the rows are the store's).
 //! What a person decided (who is registered, under which name, with which permission) is on the disk before the call
-//! returns, and only then in the snapshot; what merely happened (scores, last seen) is written now and then.
+//! returns, and only then in the snapshot; what merely happened (scores, last seen) is written now and then. The disk may
+//! stall: whoever decided waits for it, and nobody else does.
 
 pub mod admission;
 mod code;

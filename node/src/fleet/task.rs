@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
+use futures::future::BoxFuture;
 use miner_ctrl_protocol::{Admitted, NodeName, PeerKey, Permission, Role};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
@@ -13,19 +14,19 @@ use tokio_util::sync::CancellationToken;
 
 use super::admission::{Admission, Knock, PairingMode};
 use super::code::Code;
-use super::handle::{Command, FleetError, FleetHandle, Observation};
+use super::handle::{Change, Command, FleetError, FleetHandle, Observation, Reply};
 use super::mailbox::{Mailbox, Presence};
-use super::registry::{NewPeer, Peer, Registry};
+use super::registry::{NewPeer, Peer, Registry, RegistryError};
 use super::reputation::Outcome;
 use super::rows;
 use super::snapshot::{FleetSnapshot, Heard, PeerSnapshot, PeerState};
 use crate::store::{Database, DatabaseError, peers};
 
-/// Commands that wait. They come from people and from the few strangers that are let in; more is a flood, and waits
+/// Changes that wait, and commands that do. They come from people and from the few strangers that are let in; more is a flood, and waits
 /// outside.
 const MAX_COMMANDS: usize = 64;
 
-/// Observations that wait: 5 000 rigs that report at once while a registration is being stored.
+/// Observations that wait: 5 000 rigs that report at once while a registration is published.
 const MAX_OBSERVATIONS: usize = 8192;
 
 /// Observations taken before anything else gets its turn.
@@ -37,6 +38,10 @@ const PUBLISH_INTERVAL: Duration = Duration::from_millis(100);
 
 /// How often scores and last-seen times are written: what a power loss may cost of them.
 const FLUSH_INTERVAL: Duration = Duration::from_secs(30);
+
+/// How long a stop waits for the disk: once for another program's lock on a change, once for it on the last scores (5 s
+/// each), and a little. Systemd gives the whole node a minute.
+const LAST_WRITES: Duration = Duration::from_secs(15);
 
 /// How much one ping counts in the smoothed round trip: TCP's choice (RFC 6298).
 const PING_SHARE: u32 = 8;
@@ -70,6 +75,7 @@ pub fn spawn(
 ) -> Result<(FleetHandle, JoinHandle<()>), DatabaseError> {
     let mut registry = rows::load(&database)?;
     registry.reserve(&settings.own_name);
+    let (changes, change_queue) = mpsc::channel(MAX_COMMANDS);
     let (commands, command_queue) = mpsc::channel(MAX_COMMANDS);
     let (observations, observation_queue) = mpsc::channel(MAX_OBSERVATIONS);
     let mailbox = Arc::new(Mailbox::default());
@@ -81,18 +87,20 @@ pub fn spawn(
         states: HashMap::new(),
         changed: HashSet::new(),
         unwritten: HashSet::new(),
+        writing: None,
         publish_at: None,
         snapshot: watch::Sender::default(),
     };
     fleet.publish_members();
     let handle = FleetHandle {
+        changes,
         commands,
         observations,
         mailbox: mailbox.clone(),
         dropped: Arc::new(AtomicU64::new(0)),
         snapshot: fleet.snapshot.subscribe(),
     };
-    let task = tokio::spawn(fleet.run(command_queue, observation_queue, mailbox, stop));
+    let task = tokio::spawn(fleet.run(change_queue, command_queue, observation_queue, mailbox, stop));
     Ok((handle, task))
 }
 
@@ -107,14 +115,33 @@ struct Fleet {
     changed: HashSet<PeerKey>,
     /// What the next flush must write.
     unwritten: HashSet<PeerKey>,
+    /// What is being written: one thing at a time, so that the disk hears of all in the order in which it was decided.
+    writing: Option<Writing>,
     /// When what merely happened is published.
     publish_at: Option<Instant>,
     snapshot: watch::Sender<Arc<FleetSnapshot>>,
 }
 
+/// A write under way. The disk may take its time; the task goes on.
+struct Writing {
+    work: BoxFuture<'static, Result<(), DatabaseError>>,
+    then: Then,
+}
+
+/// What follows when it is written.
+enum Then {
+    Flushed(HashSet<PeerKey>),
+    Removed { key: PeerKey, reply: Reply<Peer> },
+    Stored { peer: Peer, plan: Plan, reply: Reply<Peer> },
+}
+
+/// What a peer becomes. Asked twice, before it is written and after, since more may be seen of it in between.
+type Plan = Box<dyn Fn(&Registry) -> Result<Peer, RegistryError> + Send>;
+
 impl Fleet {
     async fn run(
         mut self,
+        mut changes: mpsc::Receiver<Change>,
         mut commands: mpsc::Receiver<Command>,
         mut observations: mpsc::Receiver<(PeerKey, Observation)>,
         mailbox: Arc<Mailbox>,
@@ -126,56 +153,67 @@ impl Fleet {
         loop {
             let publish_at = self.publish_at;
             let admission_ends = self.admission.next_end();
+            let idle = self.writing.is_none();
             tokio::select! {
                 biased; // links before what was seen on them; people before rigs; what is due before all
                 () = stop.cancelled() => break,
+                done = written(&mut self.writing) => self.on_written(done),
                 () = due(publish_at) => self.publish(),
                 () = due(admission_ends) => self.on_admission_end(),
-                _ = flush.tick() => self.flush().await,
+                _ = flush.tick(), if idle => self.flush(),
                 () = mailbox.wait() => self.on_presence(&mailbox),
+                Some(change) = changes.recv(), if idle => self.on_change(change),
                 command = commands.recv() => match command {
-                    Some(command) => self.on_command(command).await,
+                    Some(command) => self.on_command(command),
                     None => break, // every handle is gone
                 },
                 _ = observations.recv_many(&mut batch, OBSERVATION_BATCH) => self.on_observations(&mut batch),
             }
         }
         // Whoever was let in gets an answer; whoever comes now hears that the node is stopping.
+        changes.close();
         commands.close();
         while let Some(command) = commands.recv().await {
-            self.on_command(command).await;
+            self.on_command(command);
         }
         self.on_presence(&mailbox);
         observations.close();
         while observations.recv_many(&mut batch, OBSERVATION_BATCH).await > 0 {
             self.on_observations(&mut batch);
         }
-        self.flush().await;
+        if tokio::time::timeout(LAST_WRITES, self.last_writes(changes)).await.is_err() {
+            tracing::error!("the disk does not answer: what was to be stored last may be lost");
+        }
         self.publish();
     }
 
-    async fn on_command(&mut self, command: Command) {
+    async fn last_writes(&mut self, mut changes: mpsc::Receiver<Change>) {
+        self.settle().await;
+        while let Some(change) = changes.recv().await {
+            self.on_change(change);
+            self.settle().await;
+        }
+        self.flush();
+        self.settle().await;
+    }
+
+    /// Waits for the disk.
+    async fn settle(&mut self) {
+        if self.writing.is_some() {
+            let done = written(&mut self.writing).await;
+            self.on_written(done);
+        }
+    }
+
+    fn on_command(&mut self, command: Command) {
         let now = Instant::now();
         // An asker may have given up; what it asked for is done all the same.
         match command {
-            Command::Approve { text, permission, reply } => {
-                let _ = reply.send(self.approve(&text, permission).await);
-            }
             Command::CodeForTry { key, reply } => {
                 let _ = reply.send(Ok(self.admission.code_for_try(&key, now)));
             }
-            Command::CodeTried { key, number, right, reply } => {
-                let tried = self.admission.code_tried(&key, number, right, now);
-                self.publish();
-                let _ = reply.send(Ok(tried));
-            }
             Command::CurrentCode { reply } => {
                 let _ = reply.send(Ok(self.admission.current_code(now).cloned()));
-            }
-            Command::Deny { text, reply } => {
-                let denied = self.admission.deny(&text, now);
-                self.publish();
-                let _ = reply.send(denied.map_err(FleetError::from));
             }
             Command::Knock { stranger, reply } => {
                 let knock = match self.registry.peer(&stranger.key) {
@@ -186,29 +224,59 @@ impl Fleet {
                 self.publish_soon();
                 let _ = reply.send(Ok(knock));
             }
-            Command::Register { new, reply } => {
-                let _ = reply.send(self.register(new).await);
-            }
-            Command::Remove { key, reply } => {
-                let _ = reply.send(self.remove(&key).await);
-            }
-            Command::Rename { key, name, reply } => {
-                let planned = self.registry.renamed(&key, name);
-                let _ = reply.send(self.store(planned.map_err(FleetError::from)).await);
-            }
-            Command::SetAddresses { key, addresses, reply } => {
-                let planned = self.registry.moved(&key, addresses);
-                let _ = reply.send(self.store(planned.map_err(FleetError::from)).await);
-            }
-            Command::SetPermission { key, permission, reply } => {
-                self.admission.end_code_of(&key);
-                let planned = self.registry.permitted(&key, permission);
-                let _ = reply.send(self.store(planned.map_err(FleetError::from)).await);
-            }
             Command::ShowCode { reply } => {
                 let shown = self.show_code(now);
                 self.publish();
                 let _ = reply.send(shown);
+            }
+            Command::WrongCode { key, number, reply } => {
+                // Its answer is always that the code was wrong.
+                let _ = self.admission.code_tried(&key, number, false, now);
+                self.publish();
+                let _ = reply.send(Ok(()));
+            }
+        }
+    }
+
+    fn on_change(&mut self, change: Change) {
+        let now = Instant::now();
+        match change {
+            Change::Admit { number, new, reply } => {
+                let tried = self.admission.code_tried(&new.key, number, true, now);
+                self.publish();
+                match tried {
+                    Ok(()) => {
+                        // A peer that pairs again, because its answer was lost, keeps what it was granted.
+                        let known = self.registry.peer(&new.key).map_or(new.permission, |known| known.permission);
+                        self.register(NewPeer { permission: known, ..new }, reply);
+                    }
+                    Err(refusal) => {
+                        let _ = reply.send(Err(refusal.into()));
+                    }
+                }
+            }
+            Change::Approve { text, permission, reply } => match self.approved(&text, permission, now) {
+                Ok(new) => self.register(new, reply),
+                Err(error) => {
+                    let _ = reply.send(Err(error));
+                }
+            },
+            Change::Deny { text, reply } => {
+                let denied = self.admission.deny(&text, now);
+                self.publish();
+                let _ = reply.send(denied.map_err(FleetError::from));
+            }
+            Change::Register { new, reply } => self.register(new, reply),
+            Change::Remove { key, reply } => self.remove(key, reply),
+            Change::Rename { key, name, reply } => {
+                self.store(Box::new(move |registry| registry.renamed(&key, name.clone())), reply);
+            }
+            Change::SetAddresses { key, addresses, reply } => {
+                self.store(Box::new(move |registry| registry.moved(&key, addresses.clone())), reply);
+            }
+            Change::SetPermission { key, permission, reply } => {
+                self.admission.end_code_of(&key);
+                self.store(Box::new(move |registry| registry.permitted(&key, permission)), reply);
             }
         }
     }
@@ -219,9 +287,9 @@ impl Fleet {
         Ok(code)
     }
 
-    async fn approve(&mut self, text: &str, permission: Option<Permission>) -> Result<Peer, FleetError> {
-        let stranger = &self.admission.find(text, Instant::now())?.stranger;
-        let new = NewPeer {
+    fn approved(&self, text: &str, permission: Option<Permission>, now: Instant) -> Result<NewPeer, FleetError> {
+        let stranger = &self.admission.find(text, now)?.stranger;
+        Ok(NewPeer {
             key: stranger.key,
             name: None,
             own_name: stranger.name.clone(),
@@ -231,38 +299,76 @@ impl Fleet {
             permission: permission
                 .unwrap_or_else(|| Permission::by_default(self.settings.own_role, stranger.role, Admitted::ByThem)),
             now: (self.settings.clock)(),
-        };
-        self.register(new).await
+        })
     }
 
-    async fn register(&mut self, new: NewPeer) -> Result<Peer, FleetError> {
+    fn register(&mut self, new: NewPeer, reply: Reply<Peer>) {
         if new.key == self.settings.own_key {
-            return Err(FleetError::OwnKey);
+            let _ = reply.send(Err(FleetError::OwnKey));
+            return;
         }
-        let planned = self.registry.admit(new)?;
-        self.store(Ok(planned)).await
+        self.store(Box::new(move |registry| registry.admit(new.clone())), reply);
     }
 
-    async fn remove(&mut self, key: &PeerKey) -> Result<Peer, FleetError> {
-        let peer = self.registry.permitted(key, Permission::None)?;
-        peers::remove(&self.database, *key.as_bytes()).await?;
-        let peer = self.registry.remove(key).map_or(peer, Arc::unwrap_or_clone);
-        self.admission.end_code_of(key);
-        self.states.remove(key);
-        self.unwritten.remove(key);
-        self.publish_members();
-        Ok(peer)
+    fn remove(&mut self, key: PeerKey, reply: Reply<Peer>) {
+        if self.registry.peer(&key).is_none() {
+            let _ = reply.send(Err(RegistryError::Unknown(key.node_id()).into()));
+            return;
+        }
+        // Before it is written: it shall not come back by its code in between.
+        self.admission.end_code_of(&key);
+        let database = self.database.clone();
+        let work = async move { peers::remove(&database, *key.as_bytes()).await };
+        self.writing = Some(Writing { work: Box::pin(work), then: Then::Removed { key, reply } });
     }
 
     /// Stores a decision, and only then goes by it.
-    async fn store(&mut self, planned: Result<Peer, FleetError>) -> Result<Peer, FleetError> {
-        let peer = planned?;
-        peers::put(&self.database, rows::to_row(&peer)).await?;
-        self.admission.forget(&peer.key);
-        self.unwritten.remove(&peer.key);
-        self.registry.put(peer.clone());
-        self.publish_members();
-        Ok(peer)
+    fn store(&mut self, plan: Plan, reply: Reply<Peer>) {
+        match plan(&self.registry) {
+            Ok(peer) => {
+                let (database, row) = (self.database.clone(), rows::to_row(&peer));
+                let work = async move { peers::put(&database, row).await };
+                self.writing = Some(Writing { work: Box::pin(work), then: Then::Stored { peer, plan, reply } });
+            }
+            Err(error) => {
+                let _ = reply.send(Err(error.into()));
+            }
+        }
+    }
+
+    fn on_written(&mut self, done: Result<(), DatabaseError>) {
+        let Some(Writing { then, .. }) = self.writing.take() else { return };
+        match (then, done) {
+            (Then::Flushed(_), Ok(())) => {}
+            // They stay marked, and are written with the next flush if the disk allows.
+            (Then::Flushed(keys), Err(error)) => {
+                tracing::warn!(error = &error as &dyn std::error::Error, "scores of peers are not stored");
+                self.unwritten.extend(keys);
+            }
+            (Then::Removed { key, reply }, Ok(())) => {
+                let removed = self.registry.remove(&key).map(Arc::unwrap_or_clone);
+                self.states.remove(&key);
+                self.unwritten.remove(&key);
+                self.publish_members();
+                let _ = reply.send(removed.ok_or_else(|| RegistryError::Unknown(key.node_id()).into()));
+            }
+            (Then::Stored { peer: written, plan, reply }, Ok(())) => {
+                // What was seen of it meanwhile counts, too.
+                let peer = plan(&self.registry).unwrap_or_else(|_| written.clone());
+                self.admission.forget(&peer.key);
+                if peer == written {
+                    self.unwritten.remove(&peer.key);
+                } else {
+                    self.unwritten.insert(peer.key);
+                }
+                self.registry.put(peer.clone());
+                self.publish_members();
+                let _ = reply.send(Ok(peer));
+            }
+            (Then::Removed { reply, .. } | Then::Stored { reply, .. }, Err(error)) => {
+                let _ = reply.send(Err(error.into()));
+            }
+        }
     }
 
     fn on_presence(&mut self, mailbox: &Mailbox) {
@@ -415,19 +521,24 @@ impl Fleet {
         }));
     }
 
-    async fn flush(&mut self) {
+    fn flush(&mut self) {
+        let keys = std::mem::take(&mut self.unwritten);
         let rows: Vec<_> =
-            self.unwritten.iter().filter_map(|key| self.registry.peer(key)).map(|peer| rows::to_row(peer)).collect();
+            keys.iter().filter_map(|key| self.registry.peer(key)).map(|peer| rows::to_row(peer)).collect();
         if rows.is_empty() {
             return;
         }
-        match peers::update(&self.database, rows).await {
-            Ok(()) => self.unwritten.clear(),
-            // They stay marked, and are written with the next flush if the disk allows.
-            Err(error) => {
-                tracing::warn!(error = &error as &dyn std::error::Error, "scores of peers are not stored");
-            }
-        }
+        let database = self.database.clone();
+        let work = async move { peers::update(&database, rows).await };
+        self.writing = Some(Writing { work: Box::pin(work), then: Then::Flushed(keys) });
+    }
+}
+
+/// Waits until it is written; for ever when nothing is being written.
+async fn written(writing: &mut Option<Writing>) -> Result<(), DatabaseError> {
+    match writing {
+        Some(writing) => writing.work.as_mut().await,
+        None => std::future::pending().await,
     }
 }
 

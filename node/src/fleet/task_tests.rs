@@ -198,7 +198,7 @@ async fn a_code_is_shown_until_it_is_used_or_an_hour_has_passed() {
     assert_eq!(fleet.current_code().await.unwrap(), Some(code.clone()));
     let (number, tried) = fleet.code_for_try(key(1)).await.unwrap();
     assert_eq!(tried, code);
-    assert_eq!(fleet.code_tried(key(1), number, true).await, Ok(()));
+    fleet.admit(number, new_peer(1, "alpha")).await.unwrap();
     assert!(!fleet.now().code_showing, "a used code is not shown");
     assert_eq!(fleet.code_for_try(key(2)).await, Err(AdmissionRefusal::NoCode));
 
@@ -236,10 +236,10 @@ async fn scores_are_written_now_and_then_also_while_it_runs() {
     running.fleet.observe(key(1), Observation::Answered);
     running.until(|fleet| fleet.peers[0].peer.reputation.successes() == 1).await;
     tokio::time::advance(FLUSH_INTERVAL).await;
-    // The answer to a command comes after the flush that is due before it.
-    running.fleet.current_code().await.unwrap();
-    running.fleet.current_code().await.unwrap();
-    assert_eq!(stored(&path)[0].life.successes, 1);
+    // A change is stored after the flush that is due before it.
+    running.fleet.register(new_peer(2, "beta")).await.unwrap();
+    let rows = stored(&path);
+    assert_eq!(rows.iter().find(|row| row.name == "alpha").unwrap().life.successes, 1);
 }
 
 #[tokio::test]
@@ -329,4 +329,165 @@ async fn after_a_stop_everybody_hears_so() {
     assert!(matches!(fleet.register(new_peer(1, "alpha")).await, Err(FleetError::ShuttingDown)));
     assert_eq!(fleet.code_for_try(key(1)).await, Err(AdmissionRefusal::NoCode));
     assert_eq!(fleet.knock(stranger(1)).await, Knock::Busy);
+}
+
+/// A disk that does not answer, until it is told to.
+struct Stalled {
+    go_on: std::sync::mpsc::Sender<()>,
+    thread: std::thread::JoinHandle<Result<(), DatabaseError>>,
+}
+
+impl Stalled {
+    fn new(database: &Database) -> Self {
+        let (go_on, told) = std::sync::mpsc::channel();
+        let (stalls, stalled) = std::sync::mpsc::channel();
+        let database = database.clone();
+        let work = move |_: &mut _| {
+            stalls.send(()).unwrap();
+            told.recv().unwrap();
+            Ok(())
+        };
+        let thread = std::thread::spawn(move || database.run_blocking(work));
+        stalled.recv().unwrap();
+        Self { go_on, thread }
+    }
+
+    fn end(self) {
+        self.go_on.send(()).unwrap();
+        self.thread.join().unwrap().unwrap();
+    }
+}
+
+/// Lets every other task get as far as it can.
+async fn others_go_on() {
+    for _ in 0..20 {
+        tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test]
+async fn while_a_decision_waits_for_the_disk_everything_else_goes_on() {
+    let (_directory, path) = place();
+    let database = Database::open(&path).unwrap();
+    let running = Running::on(database.clone(), PairingMode::Ask);
+    let fleet = &running.fleet;
+    fleet.register(new_peer(1, "alpha")).await.unwrap();
+    fleet.observe(key(1), Observation::Connected { address: None, inbound: true });
+    running.until(|fleet| fleet.peers[0].state.online).await;
+
+    let stalled = Stalled::new(&database);
+    let [one, other, third] = [fleet.clone(), fleet.clone(), fleet.clone()];
+    let renamed = tokio::spawn(async move { one.rename(key(1), named("beta")).await });
+    others_go_on().await;
+    let registered = tokio::spawn(async move { other.register(new_peer(2, "gamma")).await });
+    others_go_on().await;
+    let removed = tokio::spawn(async move { third.remove(key(2)).await });
+    others_go_on().await;
+    fleet.observe(key(1), Observation::Answered);
+    fleet.observe(key(1), Observation::Disconnected);
+    running.until(|fleet| !fleet.peers[0].state.online && fleet.peers[0].peer.reputation.successes() == 1).await;
+    fleet.show_code().await.unwrap();
+    fleet.code_for_try(key(3)).await.unwrap();
+    assert_eq!(fleet.knock(stranger(4)).await, Knock::Pending);
+    assert!(fleet.current_code().await.unwrap().is_some());
+    assert!(!renamed.is_finished() && !registered.is_finished() && !removed.is_finished());
+    assert_eq!(fleet.now().peers[0].peer.name, named("alpha"), "what is not stored is not so");
+
+    stalled.end();
+    // One after the other, and none before it is on the disk.
+    renamed.await.unwrap().unwrap();
+    registered.await.unwrap().unwrap();
+    removed.await.unwrap().unwrap();
+    let peer = fleet.now().peers[0].peer.clone();
+    assert_eq!((peer.name.as_str(), peer.reputation.successes()), ("beta", 1), "what was seen meanwhile counts");
+    assert_eq!((stored(&path).len(), stored(&path)[0].name.as_str()), (1, "beta"));
+    running.stop().await;
+    assert_eq!(stored(&path)[0].life.successes, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn while_scores_wait_for_the_disk_everything_else_goes_on() {
+    let (_directory, path) = place();
+    let database = Database::open(&path).unwrap();
+    let running = Running::on(database.clone(), PairingMode::Ask);
+    let fleet = &running.fleet;
+    fleet.register(new_peer(1, "alpha")).await.unwrap();
+    fleet.observe(key(1), Observation::Connected { address: None, inbound: true });
+    fleet.observe(key(1), Observation::Answered);
+    running.until(|fleet| fleet.peers[0].peer.reputation.successes() == 1).await;
+
+    let stalled = Stalled::new(&database);
+    tokio::time::advance(FLUSH_INTERVAL).await;
+    others_go_on().await;
+    fleet.observe(key(1), Observation::Answered);
+    fleet.observe(key(1), Observation::Disconnected);
+    for _ in 0..20 {
+        // Time does not pass by itself while a thread is at work.
+        tokio::time::advance(PUBLISH_INTERVAL).await;
+        others_go_on().await;
+    }
+    assert!(!fleet.now().peers[0].state.online);
+    assert_eq!(stored(&path)[0].life.successes, 0);
+
+    stalled.end();
+    fleet.rename(key(1), named("beta")).await.unwrap();
+    running.stop().await;
+    assert_eq!((stored(&path)[0].life.successes, stored(&path)[0].name.as_str()), (2, "beta"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stop_waits_for_the_disk_and_not_for_ever() {
+    let (_directory, path) = place();
+    let database = Database::open(&path).unwrap();
+    let running = Running::on(database.clone(), PairingMode::Ask);
+    let fleet = running.fleet.clone();
+    fleet.register(new_peer(1, "alpha")).await.unwrap();
+    let stalled = Stalled::new(&database);
+    let renaming = fleet.clone();
+    let renamed = tokio::spawn(async move { renaming.rename(key(1), named("beta")).await });
+    others_go_on().await;
+    running.stop.cancel();
+    others_go_on().await;
+    tokio::time::advance(LAST_WRITES - Duration::from_secs(1)).await;
+    others_go_on().await;
+    assert!(!running.task.is_finished() && !renamed.is_finished());
+    tokio::time::advance(Duration::from_secs(2)).await;
+    running.task.await.unwrap();
+    assert!(matches!(renamed.await.unwrap(), Err(FleetError::ShuttingDown)));
+    stalled.end();
+}
+
+#[tokio::test]
+async fn who_is_being_removed_does_not_come_back_by_the_code_it_used() {
+    let database = Database::in_memory().unwrap();
+    let running = Running::on(database.clone(), PairingMode::Code);
+    let fleet = &running.fleet;
+    fleet.show_code().await.unwrap();
+    let (number, _) = fleet.code_for_try(key(1)).await.unwrap();
+    fleet.admit(number, new_peer(1, "alpha")).await.unwrap();
+    let (number, _) = fleet.code_for_try(key(1)).await.unwrap();
+
+    let stalled = Stalled::new(&database);
+    let (one, other) = (fleet.clone(), fleet.clone());
+    let removed = tokio::spawn(async move { one.remove(key(1)).await });
+    others_go_on().await;
+    let admitted = tokio::spawn(async move { other.admit(number, new_peer(1, "alpha")).await });
+    others_go_on().await;
+    assert_eq!(fleet.code_for_try(key(1)).await, Err(AdmissionRefusal::NoCode));
+    stalled.end();
+    removed.await.unwrap().unwrap();
+    assert!(matches!(admitted.await.unwrap(), Err(FleetError::Admission(AdmissionRefusal::NoCode))));
+    assert!(fleet.now().peers.is_empty());
+}
+
+#[tokio::test]
+async fn a_peer_that_pairs_again_keeps_what_it_was_granted() {
+    let running = Running::on(Database::in_memory().unwrap(), PairingMode::Code);
+    let fleet = &running.fleet;
+    fleet.register(new_peer(1, "alpha")).await.unwrap();
+    fleet.set_permission(key(1), Permission::View).await.unwrap();
+    fleet.show_code().await.unwrap();
+    let (number, _) = fleet.code_for_try(key(1)).await.unwrap();
+    let new = NewPeer { permission: Permission::Control, ..new_peer(1, "alpha") };
+    assert_eq!(fleet.admit(number, new).await.unwrap().permission, Permission::View);
 }
