@@ -13,7 +13,6 @@ use miner_ctrl_dashboard::node::{
 use miner_ctrl_dashboard::{Node, NodeError};
 use miner_ctrl_protocol::message::{LogPage, MAX_WAIT_SECONDS};
 use miner_ctrl_protocol::profile::Invalid;
-use miner_ctrl_protocol::smsg::fingerprint_words;
 use miner_ctrl_protocol::{
     Admitted, NodeId, NodeName, PeerKey, Permission, Profile, ProfileDraft, ProfileName, Refusal, Request, Response,
 };
@@ -21,7 +20,7 @@ use tokio::time::Instant;
 
 use crate::causes::chain;
 use crate::fleet::snapshot::Heard;
-use crate::fleet::{FleetHandle, FleetSnapshot, NewPeer, Observation, PairingMode, PeerSnapshot};
+use crate::fleet::{FleetHandle, FleetSnapshot, NewPeer, Observation, PairingMode, PeerSnapshot, Words};
 use crate::house::dialable;
 use crate::identity::{self, IdentityError, NodeRecord};
 use crate::mesh::{AskError, MeshHandle, PairBy, PairError, Paired, dial_address};
@@ -102,6 +101,13 @@ impl NodeHandle {
         if !self.inner.serving {
             self.inner.mesh.register(peer.peer.key, dialable(&peer.peer.addresses)).await;
         }
+    }
+
+    /// The fleet, with the words of every stranger that waits: somebody looks at them now.
+    async fn spelled(&self) -> Arc<FleetSnapshot> {
+        let fleet = self.inner.fleet.now();
+        Words::spell(fleet.pending.iter().map(|pending| pending.stranger.words.clone()).collect()).await;
+        fleet
     }
 
     async fn ask(&self, peer: &PeerSnapshot, request: Request, limit: Duration) -> Result<Response, NodeError> {
@@ -333,7 +339,9 @@ impl Node for NodeHandle {
         let (key, own_name, role) = match paired.map_err(|error| pairing_failed(&error))? {
             Paired::Done { key, name, role } => (key, name, role),
             Paired::Pending { key } => {
-                return Ok(Added::Pending { id: key.node_id(), words: fingerprint_words(&self.inner.key, &key) });
+                let words = Words::of(self.inner.key, key);
+                Words::spell(vec![words.clone()]).await;
+                return Ok(Added::Pending { id: key.node_id(), words: words.text().to_owned() });
             }
         };
         let known = self.inner.fleet.now().peer(&key).map(|known| known.peer.permission);
@@ -393,16 +401,18 @@ impl Node for NodeHandle {
 
     async fn pending(&self) -> Vec<PendingView> {
         let now = Instant::now();
-        self.inner.fleet.now().pending.iter().map(|pending| pending.view(now)).collect()
+        self.spelled().await.pending.iter().map(|pending| pending.view(now)).collect()
     }
 
     async fn approve(&self, request: &str, permission: Option<Permission>) -> Result<PeerView, NodeError> {
+        self.spelled().await;
         let peer = self.inner.fleet.approve(request, permission).await?;
         self.inner.mesh.register(peer.key, dialable(&peer.addresses)).await;
         Ok(self.resolve_peer(&peer.peer_id)?.view())
     }
 
     async fn deny(&self, request: &str) -> Result<PendingView, NodeError> {
+        self.spelled().await;
         Ok(self.inner.fleet.deny(request).await?.view(Instant::now()))
     }
 

@@ -5,11 +5,13 @@ use std::pin::Pin;
 use std::sync::{Arc, OnceLock};
 
 use miner_ctrl_protocol::pair::PairRefusal;
-use miner_ctrl_protocol::smsg::{PairingCode, fingerprint_words};
+use miner_ctrl_protocol::smsg::PairingCode;
 use miner_ctrl_protocol::{Admitted, PeerKey, Permission, Request, Response, Role};
 use tokio::sync::mpsc;
 
-use crate::fleet::{self, AdmissionRefusal, FleetError, FleetHandle, FleetSnapshot, Knock, NewPeer, Observation};
+use crate::fleet::{
+    self, AdmissionRefusal, FleetError, FleetHandle, FleetSnapshot, Knock, NewPeer, Observation, Words,
+};
 use crate::mesh::{Address, Answer, Event, Household, Knocked, Later, MeshHandle, Stranger};
 use crate::store::clock::unix_now;
 use crate::worker::Worker;
@@ -87,8 +89,8 @@ impl Household for House {
     fn knock(&self, stranger: Stranger) -> Later<Knocked> {
         let (fleet, own_key) = (self.fleet.clone(), self.own_key);
         Box::pin(async move {
-            let words = fingerprint_words(&own_key, &stranger.key);
             let Stranger { key, name, role, address } = stranger;
+            let words = Words::of(own_key, key);
             match fleet.knock(fleet::Stranger { key, name, role, address, words }).await {
                 Knock::Pending => Knocked::Pending,
                 Knock::Registered => Knocked::Admitted,

@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
 use super::code::Code;
+use super::words::Words;
 
 /// How long a code is valid: long enough to walk over to the other machine, whatever comes up on the way.
 pub const CODE_LIFETIME: Duration = Duration::from_secs(3600);
@@ -38,7 +39,7 @@ pub const MAX_DENIED: usize = 64;
 /// Shortest part of the words or the id that names a request: fewer fit by accident.
 pub const MIN_PREFIX: usize = 4;
 
-/// Longest address and words that are kept for showing, characters.
+/// Longest address that is kept for showing, characters.
 const MAX_SHOWN: usize = 400;
 
 /// How strangers can pair.
@@ -117,7 +118,7 @@ pub struct Stranger {
     /// Where it comes from.
     pub address: String,
     /// Fingerprint words, to be compared with those it shows.
-    pub words: String,
+    pub words: Words,
 }
 
 /// A stranger that waits for a person.
@@ -280,9 +281,11 @@ impl Admission {
         if self.denied.iter().any(|(key, _)| *key == stranger.key) {
             return Knock::Denied;
         }
-        let stranger = Stranger { address: shown(&stranger.address), words: shown(&stranger.words), ..stranger };
+        let stranger = Stranger { address: shown(&stranger.address), ..stranger };
         if let Some(known) = self.pending.iter_mut().find(|known| known.stranger.key == stranger.key) {
-            known.stranger = stranger;
+            // The words may be spelled already.
+            let words = known.stranger.words.clone();
+            known.stranger = Stranger { words, ..stranger };
             known.last_asked = now;
         } else if self.pending.len() >= MAX_PENDING && !self.makes_room(&stranger.address) {
             return Knock::Busy;
@@ -311,19 +314,19 @@ impl Admission {
 
     /// The request that a person means by its words or its id, or by the beginning of either.
     ///
-    /// The name does not count: the stranger chose it.
+    /// The name does not count: the stranger chose it. [`Words::spell`] those that wait before: this spells the rest.
     ///
     /// # Errors
     /// [`PendingError`].
     pub fn find(&self, text: &str, now: Instant) -> Result<&PendingRequest, PendingError> {
         let asked = || text.trim().chars().take(MAX_SHOWN).collect::<String>();
         let wanted = plain(text);
-        let mut fitting = self.pending(now).filter(|request| {
-            plain(&request.stranger.words).starts_with(&wanted) || request.id.to_string().starts_with(&wanted)
-        });
         if wanted.len() < MIN_PREFIX {
             return Err(PendingError::Unknown(asked()));
         }
+        let mut fitting = self.pending(now).filter(|request| {
+            request.id.to_string().starts_with(&wanted) || plain(request.stranger.words.text()).starts_with(&wanted)
+        });
         let first = fitting.next().ok_or_else(|| PendingError::Unknown(asked()))?;
         let others: Vec<_> = fitting.collect();
         if others.is_empty() {

@@ -2,13 +2,15 @@ use super::*;
 use crate::fleet::registry::tests::key;
 use proptest::prelude::*;
 
+const OWN: u32 = 1_000_000;
+
 fn stranger(number: u32) -> Stranger {
     Stranger {
         key: key(number),
         name: "stranger".parse().unwrap(),
         role: Role::Controller,
         address: "/ip4/10.0.0.1/tcp/1/ws".into(),
-        words: format!("word{number} two three four five six"),
+        words: Words::spelled(key(OWN), key(number), format!("word{number} two three four five six")),
     }
 }
 
@@ -137,6 +139,31 @@ fn who_asks_first_keeps_its_place_when_many_ask() {
     let left: Vec<_> = admission.pending(now + PENDING_LIFETIME).collect();
     assert_eq!(left.len(), 1);
     assert_eq!((left[0].since, left[0].last_asked), (now, later));
+}
+
+#[test]
+fn a_knock_costs_no_words_and_a_look_spells_them_once() {
+    let now = Instant::now();
+    let unspelled = |number| Stranger { words: Words::of(key(OWN), key(number)), ..stranger(number) };
+    let knock = |admission: &mut Admission, number, answer| {
+        let stranger = unspelled(number);
+        assert_eq!(admission.knock(stranger.clone(), now), answer);
+        assert!(!stranger.words.is_spelled(), "{answer:?}");
+    };
+    knock(&mut Admission::new(PairingMode::Off), 1, Knock::Off);
+    let mut admission = Admission::new(PairingMode::Ask);
+    admission.knock(stranger(99), now);
+    admission.deny(&key(99).node_id().to_string(), now).unwrap();
+    knock(&mut admission, 99, Knock::Denied);
+    for number in 0..16 {
+        knock(&mut admission, number, Knock::Pending);
+    }
+    knock(&mut admission, 98, Knock::Busy);
+    assert!(admission.pending(now).all(|request| !request.stranger.words.is_spelled()));
+    let words = admission.pending(now).next().unwrap().stranger.words.text().to_owned();
+    knock(&mut admission, 0, Knock::Pending);
+    assert!(admission.pending(now).next().unwrap().stranger.words.is_spelled());
+    assert_eq!(admission.find(&words, now).unwrap().id, key(0).node_id());
 }
 
 #[test]

@@ -22,6 +22,7 @@ mod resolve;
 mod rows;
 pub mod snapshot;
 mod task;
+mod words;
 
 pub use admission::{AdmissionRefusal, Knock, PairingMode, PendingRequest, Stranger};
 pub use code::Code;
@@ -31,3 +32,4 @@ pub use registry::{NewPeer, Peer};
 pub use resolve::ResolveError;
 pub use snapshot::{FleetSnapshot, PeerSnapshot};
 pub use task::{FleetSettings, spawn};
+pub use words::Words;

@@ -135,7 +135,7 @@ impl PeerSnapshot {
 }
 
 impl PendingRequest {
-    /// As the gateway shows a request.
+    /// As the gateway shows a request; its words should be spelled before.
     #[must_use]
     pub fn view(&self, now: Instant) -> PendingView {
         PendingView {
@@ -144,7 +144,7 @@ impl PendingRequest {
             role: self.stranger.role,
             address: self.stranger.address.clone(),
             age_seconds: now.saturating_duration_since(self.since).as_secs(),
-            words: self.stranger.words.clone(),
+            words: self.stranger.words.text().to_owned(),
         }
     }
 }

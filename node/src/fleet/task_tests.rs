@@ -1,8 +1,8 @@
 use super::*;
 use crate::fleet::AdmissionRefusal;
-use crate::fleet::Stranger;
 use crate::fleet::admission::CODE_LIFETIME;
 use crate::fleet::registry::tests::{key, new_peer};
+use crate::fleet::{Stranger, Words};
 use crate::store::atomic;
 use crate::store::peers::PeerRow;
 use miner_ctrl_protocol::{NodeName, RigStats};
@@ -82,7 +82,7 @@ fn stranger(number: u32) -> Stranger {
         name: named("controller"),
         role: Role::Controller,
         address: "/ip4/10.0.0.9/tcp/1/ws".into(),
-        words: format!("word{number} two three"),
+        words: Words::spelled(key(OWN), key(number), format!("word{number} two three")),
     }
 }
 
