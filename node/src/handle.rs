@@ -21,7 +21,7 @@ use tokio::time::Instant;
 use crate::causes::chain;
 use crate::fleet::snapshot::Heard;
 use crate::fleet::{FleetHandle, FleetSnapshot, NewPeer, Observation, PairingMode, PeerSnapshot, Words};
-use crate::house::dialable;
+use crate::house::{carried_out, dialable};
 use crate::identity::{self, IdentityError, NodeRecord};
 use crate::mesh::{AskError, MeshHandle, PairBy, PairError, Paired, dial_address};
 use crate::miners::drivers::driver;
@@ -355,8 +355,8 @@ impl Node for NodeHandle {
             permission: add.permission.unwrap_or(default),
             now: unix_now(),
         };
-        let peer = self.inner.fleet.register(new).await?;
-        self.inner.mesh.register(key, dialable(&peer.addresses)).await;
+        let Inner { fleet, mesh, .. } = &*self.inner;
+        let peer = carried_out(fleet, mesh, |fleet| async move { fleet.register(new).await }).await?;
         self.shown(COMES_UP, |fleet| fleet.peer(&key).is_some_and(|peer| peer.state.online)).await;
         Ok(Added::Paired { peer: Box::new(self.resolve_peer(&peer.peer_id)?.view()) })
     }
@@ -375,8 +375,15 @@ impl Node for NodeHandle {
 
     async fn remove_peer(&self, peer: &str) -> Result<PeerView, NodeError> {
         let peer = self.resolve_peer(peer)?;
-        self.inner.fleet.remove(peer.peer.key).await?;
-        self.inner.mesh.remove(peer.peer.key).await;
+        let (key, Inner { fleet, mesh, .. }) = (peer.peer.key, &*self.inner);
+        let cut = mesh.clone();
+        let remove = |fleet: FleetHandle| async move {
+            let removed = fleet.remove(key).await?;
+            // Its requests end, even if it was approved again by now.
+            cut.remove(key).await;
+            Ok(removed)
+        };
+        carried_out(fleet, mesh, remove).await?;
         Ok(peer.view())
     }
 
@@ -406,8 +413,8 @@ impl Node for NodeHandle {
 
     async fn approve(&self, request: &str, permission: Option<Permission>) -> Result<PeerView, NodeError> {
         self.spelled().await;
-        let peer = self.inner.fleet.approve(request, permission).await?;
-        self.inner.mesh.register(peer.key, dialable(&peer.addresses)).await;
+        let (request, Inner { fleet, mesh, .. }) = (request.to_owned(), &*self.inner);
+        let peer = carried_out(fleet, mesh, |fleet| async move { fleet.approve(&request, permission).await }).await?;
         Ok(self.resolve_peer(&peer.peer_id)?.view())
     }
 

@@ -10,7 +10,7 @@ use miner_ctrl_protocol::{Admitted, PeerKey, Permission, Request, Response, Role
 use tokio::sync::mpsc;
 
 use crate::fleet::{
-    self, AdmissionRefusal, FleetError, FleetHandle, FleetSnapshot, Knock, NewPeer, Observation, Words,
+    self, AdmissionRefusal, FleetError, FleetHandle, FleetSnapshot, Knock, NewPeer, Observation, Peer, Words,
 };
 use crate::mesh::{Address, Answer, Event, Household, Knocked, Later, MeshHandle, Stranger};
 use crate::store::clock::unix_now;
@@ -72,17 +72,16 @@ impl Household for House {
             now: unix_now(),
         };
         Box::pin(async move {
-            let peer = fleet.admit(number, new).await.map_err(|error| match error {
-                FleetError::Admission(why) => refusal(why),
-                error => {
+            // There is no mesh only before anybody can come by it.
+            let mesh = mesh.ok_or(PairRefusal::Internal)?;
+            match carried_out(&fleet, &mesh, |fleet| async move { fleet.admit(number, new).await }).await {
+                Ok(_) => Ok(()),
+                Err(FleetError::Admission(why)) => Err(refusal(why)),
+                Err(error) => {
                     tracing::error!(error = &error as &dyn std::error::Error, "a paired peer could not be registered");
-                    PairRefusal::Internal
+                    Err(PairRefusal::Internal)
                 }
-            })?;
-            if let Some(mesh) = mesh {
-                mesh.register(peer.key, dialable(&peer.addresses)).await;
             }
-            Ok(())
         })
     }
 
@@ -124,6 +123,40 @@ impl Household for House {
     }
 }
 
+/// Carries out a change of who is registered, and tells the mesh. Both or neither, even if the caller stops waiting: who
+/// is registered and not known to the mesh would be a stranger until the next start.
+///
+/// # Errors
+/// [`FleetError`]; then nothing was changed.
+pub(crate) async fn carried_out<F>(
+    fleet: &FleetHandle,
+    mesh: &MeshHandle,
+    change: impl FnOnce(FleetHandle) -> F,
+) -> Result<Peer, FleetError>
+where
+    F: Future<Output = Result<Peer, FleetError>> + Send + 'static,
+{
+    let (fleet, mesh) = (fleet.clone(), mesh.clone());
+    let change = change(fleet.clone());
+    let done = tokio::spawn(async move {
+        let peer = change.await?;
+        // Another change may have come in between. One at a time looks and tells, so that the mesh hears last what is so.
+        let _turn = fleet.turn().await;
+        match fleet.now().peer(&peer.key) {
+            Some(known) => mesh.register(peer.key, dialable(&known.peer.addresses)).await,
+            None => mesh.remove(peer.key).await,
+        }
+        Ok(peer)
+    });
+    match done.await {
+        Ok(done) => done,
+        Err(error) => match error.try_into_panic() {
+            Ok(panic) => std::panic::resume_unwind(panic),
+            Err(_) => Err(FleetError::ShuttingDown),
+        },
+    }
+}
+
 /// Stored addresses as the mesh dials them; one that does not parse any more is left out.
 pub(crate) fn dialable(addresses: &[String]) -> Vec<Address> {
     addresses.iter().filter_map(|text| crate::mesh::dial_address(text).ok()).map(|(address, _)| address).collect()
@@ -136,3 +169,7 @@ const fn refusal(refusal: AdmissionRefusal) -> PairRefusal {
         AdmissionRefusal::Off => PairRefusal::Off,
     }
 }
+
+#[cfg(test)]
+#[path = "house_tests.rs"]
+mod tests;

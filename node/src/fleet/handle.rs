@@ -7,7 +7,7 @@ use std::time::Duration;
 use miner_ctrl_dashboard::NodeError;
 use miner_ctrl_protocol::profile::Invalid;
 use miner_ctrl_protocol::{NodeName, PeerKey, Permission, RigStats, Role};
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{Mutex, MutexGuard, mpsc, oneshot, watch};
 
 use super::admission::{AdmissionRefusal, Knock, PendingError, PendingRequest, Stranger};
 use super::code::Code;
@@ -169,6 +169,7 @@ pub struct FleetHandle {
     pub(super) mailbox: Arc<Mailbox>,
     pub(super) dropped: Arc<AtomicU64>,
     pub(super) snapshot: watch::Receiver<Arc<FleetSnapshot>>,
+    pub(super) turns: Arc<Mutex<()>>,
 }
 
 impl FleetHandle {
@@ -182,6 +183,12 @@ impl FleetHandle {
     #[must_use]
     pub fn now(&self) -> Arc<FleetSnapshot> {
         self.snapshot.borrow().clone()
+    }
+
+    /// The turn to tell another room what the snapshot says. Who looks and tells without it may be overtaken by one who
+    /// looked later.
+    pub(crate) async fn turn(&self) -> MutexGuard<'_, ()> {
+        self.turns.lock().await
     }
 
     /// Tells what was seen of a peer; never waits. Links coming up and going down are never lost; of the rest, what

@@ -99,6 +99,7 @@ pub fn spawn(
         mailbox: mailbox.clone(),
         dropped: Arc::new(AtomicU64::new(0)),
         snapshot: fleet.snapshot.subscribe(),
+        turns: Arc::default(),
     };
     let task = tokio::spawn(fleet.run(change_queue, command_queue, observation_queue, mailbox, stop));
     Ok((handle, task))
