@@ -2,6 +2,8 @@
 //!
 //! What is not known is left out: Prometheus shows a gap then, and not a zero.
 
+use std::fmt;
+
 use axum::extract::State;
 use axum::http::{HeaderName, header};
 use miner_ctrl_protocol::MinerStatus;
@@ -173,7 +175,7 @@ impl Text {
         self.0 += &format!("# HELP {name} {help}\n# TYPE {name} {kind}\n");
     }
 
-    fn sample(&mut self, name: &str, labels: &[(&str, &str)], value: f64) {
+    fn sample(&mut self, name: &str, labels: &[(&str, &str)], value: impl fmt::Display) {
         self.0 += name;
         if labels.is_empty() {
             self.0 += &format!(" {value}\n");
@@ -247,7 +249,8 @@ impl Text {
                         ("device", &number),
                         ("model", device.name.as_deref().unwrap_or_default()),
                     ];
-                    self.sample(name, &labels, value.into());
+                    // Not widened: 0.52 would become 0.5199999809265137.
+                    self.sample(name, &labels, value);
                 }
             }
         }
@@ -330,6 +333,23 @@ mod tests {
              program=\"xmrig\",algorithm=\"rx/0\"} 2500",
         ] {
             assert!(text.lines().any(|found| found == line), "{line}\n{text}");
+        }
+    }
+
+    #[tokio::test]
+    async fn what_a_device_says_is_given_as_exactly_as_it_said_it() {
+        let mut view = rig(peer(1, "rig-alpha"), true);
+        let miner = &mut view.stats.as_mut().unwrap().miners[0];
+        miner.devices = vec![miner_ctrl_protocol::stats::DeviceStats {
+            temperature_celsius: Some(61.3),
+            power_watt: Some(104.7),
+            fan_percent: Some(52.0),
+            ..Default::default()
+        }];
+        let text = rendered(&[view]).await;
+        for (name, value) in [("temperature_celsius", "61.3"), ("power_watts", "104.7"), ("fan_ratio", "0.52")] {
+            let line = text.lines().find(|line| line.starts_with(&format!("miner_ctrl_device_{name}{{"))).unwrap();
+            assert_eq!(line.rsplit_once(' ').unwrap().1, value, "{line}");
         }
     }
 
