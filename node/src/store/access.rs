@@ -54,7 +54,7 @@ pub struct TokenRow {
 /// [`DatabaseError`].
 pub async fn load(database: &Database) -> Result<AccessRows, DatabaseError> {
     database
-        .run(|connection| {
+        .read(|connection| {
             // One moment, not three.
             let moment = connection.transaction()?;
             let mut password = moment.prepare_cached("SELECT phc FROM password")?;

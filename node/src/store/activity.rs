@@ -89,7 +89,7 @@ async fn add_keeping(database: &Database, row: ActivityRow, kept: i64) -> Result
 /// [`DatabaseError`].
 pub async fn list(database: &Database, which: Which) -> Result<Vec<ActivityRow>, DatabaseError> {
     database
-        .run(move |connection| {
+        .read(move |connection| {
             let mut statement = connection.prepare_cached(
                 "SELECT * FROM activity
                  WHERE id < ?1 AND (?2 IS NULL OR target = ?2) AND (?3 IS NULL OR who = ?3)

@@ -17,7 +17,7 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 /// Up to this size the whole file is checked at start: it takes some 0.1 s. Beyond it, damage shows when it is met.
 const MAX_CHECKED: u64 = 64 * 1024 * 1024;
 
-/// The node's database. Cloning gives another handle on the same connection.
+/// The node's database. Cloning gives another handle on the same connections.
 #[derive(Debug, Clone)]
 pub struct Database {
     inner: Arc<Inner>,
@@ -26,6 +26,10 @@ pub struct Database {
 #[derive(Debug)]
 struct Inner {
     path: PathBuf,
+    /// Reads beside whatever the other writes: a disk that is slow to take something in must not keep from view what is
+    /// there. None in memory, where a second connection would be a second database. Closed first: the last one tidies the
+    /// log away, which this one may not.
+    reader: Option<Mutex<Connection>>,
     connection: Mutex<Connection>,
 }
 
@@ -94,7 +98,8 @@ impl Database {
         let mut connection = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_WRITE)
             .map_err(|source| explain(path, source))?;
         prepare(&mut connection, path).map_err(|cause| cause.at(path))?;
-        Ok(Self::new(path, connection))
+        let reader = reader(path).map_err(|source| explain(path, source))?;
+        Ok(Self::new(path, Some(reader), connection))
     }
 
     /// One that is gone when dropped, for tests.
@@ -105,11 +110,12 @@ impl Database {
         let path = Path::new(":memory:");
         let mut connection = Connection::open_in_memory().map_err(|source| explain(path, source))?;
         migrate(&mut connection).map_err(|cause| cause.at(path))?;
-        Ok(Self::new(path, connection))
+        Ok(Self::new(path, None, connection))
     }
 
-    fn new(path: &Path, connection: Connection) -> Self {
-        Self { inner: Arc::new(Inner { path: path.to_owned(), connection: Mutex::new(connection) }) }
+    fn new(path: &Path, reader: Option<Connection>, connection: Connection) -> Self {
+        let (reader, connection) = (reader.map(Mutex::new), Mutex::new(connection));
+        Self { inner: Arc::new(Inner { path: path.to_owned(), reader, connection }) }
     }
 
     /// Where it lies.
@@ -128,13 +134,24 @@ impl Database {
         F: FnOnce(&mut Connection) -> rusqlite::Result<T> + Send + 'static,
     {
         let database = self.clone();
-        match tokio::task::spawn_blocking(move || database.run_blocking(work)).await {
-            Ok(done) => done,
-            Err(error) => match error.try_into_panic() {
-                Ok(panic) => std::panic::resume_unwind(panic),
-                Err(_) => Err(DatabaseError::ShuttingDown),
-            },
-        }
+        away(move || database.run_blocking(work)).await
+    }
+
+    /// As [`Database::run`], for work that only reads: it sees what is stored by now, and waits for no write.
+    ///
+    /// # Errors
+    /// [`DatabaseError`].
+    pub async fn read<T, F>(&self, work: F) -> Result<T, DatabaseError>
+    where
+        T: Send + 'static,
+        F: FnOnce(&mut Connection) -> rusqlite::Result<T> + Send + 'static,
+    {
+        let database = self.clone();
+        away(move || {
+            let Inner { path, reader, connection } = &*database.inner;
+            on(path, reader.as_ref().unwrap_or(connection), work)
+        })
+        .await
     }
 
     /// As [`Database::run`], for threads that may wait.
@@ -145,9 +162,7 @@ impl Database {
         &self,
         work: impl FnOnce(&mut Connection) -> rusqlite::Result<T>,
     ) -> Result<T, DatabaseError> {
-        // A panic inside `work` undid its transaction while unwinding: the connection is as good as before.
-        let mut connection = self.inner.connection.lock().unwrap_or_else(PoisonError::into_inner);
-        work(&mut connection).map_err(|source| explain(&self.inner.path, source))
+        on(&self.inner.path, &self.inner.connection, work)
     }
 
     /// What damage found by a reader of rows is called.
@@ -155,6 +170,28 @@ impl Database {
     pub fn damaged(&self, why: impl Into<String>) -> DatabaseError {
         DatabaseError::Damaged { path: self.inner.path.clone(), why: why.into() }
     }
+}
+
+async fn away<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, DatabaseError> + Send + 'static,
+) -> Result<T, DatabaseError> {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(done) => done,
+        Err(error) => match error.try_into_panic() {
+            Ok(panic) => std::panic::resume_unwind(panic),
+            Err(_) => Err(DatabaseError::ShuttingDown),
+        },
+    }
+}
+
+fn on<T>(
+    path: &Path,
+    connection: &Mutex<Connection>,
+    work: impl FnOnce(&mut Connection) -> rusqlite::Result<T>,
+) -> Result<T, DatabaseError> {
+    // A panic inside `work` undid its transaction while unwinding: the connection is as good as before.
+    let mut connection = connection.lock().unwrap_or_else(PoisonError::into_inner);
+    work(&mut connection).map_err(|source| explain(path, source))
 }
 
 /// What went wrong while the path was not at hand.
@@ -269,6 +306,14 @@ fn prepare(connection: &mut Connection, path: &Path) -> Result<(), Cause> {
     connection.pragma_update(None, "foreign_keys", true)?;
     connection.pragma_update(None, "trusted_schema", false)?;
     migrate(connection)
+}
+
+/// A second connection, once the first has made the file what it is to be.
+fn reader(path: &Path) -> rusqlite::Result<Connection> {
+    let reader = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
+    reader.busy_timeout(BUSY_TIMEOUT)?;
+    reader.pragma_update(None, "trusted_schema", false)?;
+    Ok(reader)
 }
 
 fn version(connection: &Connection) -> rusqlite::Result<i64> {
@@ -406,6 +451,34 @@ mod tests {
 
     fn count_of_series(database: &Database) -> i64 {
         database.run_blocking(|c| c.query_row("SELECT count(*) FROM history_series", [], |row| row.get(0))).unwrap()
+    }
+
+    #[tokio::test]
+    async fn what_is_stored_is_read_while_a_write_waits_for_the_disk() {
+        let (_directory, path) = place();
+        let database = Database::open(&path).unwrap();
+        database.run(|c| c.execute_batch("CREATE TABLE t (x); INSERT INTO t VALUES (1)")).await.unwrap();
+        let (go_on, told) = std::sync::mpsc::channel::<()>();
+        let (stalls, stalled) = std::sync::mpsc::channel();
+        let (writing, other) = (database.clone(), database.clone());
+        let write = std::thread::spawn(move || {
+            writing.run_blocking(move |c| {
+                let change = c.transaction()?;
+                change.execute_batch("INSERT INTO t VALUES (2)")?;
+                stalls.send(()).unwrap();
+                told.recv().unwrap();
+                change.commit()
+            })
+        });
+        stalled.recv().unwrap();
+        let count = |c: &mut Connection| c.query_row("SELECT count(*) FROM t", [], |row| row.get::<_, i64>(0));
+        assert_eq!(database.read(count).await.unwrap(), 1);
+        go_on.send(()).unwrap();
+        write.join().unwrap().unwrap();
+        assert_eq!(other.read(count).await.unwrap(), 2);
+        assert!(database.read(|c| c.execute_batch("DELETE FROM t")).await.is_err(), "it only reads");
+        drop((database, other));
+        assert!(!beside(&path, "-wal").exists(), "the log is tidied away");
     }
 
     #[test]

@@ -133,7 +133,7 @@ pub async fn fill(
 /// [`DatabaseError`].
 pub async fn measures(database: &Database, rig: String) -> Result<Vec<Measure>, DatabaseError> {
     let words: Vec<String> = database
-        .run(move |connection| {
+        .read(move |connection| {
             let mut statement = connection
                 .prepare_cached("SELECT DISTINCT measure FROM history_series WHERE rig = ?1 ORDER BY measure")?;
             statement.query_map([rig], |row| row.get(0))?.collect()
@@ -150,7 +150,7 @@ pub async fn measures(database: &Database, rig: String) -> Result<Vec<Measure>, 
 pub async fn newest_hours(database: &Database, now: u64) -> Result<HashMap<String, u64>, DatabaseError> {
     let [_, minutes, _] = TIERS;
     let rows: Vec<(String, Option<i64>)> = database
-        .run(move |connection| {
+        .read(move |connection| {
             let mut statement = connection.prepare_cached(
                 "SELECT rig, max((SELECT max(block) FROM history_blocks WHERE series = id AND step = ?1 AND block <= ?2))
                  FROM history_series GROUP BY rig",
@@ -181,7 +181,7 @@ pub async fn read(
     span: Range<u64>,
 ) -> Result<Vec<Series>, DatabaseError> {
     let found: Vec<(String, String, Vec<Option<f32>>)> = database
-        .run(move |connection| {
+        .read(move |connection| {
             let mut statement = connection.prepare_cached(
                 "SELECT id, miner, measure FROM history_series
                  WHERE rig = ?1 AND (?2 IS NULL OR miner = ?2) AND (?3 IS NULL OR measure = ?3)
