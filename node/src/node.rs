@@ -2,10 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
+use futures::future::OptionFuture;
 use miner_ctrl_protocol::{Policy, Program, Refusal, Role};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::{self, ConfigError, NodeConfig};
@@ -25,6 +28,9 @@ use crate::worker::Worker;
 
 /// News of rigs that came up and wait for their watchers: every rig of a large fleet at once.
 const UPS: usize = 16 * 1024;
+
+/// How long a stop waits for the last numbers to be stored: as long as for another program's lock on the database.
+const LAST_NUMBERS: Duration = Duration::from_secs(5);
 
 /// How a node is started.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -223,11 +229,11 @@ impl Node {
         if let Some(watchers) = self.watchers {
             let _ = watchers.await;
         }
-        if let Some(recorder) = self.recorder {
-            let _ = recorder.await;
-        }
-        if let Some(miners) = self.miners {
-            miners.shutdown().await;
+        // The disk may take its time over the last numbers; the miners do not wait for it.
+        let recorded = OptionFuture::from(self.recorder.map(|recorder| timeout(LAST_NUMBERS, recorder)));
+        let stopped = OptionFuture::from(self.miners.as_ref().map(MinersHandle::shutdown));
+        if let (Some(Err(_)), _) = tokio::join!(recorded, stopped) {
+            tracing::error!("the disk does not answer: the last minute of the history is not stored");
         }
         self.stop_fleet.cancel();
         let _ = self.fleet.await;
