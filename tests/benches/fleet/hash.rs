@@ -13,14 +13,14 @@ use serde_json::Value;
 use tokio::time::sleep;
 
 use crate::Row;
-use crate::program::{client, real_xmrig};
+use crate::program::{client, mine, real_xmrig};
 
 /// 256 KiB a thread and no dataset: at its rate within a second.
 const ALGORITHM: &str = "cn-pico";
 /// Hard enough that shares are rare and cost nothing.
 const DIFFICULTY: u32 = 500_000;
 /// Pairs of runs. Which comes first alternates, so that a machine that slows down slows both.
-const PAIRS: usize = 4;
+const PAIRS: usize = 6;
 /// Until XMRig's window of 10 s holds nothing but hashing.
 const WARM_UP: Duration = Duration::from_secs(13);
 /// XMRig's window: readings this far apart have no hash in common.
@@ -75,14 +75,14 @@ async fn mean(mut reading: impl AsyncFnMut() -> Option<f64>) -> f64 {
     sum / READINGS as f64
 }
 
-/// XMRig as a node runs it.
+/// XMRig as a rig's node runs it, told and watched by a controller on the same machine.
 async fn controlled(xmrig: &Path, pool: &str) -> f64 {
-    let home = Home::init("rig-alpha", "worker").await.with_variable("MINER_CTRL_XMRIG", xmrig);
-    let _node = home.serve_with(&[]).await;
-    let add = format!("profile add light --program xmrig --algorithm {ALGORITHM} --threads {}", threads());
-    let _ = home.run(&format!("{add} --huge-pages false --pool {pool} --wallet WALLET")).await.done();
-    let _ = home.run("remote start rig-alpha --profile light").await.done();
-    let client = client(&home);
+    let rig = Home::init("rig-alpha", "worker").await.with_variable("MINER_CTRL_XMRIG", xmrig);
+    let node = rig.serve_with(&[]).await;
+    let controller = Home::init("control-center", "controller").await;
+    let _controls = controller.serve_with(&[]).await;
+    mine(&controller, &rig, &node, pool, threads()).await;
+    let client = client(&controller);
     mean(async || {
         let status: Value = client.fetch("/remote/rig-alpha/stats").await.ok()?;
         status["stats"]["miners"][0]["hashrates"][0].as_f64()

@@ -15,7 +15,7 @@ use miner_ctrl_tests::bench::{cpu_time_of, median};
 use miner_ctrl_tests::processes::{resident_bytes_of, terminate};
 use miner_ctrl_tests::stratum::StubPool;
 use miner_ctrl_tests::{Farm, Home, Serving, wait_for};
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio::time::sleep;
 
 use crate::Row;
@@ -35,6 +35,8 @@ const SPAN: Duration = Duration::from_secs(30);
 /// Every rig's reading changes each 3 s, and small changes are told within 10 s; within this each has been heard anew, or
 /// the controller does not keep up.
 const HEARD: Duration = Duration::from_secs(13);
+/// Jobs to all of them; the table shows their median.
+const JOBS: usize = 5;
 /// No wait in a benchmark is longer.
 const LONGEST: Duration = Duration::from_secs(120);
 
@@ -142,6 +144,10 @@ pub(crate) async fn drift() -> Vec<Row> {
     let after: std::collections::HashMap<_, _> = revisions(&client).await.into_iter().collect();
     let heard = before.iter().filter(|(id, revision)| after.get(id).is_some_and(|now| now > revision)).count();
     assert_eq!(heard, RIGS as usize, "a rig's news did not come within {HEARD:?}");
+    let mut took = Vec::new();
+    for _ in 0..JOBS {
+        took.push(job(&client, &before).await.as_secs_f64());
+    }
     drop(rigs);
     vec![
         Row::new("1 000 rigs with drifting rates: controller CPU", format!("{percent:.1} % of a core"), "5 %"),
@@ -154,7 +160,32 @@ pub(crate) async fn drift() -> Vec<Row> {
             ),
             "–",
         ),
+        Row::new(
+            "the same: a job that restarts each rig's miner, from the API's call until all have done so, median of 5",
+            format!("{:.0} ms", median(took) * 1e3),
+            "–",
+        ),
     ]
+}
+
+/// Restarts the miner of each of these rigs; how long it took.
+async fn job(client: &Client, rigs: &[(String, u64)]) -> Duration {
+    let begun = Instant::now();
+    let rigs: Vec<&str> = rigs.iter().map(|(id, _)| id.as_str()).collect();
+    let body = json!({ "verb": "restart", "rigs": rigs });
+    let job: Value = client.send("POST", "/jobs", Some(&body)).await.expect("the job begins");
+    let counts = loop {
+        // The summary alone: asked all the time, it shall cost nothing beside the job.
+        let jobs: Value = client.fetch("/jobs?limit=1").await.expect("the controller answers");
+        assert_eq!(jobs[0]["id"], job["id"], "the newest job");
+        if jobs[0]["ended"].is_u64() {
+            break jobs[0]["counts"].clone();
+        }
+        assert!(begun.elapsed() < LONGEST, "{jobs}");
+    };
+    let took = begun.elapsed();
+    assert_eq!(counts["done"], rigs.len(), "a rig did not do it");
+    took
 }
 
 /// XMRig as `MINER_CTRL_XMRIG` names it.
@@ -174,7 +205,7 @@ pub(crate) async fn rig() -> Vec<Row> {
     let node = home.serve_with(if real.is_some() { &[] } else { &["--simulate"] }).await;
     let controller = Home::init("control-center", "controller").await;
     let _controls = controller.serve_with(&[]).await;
-    mine(&controller, &home, &node, &pool.url()).await;
+    mine(&controller, &home, &node, &pool.url(), 1).await;
     sleep(SETTLE).await;
     let percent = cpu_percent(node.pid()).await;
     let resident = resident_bytes_of(node.pid());
@@ -187,12 +218,12 @@ pub(crate) async fn rig() -> Vec<Row> {
     ]
 }
 
-/// Pairs both, and has the rig mine with one thread until it has a rate.
-async fn mine(controller: &Home, rig: &Home, node: &Serving, pool: &str) {
+/// Pairs both, and has the rig mine with so many threads until it has a rate.
+pub(crate) async fn mine(controller: &Home, rig: &Home, node: &Serving, pool: &str, threads: usize) {
     let (address, code) = (rig.address(), node.code());
     let _ = controller.run(&format!("peer add --address {address} --name rig-alpha --code {code}")).await.done();
-    let add = "profile add light --program xmrig --algorithm cn-pico --threads 1 --huge-pages false --wallet WALLET";
-    let _ = controller.run(&format!("{add} --pool {pool}")).await.done();
+    let add = "profile add light --program xmrig --algorithm cn-pico --huge-pages false --wallet WALLET";
+    let _ = controller.run(&format!("{add} --threads {threads} --pool {pool}")).await.done();
     let _ = controller.run("remote start rig-alpha --profile light --from here").await.done();
     Farm::online(controller, "rig-alpha").await;
     wait_for("it hashes", LONGEST, async || {
