@@ -10,6 +10,8 @@ use std::time::Duration;
 
 use serde_json::Value;
 use tempfile::TempDir;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::UnixStream;
 use tokio::time::timeout;
 
 use crate::lan::Host;
@@ -271,6 +273,22 @@ impl Home {
         let mut names: Vec<String> = list.as_array().expect("a list").iter().map(name).collect();
         names.sort_unstable();
         names
+    }
+
+    /// Asks its node's own socket for a path of the API, e.g. `/api/v1/mining/node/info`; gives the answer, head and all.
+    ///
+    /// # Panics
+    /// When nobody answers there.
+    pub async fn get(&self, path: &str) -> String {
+        let mut socket = UnixStream::connect(self.node_dir().join("control.sock")).await.expect("it listens");
+        let get = format!("GET {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n");
+        let mut answer = String::new();
+        let asked = async {
+            socket.write_all(get.as_bytes()).await?;
+            socket.read_to_string(&mut answer).await
+        };
+        timeout(LONGEST, asked).await.expect("an answer ends").expect("an answer");
+        answer
     }
 
     /// Starts its node with stand-ins for mining programs.

@@ -10,6 +10,7 @@
 //!   stratum    a mining pool of a hundred lines
 //!   lan        hosts in network namespaces, and the wires between them
 //!   caller     a peer of the wire that says whatever a test wants said
+//!   history    numbers over time, written as a recorder would and asked for
 //! ```
 
 pub mod bare;
@@ -17,6 +18,7 @@ pub mod bench;
 pub mod caller;
 pub mod farm;
 pub mod fleet;
+pub mod history;
 pub mod home;
 pub mod lan;
 pub mod processes;
