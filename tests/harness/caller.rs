@@ -21,6 +21,7 @@ use miner_ctrl_protocol::{PAIR_PROTOCOL, RPC_PROTOCOL, Role, VERSION};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::timeout;
 
+use crate::farm::Station;
 use crate::wait::DEADLINE;
 
 /// Kind and id of a frame, which its length counts.
@@ -75,6 +76,26 @@ impl Caller {
         let (news, seen) = watch::channel(Seen::default());
         tokio::spawn(drive(muxer, ordered, news));
         Ok(Self { secret, orders, seen })
+    }
+
+    /// Dials a node and is admitted by its operator.
+    ///
+    /// # Panics
+    /// When it is not.
+    pub async fn admitted(to: &Station, name: &str, role: Role) -> Self {
+        let stranger = Self::dial(to.home.port()).await.expect("a stranger is let as far as pairing");
+        assert_eq!(stranger.knock(name, role).await, Reply::Pending);
+        let id = stranger.secret().public().node_id();
+        let _ = to.home.run(&format!("peer approve {id}")).await.done();
+        stranger.again(to).await
+    }
+
+    /// The same key on a new connection.
+    ///
+    /// # Panics
+    /// When it is not let in.
+    pub async fn again(&self, to: &Station) -> Self {
+        Self::dial_as(to.home.port(), Arc::clone(&self.secret)).await.expect("a peer is let in")
     }
 
     /// Its key.

@@ -4,7 +4,6 @@ use std::io;
 use std::time::{Duration, Instant};
 
 use miner_ctrl_protocol::codec::{self, MAX_BODY, MAX_MESSAGE};
-use miner_ctrl_protocol::pair::Reply;
 use miner_ctrl_protocol::smsg::{PendingAnswer, Sender};
 use miner_ctrl_protocol::{PAIR_PROTOCOL, RPC_PROTOCOL, Refusal, Request, Response, Role};
 use miner_ctrl_tests::farm::Station;
@@ -25,20 +24,6 @@ const SILENT: usize = 300;
 
 /// Memory that no nonsense may cost beyond what the node had before.
 const MEMORY: u64 = 48 * 1024 * 1024;
-
-/// A caller that the rig's operator admitted.
-async fn admitted(rig: &Station, name: &str, role: Role) -> Caller {
-    let stranger = Caller::dial(rig.home.port()).await.expect("a stranger is let as far as pairing");
-    assert_eq!(stranger.knock(name, role).await, Reply::Pending);
-    let id = stranger.secret().public().node_id();
-    let _ = rig.home.run(&format!("peer approve {id}")).await.done();
-    again(rig, &stranger).await
-}
-
-/// The same key on a new connection.
-async fn again(rig: &Station, caller: &Caller) -> Caller {
-    Caller::dial_as(rig.home.port(), caller.secret().clone()).await.expect("a peer is let in")
-}
 
 #[tokio::test]
 async fn a_stranger_is_served_pairing_alone_and_not_for_long() {
@@ -81,7 +66,7 @@ fn opened(answer: PendingAnswer, payload: &[u8]) -> Response {
 #[tokio::test]
 async fn a_registered_key_is_served_and_each_message_once() {
     let rig = Station::start("rig-alpha", "worker").await;
-    let caller = admitted(&rig, "caller", Role::Controller).await;
+    let caller = Caller::admitted(&rig, "caller", Role::Controller).await;
     assert!(caller.open(IDENTIFY).await.is_some() && caller.open(PING).await.is_some());
     let mut link = caller.link(&caller.hello("caller", Role::Controller)).await;
     let hello = link.hello.clone().expect("the node greets");
@@ -106,7 +91,7 @@ async fn a_registered_key_is_served_and_each_message_once() {
     let (kind, _, payload) = link.hear_answer().await.expect("a refusal");
     let refusal: Refusal = codec::decode(&payload, MAX_BODY).unwrap();
     assert!(kind == 3 && matches!(refusal, Refusal::Unreadable | Refusal::Stale { .. }), "{refusal:?}");
-    let other = again(&rig, &caller).await;
+    let other = caller.again(&rig).await;
     let mut other_link = other.link(&other.hello("caller", Role::Controller)).await;
     let (bytes, _) = sealed(&mut sender, &Request::StopMiner { miner: miner_ctrl_protocol::message::MinerChoice::All });
     other_link.say(1, 4, &bytes).await;
@@ -118,7 +103,7 @@ async fn a_registered_key_is_served_and_each_message_once() {
 #[tokio::test]
 async fn a_worker_cannot_command_whatever_it_says_of_itself() {
     let rig = Station::start("rig-alpha", "dual").await;
-    let caller = admitted(&rig, "worker", Role::Worker).await;
+    let caller = Caller::admitted(&rig, "worker", Role::Worker).await;
     // It says in its greeting that it is a controller now.
     let mut link = caller.link(&caller.hello("worker", Role::Controller)).await;
     let nonce = link.hello.clone().expect("the node greets").nonce;
@@ -143,7 +128,7 @@ fn key_of(home: &Home) -> miner_ctrl_protocol::PeerKey {
 #[tokio::test]
 async fn a_peer_that_talks_nonsense_is_dropped_and_the_node_lives_on() {
     let mut rig = Station::start("rig-alpha", "worker").await;
-    let caller = admitted(&rig, "caller", Role::Controller).await;
+    let caller = Caller::admitted(&rig, "caller", Role::Controller).await;
     let honest = |caller: &Caller| caller.hello("caller", Role::Controller);
     let frame = |length: u32, kind: u8| [&length.to_be_bytes()[..], &[kind], &[0; 8]].concat();
     let mut noise = vec![0; 64 * 1024];
@@ -158,7 +143,7 @@ async fn a_peer_that_talks_nonsense_is_dropped_and_the_node_lives_on() {
         ("a second greeting", frame(9, 0)),
         ("noise", [&[0xff], &noise[..]].concat()),
     ] {
-        let connection = again(&rig, &caller).await;
+        let connection = caller.again(&rig).await;
         let mut link = connection.link(&honest(&connection)).await;
         assert!(link.hello.is_some(), "{what}: it is greeted first");
         link.say_bytes(&bytes).await;
@@ -166,22 +151,22 @@ async fn a_peer_that_talks_nonsense_is_dropped_and_the_node_lives_on() {
         assert!(connection.is_closed_within(DEADLINE).await, "{what}");
     }
     // Greetings that are none: of another node, of another version, and no CBOR.
-    let connection = again(&rig, &caller).await;
+    let connection = caller.again(&rig).await;
     let mut false_id = honest(&connection);
     false_id.node_id = key_of(&rig.home).node_id();
     assert!(connection.link(&false_id).await.ends().await);
-    let connection = again(&rig, &caller).await;
+    let connection = caller.again(&rig).await;
     let mut version = honest(&connection);
     version.versions = vec![200];
     assert!(connection.link(&version).await.ends().await);
-    let connection = again(&rig, &caller).await;
+    let connection = caller.again(&rig).await;
     let mut stream = connection.open(RPC_PROTOCOL).await.unwrap();
     futures::AsyncWriteExt::write_all(&mut stream, &frame(9, 0)).await.unwrap();
     futures::AsyncWriteExt::flush(&mut stream).await.unwrap();
     assert!(connection.is_closed_within(DEADLINE).await);
 
     // Requests that nobody can open: refused each, and then the link is given up.
-    let connection = again(&rig, &caller).await;
+    let connection = caller.again(&rig).await;
     let mut link = connection.link(&honest(&connection)).await;
     for id in 0..100 {
         link.say(1, id, &noise[..rand::rng().random_range(0..2000)]).await;
@@ -189,7 +174,7 @@ async fn a_peer_that_talks_nonsense_is_dropped_and_the_node_lives_on() {
     assert!(link.ends().await);
 
     assert!(rig.node.is_running(), "{}", rig.node.log());
-    let connection = again(&rig, &caller).await;
+    let connection = caller.again(&rig).await;
     let link = connection.link(&honest(&connection)).await;
     assert!(link.hello.is_some(), "who makes sense again is heard again");
 }
@@ -200,13 +185,13 @@ async fn a_rig_that_floods_its_controller_holds_up_nobody_else() {
     farm.add_profile("p").await;
     let controller = &farm.controller;
     let memory = resident_bytes_of(controller.node.pid());
-    let rig = admitted(controller, "rig-flood", Role::Worker).await;
+    let rig = Caller::admitted(controller, "rig-flood", Role::Worker).await;
     let key = key_of(&controller.home);
     // Every request is valid, and the answers are not read: as fast as it can, until the controller gives it up or the
     // story ends, over and over.
     let flood = async {
         loop {
-            let connection = again(controller, &rig).await;
+            let connection = rig.again(controller).await;
             let mut link = connection.link(&connection.hello("rig-flood", Role::Worker)).await;
             let Some(hello) = link.hello.clone() else { continue };
             let mut sender = Sender::new(connection.secret().clone(), key, hello.nonce);
