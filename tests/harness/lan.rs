@@ -27,11 +27,25 @@ const FRAME: usize = 1522;
 
 static NEXT: AtomicU32 = AtomicU32::new(0);
 
-/// What a wire does to the frames on it, in both directions.
+/// Which way nothing passes on a wire. Nobody is told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Cut {
+    /// Neither what the host sends nor what is sent to it.
+    BothWays,
+    /// What the host sends is lost, as behind a firewall that forgot it; it still hears all.
+    FromHost,
+    /// Everything passes.
+    #[default]
+    Nowhere,
+    /// What is sent to the host is lost; it is still heard.
+    ToHost,
+}
+
+/// What a wire does to the frames on it, in both directions but for a cut.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct Wire {
-    /// Nothing passes, and nobody is told.
-    pub cut: bool,
+    /// Where nothing passes.
+    pub cut: Cut,
     /// On the way in and on the way out.
     pub delay: Duration,
     /// Share of frames that are lost, 0 to 1.
@@ -48,6 +62,14 @@ pub struct Host {
     /// Its address.
     pub address: Ipv4Addr,
     wire: Arc<Mutex<Wire>>,
+}
+
+impl Wire {
+    /// A wire on which nothing passes this way.
+    #[must_use]
+    pub const fn cut(way: Cut) -> Self {
+        Self { cut: way, delay: Duration::ZERO, loss: 0.0, rate: None }
+    }
 }
 
 impl Host {
@@ -184,7 +206,7 @@ async fn switch(cards: Vec<Arc<Tun>>, wires: Vec<Arc<Mutex<Wire>>>) {
                     known.get(to).copied()
                 };
                 let there = *wires[from].lock().unwrap_or_else(PoisonError::into_inner);
-                let Some(due) = passes(there, length, &mut free) else { continue };
+                let Some(due) = passes(there, Cut::FromHost, length, &mut free) else { continue };
                 for (port, queue) in queues.iter().enumerate() {
                     if port != from && target.is_none_or(|target| target == port) {
                         // A full queue loses the frame; TCP sends it again.
@@ -197,9 +219,9 @@ async fn switch(cards: Vec<Arc<Tun>>, wires: Vec<Arc<Mutex<Wire>>>) {
     futures::future::join_all(out.chain(inward)).await;
 }
 
-/// When a frame that is put on a wire now comes out at its end, if it does.
-fn passes(wire: Wire, length: usize, free: &mut Instant) -> Option<Instant> {
-    if wire.cut || (wire.loss > 0.0 && rand::rng().random::<f64>() < wire.loss) {
+/// When a frame that is put on a wire now comes out at its end, if it does. `way` is where it goes.
+fn passes(wire: Wire, way: Cut, length: usize, free: &mut Instant) -> Option<Instant> {
+    if wire.cut == way || wire.cut == Cut::BothWays || (wire.loss > 0.0 && rand::rng().random::<f64>() < wire.loss) {
         return None;
     }
     let now = Instant::now();
@@ -216,7 +238,7 @@ async fn deliver(card: Arc<Tun>, mut frames: mpsc::Receiver<Frame>, wire: Arc<Mu
         while let Some(frame) = frames.recv().await {
             sleep_until(frame.due).await;
             let there = *wire.lock().unwrap_or_else(PoisonError::into_inner);
-            if let Some(due) = passes(there, frame.bytes.len(), &mut free) {
+            if let Some(due) = passes(there, Cut::ToHost, frame.bytes.len(), &mut free) {
                 let _ = on_wire.try_send(Frame { due, bytes: frame.bytes });
             }
         }

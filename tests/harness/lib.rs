@@ -31,6 +31,6 @@ pub mod wait;
 pub use caller::Caller;
 pub use farm::Farm;
 pub use home::{Home, Ran};
-pub use lan::{Host, Lan, Wire};
+pub use lan::{Cut, Host, Lan, Wire};
 pub use serving::Serving;
 pub use wait::{DEADLINE, for_a_while, wait_for};

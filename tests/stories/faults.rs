@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 use miner_ctrl_tests::farm::Station;
 use miner_ctrl_tests::processes::{children_of, descriptors_of, proceed, resident_bytes_of, stand_still};
-use miner_ctrl_tests::{DEADLINE, Farm, Home, Host, Lan, Wire, wait_for};
+use miner_ctrl_tests::{Cut, DEADLINE, Farm, Home, Host, Lan, Wire, wait_for};
 use serde_json::Value;
 
 /// Within this a rig that says nothing shows as offline.
@@ -23,10 +23,17 @@ const NOTICED: Duration = Duration::from_secs(15);
 /// Within this after a fault everything is as it should be.
 const HEALED: Duration = Duration::from_secs(10);
 
+const MINUTE: Duration = Duration::from_secs(60);
+
 /// The exit code of a command whose rig did not answer: whether it was done is not known.
 const UNKNOWN: Option<i32> = Some(6);
 
-const CUT: Wire = Wire { cut: true, delay: Duration::ZERO, loss: 0.0, rate: None };
+const CUT: Wire = Wire::cut(Cut::BothWays);
+
+/// What a node may hold more of than before. A rig may be between two connections, and a command that just ended may still
+/// hold its own.
+const DESCRIPTORS: usize = 2;
+const MEMORY: u64 = 16 * 1024 * 1024;
 
 /// What a miner's console says once for each start.
 const BANNER: &str = "ABOUT";
@@ -58,6 +65,42 @@ async fn hashes(controller: &Home, rig: &str, within: Duration) {
     .await;
 }
 
+/// What a node holds while nothing is wrong.
+struct Held {
+    name: String,
+    pid: i32,
+    descriptors: usize,
+    memory: u64,
+}
+
+impl Held {
+    fn by(station: &Station) -> Self {
+        let pid = station.node.pid();
+        Self { name: station.name.clone(), pid, descriptors: descriptors_of(pid), memory: resident_bytes_of(pid) }
+    }
+
+    /// By everybody.
+    fn in_all(farm: &Farm) -> Vec<Self> {
+        std::iter::once(&farm.controller).chain(&farm.rigs).map(Self::by).collect()
+    }
+}
+
+/// No descriptor, no memory worth speaking of, and no dead child is left of what happened, on either side.
+async fn left_nothing_behind(before: Vec<Held>) {
+    for Held { name, pid, descriptors, memory } in before {
+        wait_for(&format!("what the fault opened at {name} is closed"), DEADLINE, async || {
+            (1..=descriptors + DESCRIPTORS).contains(&descriptors_of(pid)).then_some(())
+        })
+        .await;
+        wait_for(&format!("{name} has buried its dead"), DEADLINE, async || {
+            children_of(pid).iter().all(|(_, state)| *state != 'Z').then_some(())
+        })
+        .await;
+        let now = resident_bytes_of(pid);
+        assert!(now < memory + MEMORY, "{name} grew from {memory} to {now} bytes");
+    }
+}
+
 #[tokio::test]
 #[ignore = "needs root for network namespaces; `.ci/run faults` runs it"]
 async fn over_slow_lossy_and_narrow_wires_every_command_is_done_once() {
@@ -68,7 +111,8 @@ async fn over_slow_lossy_and_narrow_wires_every_command_is_done_once() {
     let slow = Wire { delay: Duration::from_millis(200), ..Wire::default() };
     let lossy = Wire { loss: 0.05, ..Wire::default() };
     let narrow = Wire { rate: Some(125_000), ..Wire::default() };
-    let awful = Wire { delay: Duration::from_millis(200), loss: 0.05, rate: Some(125_000), cut: false };
+    let awful = Wire { delay: Duration::from_millis(200), loss: 0.05, rate: Some(125_000), ..Wire::default() };
+    let before = Held::in_all(&farm);
     for (host, wire) in lan.hosts()[1..].iter().zip([slow, lossy, narrow, awful]) {
         host.wire(wire);
     }
@@ -91,6 +135,7 @@ async fn over_slow_lossy_and_narrow_wires_every_command_is_done_once() {
     for rig in &farm.rigs {
         assert_eq!(rig.home.miners(), [0_i32; 0], "{}", rig.name);
     }
+    left_nothing_behind(before).await;
 }
 
 #[tokio::test]
@@ -102,7 +147,7 @@ async fn half_a_fleet_that_is_cut_off_mines_on_and_is_found_again() {
 #[tokio::test]
 #[ignore = "takes a minute and a half, and root; `.ci/run faults` runs it"]
 async fn half_a_fleet_that_is_cut_off_for_a_minute_is_found_again() {
-    cut_half_the_fleet(Duration::from_secs(60)).await;
+    cut_half_the_fleet(MINUTE).await;
 }
 
 /// One rig for `short`, another until it shows as offline and at least as long; the other half never.
@@ -115,8 +160,7 @@ async fn cut_half_the_fleet(short: Duration) {
     let miners = || rigs.iter().map(|rig| rig.home.miners()).collect::<Vec<_>>();
     let before = miners();
     let profiles = controller.json("profile list").await;
-    let descriptors = descriptors_of(farm.controller.node.pid());
-    let memory = resident_bytes_of(farm.controller.node.pid());
+    let held = Held::in_all(&farm);
 
     let cut = Instant::now();
     lan.hosts()[1].wire(CUT);
@@ -169,20 +213,7 @@ async fn cut_half_the_fleet(short: Duration) {
     let names: Vec<Value> =
         controller.json("peer list").await.as_array().unwrap().iter().map(|peer| peer["name"].clone()).collect();
     assert_eq!(names.len(), 4, "{names:?}");
-    left_nothing_behind(&farm.controller, descriptors, memory).await;
-}
-
-/// No descriptor, no memory worth speaking of, and no dead child is left of what happened.
-async fn left_nothing_behind(station: &Station, descriptors: usize, memory: u64) {
-    let pid = station.node.pid();
-    wait_for("what the fault opened is closed", DEADLINE, async || {
-        // One rig may be between two connections; a command that just ended may still hold its own.
-        (descriptors_of(pid) <= descriptors + 2).then_some(())
-    })
-    .await;
-    let now = resident_bytes_of(pid);
-    assert!(now < memory + 16 * 1024 * 1024, "{} grew from {memory} to {now} bytes", station.name);
-    assert!(children_of(pid).iter().all(|(_, state)| *state != 'Z'), "{:?}", children_of(pid));
+    left_nothing_behind(held).await;
 }
 
 #[tokio::test]
@@ -193,7 +224,7 @@ async fn a_rig_that_stands_still_is_offline_and_does_what_it_was_told_at_most_on
 #[tokio::test]
 #[ignore = "takes more than a minute; `.ci/run faults` runs it"]
 async fn a_rig_that_stands_still_for_a_minute_comes_back() {
-    stand_still_for(Duration::from_secs(60)).await;
+    stand_still_for(MINUTE).await;
 }
 
 async fn stand_still_for(at_least: Duration) {
@@ -202,6 +233,7 @@ async fn stand_still_for(at_least: Duration) {
     let (controller, rig) = (&farm.controller.home, farm.rig());
     let _ = controller.run("remote start rig-alpha --profile p --from here").await.done();
     let miner = rig.home.miners();
+    let held = Held::in_all(&farm);
     stand_still(rig.node.pid());
     let still = Instant::now();
     let second = "remote start rig-alpha --profile p --from here --miner xmrig-2";
@@ -219,6 +251,9 @@ async fn stand_still_for(at_least: Duration) {
     assert!(rig.home.miners().contains(&miner[0]), "the first was not touched");
     let _ = controller.run(second).await.done();
     assert_eq!(agreed(controller, rig, HEALED).await, 2, "asked again it is done, once");
+    let _ = controller.run("remote stop rig-alpha xmrig-2").await.done();
+    assert_eq!(agreed(controller, rig, HEALED).await, 1);
+    left_nothing_behind(held).await;
 }
 
 #[tokio::test]
@@ -228,6 +263,7 @@ async fn a_controller_that_stands_still_costs_its_rigs_nothing() {
     let (controller, rig) = (&farm.controller, farm.rig());
     let _ = controller.home.run("remote start rig-alpha --profile p --from here").await.done();
     let miner = rig.home.miners();
+    let held = Held::in_all(&farm);
     stand_still(controller.node.pid());
     wait_for("the rig sees it offline", NOTICED, async || {
         (!is_online(&rig.home, "control-center").await).then_some(())
@@ -238,6 +274,7 @@ async fn a_controller_that_stands_still_costs_its_rigs_nothing() {
     assert_eq!(agreed(&controller.home, rig, HEALED).await, 1);
     assert!(back.elapsed() < HEALED, "it took {:?}", back.elapsed());
     assert_eq!(rig.home.miners(), miner);
+    left_nothing_behind(held).await;
 }
 
 #[tokio::test]
@@ -251,6 +288,7 @@ async fn of_two_controllers_with_opposite_orders_each_is_told_the_truth() {
     let one = &farm.controller.home;
     farm.add_profile("p").await;
     let _ = one.run("remote deploy rig-alpha --profile p").await.done();
+    let held = [&farm.controller, &other, rig].map(Held::by).into();
     for round in 0..6 {
         let (start, stop) = tokio::join!(
             one.run("remote start rig-alpha --profile p --miner xmrig-1"),
@@ -266,6 +304,7 @@ async fn of_two_controllers_with_opposite_orders_each_is_told_the_truth() {
     }
     let _ = other.home.run("remote stop rig-alpha --all").await.done();
     assert_eq!(agreed(one, rig, HEALED).await, 0);
+    left_nothing_behind(held).await;
 }
 
 /// A file system of its own, with little room.
@@ -315,6 +354,7 @@ async fn on_a_full_disk_nothing_is_lost_and_nothing_is_claimed() {
     let (controller, rig) = (&farm.controller.home, farm.rig());
     let _ = controller.run("remote start rig-alpha --profile p --from here").await.done();
     let miner = rig.home.miners();
+    let held = Held::in_all(&farm);
 
     let (filler, rig_filler) = (disk.fill(), rig_disk.fill());
     let add = "profile add q --program xmrig --algorithm rx/0 --pool pool.example:3333 --wallet W";
@@ -336,6 +376,7 @@ async fn on_a_full_disk_nothing_is_lost_and_nothing_is_claimed() {
     let _ = controller.run(add).await.done();
     let _ = controller.run("remote deploy rig-alpha --profile q").await.done();
     assert_eq!(names(controller.json("profile list").await), ["p", "q"]);
+    left_nothing_behind(held).await;
     let Farm { controller, mut rigs } = farm;
     let (controller, rig) = tokio::join!(controller.killed_and_back(), rigs.remove(0).killed_and_back());
     assert_eq!(agreed(&controller.home, &rig, DEADLINE).await, 1);
@@ -365,9 +406,14 @@ async fn clocks_that_are_years_off_change_nothing() {
         controller.pair_with(&rig).await;
         let farm = Farm { controller, rigs: vec![rig] };
         farm.add_profile("p").await;
+        let held = Held::in_all(&farm);
         let _ = farm.controller.home.run("remote start rig-alpha --profile p --from here").await.done();
         hashes(&farm.controller.home, "rig-alpha", DEADLINE).await;
         assert!(is_online(&farm.controller.home, "rig-alpha").await);
+        let _ = farm.controller.home.run("remote stop rig-alpha --all").await.done();
+        assert_eq!(agreed(&farm.controller.home, farm.rig(), HEALED).await, 0);
+        left_nothing_behind(held).await;
+        let _ = farm.controller.home.run("remote start rig-alpha --profile p --from here").await.done();
         let Farm { controller, mut rigs } = farm;
         // What was stored under the wrong clock is read again under it.
         let (controller, rig) = tokio::join!(controller.killed_and_back(), rigs.remove(0).killed_and_back());
