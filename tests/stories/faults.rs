@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
+use futures::future::join_all;
 use miner_ctrl_tests::farm::Station;
 use miner_ctrl_tests::processes::{children_of, descriptors_of, proceed, resident_bytes_of, stand_still};
 use miner_ctrl_tests::{Cut, DEADLINE, Farm, Home, Host, Lan, Wire, wait_for};
@@ -213,6 +214,96 @@ async fn cut_half_the_fleet(short: Duration) {
     let names: Vec<Value> =
         controller.json("peer list").await.as_array().unwrap().iter().map(|peer| peer["name"].clone()).collect();
     assert_eq!(names.len(), 4, "{names:?}");
+    left_nothing_behind(held).await;
+}
+
+/// As behind a firewall that forgets one direction. Two rigs are dialled and two dial; of either pair one is deaf and one
+/// is not heard.
+#[tokio::test]
+#[ignore = "needs root for network namespaces; `.ci/run faults` runs it"]
+async fn a_hole_in_one_way_alone_is_noticed_at_both_ends_whoever_dialled_and_heals() {
+    let names = ["rig-deaf", "rig-mute", "rig-deaf-caller", "rig-mute-caller"];
+    let holes = [Cut::ToHost, Cut::FromHost, Cut::ToHost, Cut::FromHost];
+    let lan = Lan::new(5);
+    let farm = {
+        let [first, hosts @ ..] = lan.hosts() else { unreachable!("five hosts") };
+        let rigs = join_all(names.iter().zip(hosts).map(|(rig, host)| Station::start_on(host, rig, "worker")));
+        let (controller, rigs) = tokio::join!(Station::start_on(first, "control-center", "controller"), rigs);
+        Farm { controller, rigs }
+    };
+    let (controller, rigs) = (&farm.controller.home, &farm.rigs);
+    for rig in &rigs[..2] {
+        farm.controller.pair_with(rig).await;
+    }
+    for rig in &rigs[2..] {
+        let code = controller.json("pair").await["code"].as_str().unwrap().to_owned();
+        let add = format!("peer add --address {} --code {code}", controller.address());
+        let _ = rig.home.run(&add).await.done();
+    }
+    farm.add_profile("p").await;
+    for rig in names {
+        Farm::online(controller, rig).await;
+    }
+    let all = names.join(",");
+    let _ = controller.run(&format!("remote start {all} --profile p --from here --miner xmrig-1")).await.done();
+    let miners: Vec<Vec<i32>> = rigs.iter().map(|rig| rig.home.miners()).collect();
+    let held = Held::in_all(&farm);
+
+    let states = async |home: &Home| -> Vec<bool> {
+        let peers = home.json("peer list").await;
+        peers.as_array().expect("a list").iter().map(|peer| peer["online"] == true).collect()
+    };
+    for (host, way) in lan.hosts()[1..].iter().zip(holes) {
+        host.wire(Wire::cut(way));
+    }
+    let cut = Instant::now();
+    let ours = async {
+        wait_for("all show as offline", NOTICED, async || {
+            states(controller).await.iter().all(|online| !online).then_some(())
+        })
+        .await;
+        assert!(cut.elapsed() < NOTICED, "it took {:?}", cut.elapsed());
+    };
+    let theirs = async {
+        for rig in rigs {
+            wait_for("each sees its controller offline", NOTICED, async || {
+                (!is_online(&rig.home, "control-center").await).then_some(())
+            })
+            .await;
+        }
+        assert!(cut.elapsed() < NOTICED, "it took {:?}", cut.elapsed());
+    };
+    // Some of them hear it, and none can say so.
+    let second = |rig: &str| format!("remote start {rig} --profile p --from here --miner xmrig-2");
+    let told = join_all(names.map(async |rig| controller.run(&second(rig)).await));
+    let (told, (), ()) = tokio::join!(told, ours, theirs);
+    for ran in told {
+        assert_eq!(ran.code, UNKNOWN, "{ran:#?}");
+    }
+    for (rig, miners) in rigs.iter().zip(&miners) {
+        assert!(rig.home.miners().contains(&miners[0]), "{} mines on", rig.name);
+    }
+
+    for host in &lan.hosts()[1..] {
+        host.wire(Wire::default());
+    }
+    let back = Instant::now();
+    wait_for("all are back", HEALED, async || states(controller).await.iter().all(|online| *online).then_some(()))
+        .await;
+    assert!(back.elapsed() < HEALED, "it took {:?}", back.elapsed());
+    for rig in rigs {
+        let running = agreed(controller, rig, HEALED).await;
+        assert!(running == 1 || running == 2, "{}: {running}", rig.name);
+    }
+    let _ = controller.run(&second(&all)).await.done();
+    for rig in rigs {
+        assert_eq!(agreed(controller, rig, HEALED).await, 2, "{}: asked again it is done, once", rig.name);
+    }
+    let _ = controller.run(&format!("remote stop {all} xmrig-2")).await.done();
+    for (rig, miners) in rigs.iter().zip(&miners) {
+        assert_eq!(agreed(controller, rig, HEALED).await, 1, "{}", rig.name);
+        assert_eq!(rig.home.miners(), *miners, "{}: the first was not touched", rig.name);
+    }
     left_nothing_behind(held).await;
 }
 
