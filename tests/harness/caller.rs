@@ -19,13 +19,24 @@ use miner_ctrl_protocol::pair::{Door, Knock, MAX_PAIR_MESSAGE, Reply};
 use miner_ctrl_protocol::smsg::{LinkNonce, NodeSecret};
 use miner_ctrl_protocol::{PAIR_PROTOCOL, RPC_PROTOCOL, Role, VERSION};
 use tokio::sync::{mpsc, oneshot, watch};
-use tokio::time::timeout;
+use tokio::time::{interval, timeout};
 
 use crate::farm::Station;
 use crate::wait::DEADLINE;
 
 /// Kind and id of a frame, which its length counts.
 const FRAME_HEADER: usize = 9;
+
+/// Kinds of frames.
+const REQUEST: u8 = 1;
+const BEAT: u8 = 4;
+
+/// Ids of a Beat: the dialer asks, the other side answers, the dialer says that the answer came.
+const ASKS: u64 = 0;
+const CAME: u64 = 2;
+
+/// More often than a node asks, so that a slow day is no silence.
+const BEATS: Duration = Duration::from_secs(3);
 
 /// What a connection has seen.
 #[derive(Debug, Clone, Copy, Default)]
@@ -237,6 +248,26 @@ impl Link {
             if matches!(frame.0, 2 | 3) {
                 return Some(frame);
             }
+        }
+    }
+
+    /// Keeps the heartbeat as the dialer does, reads everything, and answers no request: until the node ends the link.
+    /// Gives how many requests it left.
+    pub async fn keep_silent(&mut self) -> usize {
+        let mut beats = interval(BEATS);
+        let mut left = 0;
+        loop {
+            beats.tick().await;
+            self.say(BEAT, ASKS, &[]).await;
+            loop {
+                match self.hear().await {
+                    Some((BEAT, ..)) => break,
+                    Some((REQUEST, ..)) => left += 1,
+                    Some(_) => {}
+                    None => return left,
+                }
+            }
+            self.say(BEAT, CAME, &[]).await;
         }
     }
 

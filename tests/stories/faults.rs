@@ -13,9 +13,10 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use futures::future::join_all;
+use miner_ctrl_protocol::Role;
 use miner_ctrl_tests::farm::Station;
 use miner_ctrl_tests::processes::{children_of, descriptors_of, proceed, resident_bytes_of, stand_still};
-use miner_ctrl_tests::{Cut, DEADLINE, Farm, Home, Host, Lan, Wire, wait_for};
+use miner_ctrl_tests::{Caller, Cut, DEADLINE, Farm, Home, Host, Lan, Wire, wait_for};
 use serde_json::Value;
 
 /// Within this a rig that says nothing shows as offline.
@@ -30,6 +31,9 @@ const MINUTE: Duration = Duration::from_secs(60);
 const UNKNOWN: Option<i32> = Some(6);
 
 const CUT: Wire = Wire::cut(Cut::BothWays);
+
+/// A command that needs nothing but a rig that hears takes no longer, whatever becomes of others.
+const AT_ONCE: Duration = Duration::from_secs(5);
 
 /// What a node may hold more of than before. A rig may be between two connections, and a command that just ended may still
 /// hold its own.
@@ -304,6 +308,71 @@ async fn a_hole_in_one_way_alone_is_noticed_at_both_ends_whoever_dialled_and_hea
         assert_eq!(agreed(controller, rig, HEALED).await, 1, "{}", rig.name);
         assert_eq!(rig.home.miners(), *miners, "{}: the first was not touched", rig.name);
     }
+    left_nothing_behind(held).await;
+}
+
+/// Its link is up and its heart beats; a program that is stuck, or means ill, does no more.
+#[tokio::test]
+#[ignore = "takes half a minute; `.ci/run faults` runs it"]
+async fn a_rig_that_never_answers_holds_up_nobody_and_is_not_said_to_have_obeyed() {
+    let farm = Farm::paired(&["rig-alpha"]).await;
+    farm.add_profile("p").await;
+    let (controller, rig) = (&farm.controller.home, farm.rig());
+    let _ = controller.run("remote start rig-alpha --profile p --from here --miner xmrig-1").await.done();
+    hashes(controller, "rig-alpha", DEADLINE).await;
+    let held = Held::in_all(&farm);
+
+    let silent = Caller::admitted(&farm.controller, "rig-silent", Role::Worker).await;
+    let mut link = silent.link(&silent.hello("rig-silent", Role::Worker)).await;
+    assert!(link.hello.is_some(), "it is greeted");
+    let work = async {
+        Farm::online(controller, "rig-silent").await;
+        let orders = [
+            "start rig-silent --profile p --from here",
+            "stop rig-silent --all",
+            "restart rig-silent",
+            "deploy rig-silent --profile p",
+            "logs rig-silent",
+        ];
+        let told = join_all(orders.map(async |order| controller.run(&format!("remote {order}")).await));
+        let both = async {
+            let ran = controller.run("remote deploy rig-alpha,rig-silent --profile p -o json").await;
+            let documents: Value = serde_json::from_str(&ran.stdout).unwrap();
+            let done = [&documents[0]["done"], &documents[1]["done"]];
+            assert!(done == [true, false], "each by itself: {ran:#?}");
+        };
+        // Until the last of those above is given up.
+        let others = async {
+            loop {
+                for order in ["start rig-alpha --profile p --from here --miner xmrig-2", "stop rig-alpha xmrig-2"] {
+                    let asked = Instant::now();
+                    let _ = controller.run(&format!("remote {order}")).await.done();
+                    assert!(asked.elapsed() < AT_ONCE, "{order} took {:?}", asked.elapsed());
+                }
+                // By another hand, so that only who watches learns of it.
+                for (order, running) in
+                    [("start rig-alpha --profile p --miner xmrig-2", 2), ("stop rig-alpha xmrig-2", 1)]
+                {
+                    let _ = rig.home.run(&format!("remote {order}")).await.done();
+                    assert_eq!(agreed(controller, rig, AT_ONCE).await, running);
+                }
+                assert!(is_online(controller, "rig-silent").await, "it lives");
+            }
+        };
+        let told = async { tokio::join!(told, both).0 };
+        let told = tokio::select! { told = told => told, () = others => unreachable!("it goes on") };
+        for ran in told {
+            assert_eq!(ran.code, UNKNOWN, "{ran:#?}");
+        }
+    };
+    tokio::select! {
+        left = link.keep_silent() => panic!("the controller gave it up, and it left {left} requests"),
+        () = work => {}
+    }
+    drop((link, silent));
+    wait_for("it is gone", NOTICED, async || (!is_online(controller, "rig-silent").await).then_some(())).await;
+    let _ = controller.run("remote stop rig-alpha xmrig-2").await;
+    assert_eq!(agreed(controller, rig, HEALED).await, 1);
     left_nothing_behind(held).await;
 }
 
