@@ -59,3 +59,33 @@ pub async fn told(home: &Home, rig: &str, measure: &str, step: u64, span: Range<
     numbers.resize(usize::try_from((span.end - since) / step).expect("few"), None);
     numbers
 }
+
+/// What a controller knows of half an hour of a rig, two hours ago, before anything went wrong.
+#[derive(Debug, Clone, Copy)]
+pub struct Past {
+    start: u64,
+}
+
+impl Past {
+    const MINUTES: u64 = 30;
+
+    /// Writes it into the node's own database.
+    pub async fn of(node: &Home, rig: &str) -> Self {
+        let start = now() / 3600 * 3600 - 2 * 3600;
+        record(node, rig, minutes(start, Self::MINUTES), 1000.0).await;
+        Self { start }
+    }
+
+    /// Every number of it is still there.
+    ///
+    /// # Panics
+    /// When one is not.
+    pub async fn is_whole(self, node: &Home, rig: &str) {
+        let span = self.start..self.start + 60 * Self::MINUTES;
+        let [hashrate, temperature] =
+            ["hashrate", "temperature"].map(|measure| told(node, rig, measure, 60, span.clone()));
+        let (hashrate, temperature) = tokio::join!(hashrate, temperature);
+        assert!(hashrate.iter().all(|number| *number == Some(1000.0)), "{hashrate:?}");
+        assert!(temperature.iter().all(|number| *number == Some(65.0)), "{temperature:?}");
+    }
+}

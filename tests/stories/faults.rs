@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 use futures::future::join_all;
 use miner_ctrl_protocol::Role;
 use miner_ctrl_tests::farm::Station;
+use miner_ctrl_tests::history::{Past, minutes, now, record, told};
 use miner_ctrl_tests::processes::{children_of, descriptors_of, proceed, resident_bytes_of, stand_still};
 use miner_ctrl_tests::{Caller, Cut, DEADLINE, Farm, Home, Host, Lan, Wire, wait_for};
 use serde_json::Value;
@@ -165,9 +166,13 @@ async fn cut_half_the_fleet(short: Duration) {
     let miners = || rigs.iter().map(|rig| rig.home.miners()).collect::<Vec<_>>();
     let before = miners();
     let profiles = controller.json("profile list").await;
+    let past = Past::of(controller, rigs[1].node.line("node id")).await;
     let held = Held::in_all(&farm);
 
     let cut = Instant::now();
+    // By then rig-beta shows as offline, and no number of it comes any more.
+    let missed = (now() + NOTICED.as_secs() + 5) / 60 * 60;
+    let missed = missed..missed + 60;
     lan.hosts()[1].wire(CUT);
     lan.hosts()[2].wire(CUT);
     let alpha_back = async {
@@ -203,6 +208,21 @@ async fn cut_half_the_fleet(short: Duration) {
     assert_eq!(miners(), before, "everybody mines on");
     assert!(noticed > Duration::ZERO);
 
+    let its_own = if short >= MINUTE {
+        let its_own = wait_for("rig-beta has written a minute that nobody saw", DEADLINE, async || {
+            let numbers = told(&rigs[1].home, "rig-beta", "hashrate", 10, missed.clone()).await;
+            numbers.iter().any(Option::is_some).then_some(numbers)
+        })
+        .await;
+        let gap = told(controller, "rig-beta", "hashrate", 10, missed.clone()).await;
+        assert!(
+            its_own.iter().zip(&gap).any(|(own, known)| own.is_some() && known.is_none()),
+            "a gap is a gap: {gap:?}"
+        );
+        Some(its_own)
+    } else {
+        None
+    };
     lan.hosts()[2].wire(Wire::default());
     let back = Instant::now();
     let running = agreed(controller, &rigs[1], HEALED).await;
@@ -218,6 +238,14 @@ async fn cut_half_the_fleet(short: Duration) {
     let names: Vec<Value> =
         controller.json("peer list").await.as_array().unwrap().iter().map(|peer| peer["name"].clone()).collect();
     assert_eq!(names.len(), 4, "{names:?}");
+    if let Some(its_own) = its_own {
+        wait_for("what rig-beta did meanwhile is known", DEADLINE, async || {
+            let known = told(controller, "rig-beta", "hashrate", 10, missed.clone()).await;
+            its_own.iter().zip(&known).all(|(own, known)| own.is_none() || known.is_some()).then_some(())
+        })
+        .await;
+    }
+    past.is_whole(controller, "rig-beta").await;
     left_nothing_behind(held).await;
 }
 
@@ -393,6 +421,7 @@ async fn stand_still_for(at_least: Duration) {
     let (controller, rig) = (&farm.controller.home, farm.rig());
     let _ = controller.run("remote start rig-alpha --profile p --from here").await.done();
     let miner = rig.home.miners();
+    let past = Past::of(controller, rig.node.line("node id")).await;
     let held = Held::in_all(&farm);
     stand_still(rig.node.pid());
     let still = Instant::now();
@@ -413,6 +442,7 @@ async fn stand_still_for(at_least: Duration) {
     assert_eq!(agreed(controller, rig, HEALED).await, 2, "asked again it is done, once");
     let _ = controller.run("remote stop rig-alpha xmrig-2").await.done();
     assert_eq!(agreed(controller, rig, HEALED).await, 1);
+    past.is_whole(controller, "rig-alpha").await;
     left_nothing_behind(held).await;
 }
 
@@ -423,6 +453,7 @@ async fn a_controller_that_stands_still_costs_its_rigs_nothing() {
     let (controller, rig) = (&farm.controller, farm.rig());
     let _ = controller.home.run("remote start rig-alpha --profile p --from here").await.done();
     let miner = rig.home.miners();
+    let past = Past::of(&controller.home, rig.node.line("node id")).await;
     let held = Held::in_all(&farm);
     stand_still(controller.node.pid());
     wait_for("the rig sees it offline", NOTICED, async || {
@@ -434,6 +465,7 @@ async fn a_controller_that_stands_still_costs_its_rigs_nothing() {
     assert_eq!(agreed(&controller.home, rig, HEALED).await, 1);
     assert!(back.elapsed() < HEALED, "it took {:?}", back.elapsed());
     assert_eq!(rig.home.miners(), miner);
+    past.is_whole(&controller.home, "rig-alpha").await;
     left_nothing_behind(held).await;
 }
 
@@ -514,6 +546,8 @@ async fn on_a_full_disk_nothing_is_lost_and_nothing_is_claimed() {
     let (controller, rig) = (&farm.controller.home, farm.rig());
     let _ = controller.run("remote start rig-alpha --profile p --from here").await.done();
     let miner = rig.home.miners();
+    let id = rig.node.line("node id").to_owned();
+    let (past, rig_past) = tokio::join!(Past::of(controller, &id), Past::of(&rig.home, &id));
     let held = Held::in_all(&farm);
 
     let (filler, rig_filler) = (disk.fill(), rig_disk.fill());
@@ -538,48 +572,84 @@ async fn on_a_full_disk_nothing_is_lost_and_nothing_is_claimed() {
     assert_eq!(names(controller.json("profile list").await), ["p", "q"]);
     left_nothing_behind(held).await;
     let Farm { controller, mut rigs } = farm;
-    let (controller, rig) = tokio::join!(controller.killed_and_back(), rigs.remove(0).killed_and_back());
+    // Who stops writes what it has of the minute. There is no room for it, and what was there before is worth more.
+    let filler = disk.fill();
+    let Station { name, node, home } = controller;
+    let _ = node.terminate().await;
+    fs::remove_file(filler).unwrap();
+    let back = async { Station { name, node: home.serve().await, home } };
+    let (controller, rig) = tokio::join!(back, rigs.remove(0).killed_and_back());
     assert_eq!(agreed(&controller.home, &rig, DEADLINE).await, 1);
     assert_eq!(rig.home.miners(), miner);
+    past.is_whole(&controller.home, "rig-alpha").await;
+    rig_past.is_whole(&rig.home, "rig-alpha").await;
     assert_eq!(names(rig.home.json("profile list").await), ["q"]);
+}
+
+/// libfaketime, by which a process is told another time than it is. What it waits for takes as long as ever.
+fn other_time(home: Home, library: &str) -> Home {
+    let library = fs::read_dir("/usr/lib")
+        .unwrap()
+        .flatten()
+        .map(|entry| entry.path().join("faketime").join(library))
+        .find(|path| path.is_file())
+        .expect("libfaketime is installed");
+    home.with_variable("LD_PRELOAD", library).with_variable("FAKETIME_DONT_FAKE_MONOTONIC", "1")
+}
+
+/// Now, by a clock that is so many years off as libfaketime has them.
+fn now_by(years: i64) -> u64 {
+    now().saturating_add_signed(years * 365 * 24 * 3600)
 }
 
 #[tokio::test]
 #[ignore = "needs libfaketime; `.ci/run faults` runs it"]
 async fn clocks_that_are_years_off_change_nothing() {
-    let library = fs::read_dir("/usr/lib")
-        .unwrap()
-        .flatten()
-        .map(|entry| entry.path().join("faketime/libfaketime.so.1"))
-        .find(|path| path.is_file())
-        .expect("libfaketime is installed");
-    let wrong = |home: Home, offset: &str| {
-        home.with_variable("LD_PRELOAD", &library)
-            .with_variable("FAKETIME", offset)
-            .with_variable("FAKETIME_DONT_FAKE_MONOTONIC", "1")
-    };
-    for (rig_clock, controller_clock) in [("-12y", "+0"), ("+0", "-12y"), ("+30y", "-12y")] {
-        let rig_home = wrong(Home::empty(), rig_clock).initialised("rig-alpha", "worker").await;
-        let home = wrong(Home::empty(), controller_clock).initialised("control-center", "controller").await;
-        let rig = Station { name: "rig-alpha".into(), node: rig_home.serve().await, home: rig_home };
-        let controller = Station { name: "control-center".into(), node: home.serve().await, home };
-        controller.pair_with(&rig).await;
-        let farm = Farm { controller, rigs: vec![rig] };
-        farm.add_profile("p").await;
-        let held = Held::in_all(&farm);
-        let _ = farm.controller.home.run("remote start rig-alpha --profile p --from here").await.done();
-        hashes(&farm.controller.home, "rig-alpha", DEADLINE).await;
-        assert!(is_online(&farm.controller.home, "rig-alpha").await);
-        let _ = farm.controller.home.run("remote stop rig-alpha --all").await.done();
-        assert_eq!(agreed(&farm.controller.home, farm.rig(), HEALED).await, 0);
-        left_nothing_behind(held).await;
-        let _ = farm.controller.home.run("remote start rig-alpha --profile p --from here").await.done();
-        let Farm { controller, mut rigs } = farm;
-        // What was stored under the wrong clock is read again under it.
-        let (controller, rig) = tokio::join!(controller.killed_and_back(), rigs.remove(0).killed_and_back());
-        assert_eq!(agreed(&controller.home, &rig, DEADLINE).await, 1, "{rig_clock} {controller_clock}");
-        let _ = controller.home.run("remote stop rig-alpha --all").await.done();
-    }
+    join_all([(-12, 0), (0, -12), (30, -12)].map(|(rig, controller)| clocks_are_off(rig, controller))).await;
+}
+
+/// By so many years.
+async fn clocks_are_off(rig_clock: i64, controller_clock: i64) {
+    let home =
+        |years: i64| other_time(Home::empty(), "libfaketime.so.1").with_variable("FAKETIME", format!("{years:+}y"));
+    let rig_home = home(rig_clock).initialised("rig-alpha", "worker").await;
+    let home = home(controller_clock).initialised("control-center", "controller").await;
+    let rig = Station { name: "rig-alpha".into(), node: rig_home.serve().await, home: rig_home };
+    let controller = Station { name: "control-center".into(), node: home.serve().await, home };
+    controller.pair_with(&rig).await;
+    let farm = Farm { controller, rigs: vec![rig] };
+    farm.add_profile("p").await;
+    let held = Held::in_all(&farm);
+    let _ = farm.controller.home.run("remote start rig-alpha --profile p --from here").await.done();
+    hashes(&farm.controller.home, "rig-alpha", DEADLINE).await;
+    assert!(is_online(&farm.controller.home, "rig-alpha").await);
+    let _ = farm.controller.home.run("remote stop rig-alpha --all").await.done();
+    assert_eq!(agreed(&farm.controller.home, farm.rig(), HEALED).await, 0);
+    left_nothing_behind(held).await;
+    let _ = farm.controller.home.run("remote start rig-alpha --profile p --from here").await.done();
+    let Farm { controller, mut rigs } = farm;
+    let Station { name: rig_name, node: rig, home: rig_home } = rigs.remove(0);
+    let Station { name, node, home } = controller;
+    // Each has a past of its own time, in which the controller saw three minutes of ninety.
+    let id = rig.line("node id").to_owned();
+    node.kill();
+    rig.kill();
+    let start = |years| now_by(years) / 3600 * 3600 - 2 * 3600;
+    let (ours, theirs) = (start(controller_clock), start(rig_clock));
+    tokio::join!(record(&home, &id, minutes(ours, 3), 1000.0), record(&rig_home, &id, minutes(theirs, 90), 2500.0));
+    // What was stored under the wrong clock is read again under it.
+    let (node, rig) = tokio::join!(home.serve(), rig_home.serve());
+    let (controller, rig) = (Station { name, node, home }, Station { name: rig_name, node: rig, home: rig_home });
+    let at = format!("{rig_clock} {controller_clock}");
+    assert_eq!(agreed(&controller.home, &rig, DEADLINE).await, 1, "{at}");
+    let known = wait_for("what the controller missed is filled in", DEADLINE, async || {
+        let known = told(&controller.home, "rig-alpha", "hashrate", 60, ours..ours + 90 * 60).await;
+        known[89].is_some().then_some(known)
+    })
+    .await;
+    assert_eq!(known[..3], [Some(1000.0); 3], "what it knew itself stays: {at}");
+    assert_eq!(known[3..], [Some(2500.0); 87], "each at its time by the controller's own clock: {at}");
+    let _ = controller.home.run("remote stop rig-alpha --all").await.done();
 }
 
 /// `/etc/hosts` as what runs on this host sees it.
