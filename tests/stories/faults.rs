@@ -13,6 +13,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use futures::future::join_all;
+use miner_ctrl::store::atomic;
 use miner_ctrl_protocol::Role;
 use miner_ctrl_tests::farm::Station;
 use miner_ctrl_tests::history::{Past, minutes, now, record, told};
@@ -650,6 +651,100 @@ async fn clocks_are_off(rig_clock: i64, controller_clock: i64) {
     assert_eq!(known[..3], [Some(1000.0); 3], "what it knew itself stays: {at}");
     assert_eq!(known[3..], [Some(2500.0); 87], "each at its time by the controller's own clock: {at}");
     let _ = controller.home.run("remote stop rig-alpha --all").await.done();
+}
+
+/// A clock of a node's own, which a story sets while it runs.
+struct Clock(PathBuf);
+
+impl Clock {
+    /// Of a node of this home, right for now.
+    fn of(home: Home) -> (Self, Home) {
+        let clock = Self(home.path().join("clock"));
+        clock.set(0);
+        // The one for programs of many threads, which looks at the file once in a second.
+        let home = other_time(home, "libfaketimeMT.so.1")
+            .with_variable("FAKETIME_TIMESTAMP_FILE", &clock.0)
+            .with_variable("FAKETIME_CACHE_DURATION", "1");
+        (clock, home)
+    }
+
+    /// By so many years off.
+    fn set(&self, years: i64) {
+        // Whole: somebody may be reading.
+        atomic::write(&self.0, format!("{years:+}y\n").as_bytes()).unwrap();
+    }
+}
+
+/// Whether a node's clock is so many years off: it tells of nothing that is yet to come.
+async fn is_off_by(years: i64, home: &Home) -> bool {
+    let path = |since: u64| format!("/api/v1/mining/history/rig-alpha?since={since}");
+    let (before, after) = (path(now_by(years) - 3600), path(now_by(years) + 3600));
+    home.get(&before).await.starts_with("HTTP/1.1 200 ") && home.get(&after).await.starts_with("HTTP/1.1 422 ")
+}
+
+/// As when a battery is flat, or a time server is wrong, or is right again.
+#[tokio::test]
+#[ignore = "needs libfaketime; `.ci/run faults` runs it"]
+async fn a_clock_that_jumps_by_years_costs_no_command_and_no_history() {
+    let (rig_clock, rig_home) = Clock::of(Home::empty());
+    let (clock, home) = Clock::of(Home::empty());
+    let rig_home = rig_home.initialised("rig-alpha", "worker").await;
+    let home = home.initialised("control-center", "controller").await;
+    let rig = Station { name: "rig-alpha".into(), node: rig_home.serve().await, home: rig_home };
+    let controller = Station { name: "control-center".into(), node: home.serve().await, home };
+    controller.pair_with(&rig).await;
+    let mut farm = Farm { controller, rigs: vec![rig] };
+    farm.add_profile("p").await;
+    let id = farm.rig().node.line("node id").to_owned();
+    let past = Past::of(&farm.controller.home, &id).await;
+    let rig_past = Past::of(&farm.rig().home, &id).await;
+    let first = "remote start rig-alpha --profile p --from here --miner xmrig-1";
+    let second = "remote start rig-alpha --profile p --from here --miner xmrig-2";
+    let _ = farm.controller.home.run(first).await.done();
+    hashes(&farm.controller.home, "rig-alpha", DEADLINE).await;
+    let miner = farm.rig().home.miners();
+    let held = Held::in_all(&farm);
+    let jump = async |farm: &Farm, rig_years: i64, years: i64| {
+        rig_clock.set(rig_years);
+        clock.set(years);
+        for (home, years) in [(&farm.rig().home, rig_years), (&farm.controller.home, years)] {
+            wait_for("the clock is another one", DEADLINE, async || is_off_by(years, home).await.then_some(())).await;
+        }
+    };
+    for (rig_years, years) in [(30, 0), (-12, 30), (0, -12), (0, 0)] {
+        jump(&farm, rig_years, years).await;
+        let (controller, rig) = (&farm.controller.home, farm.rig());
+        let at = format!("{rig_years} {years}");
+        Farm::online(controller, "rig-alpha").await;
+        let _ = controller.run("peer ping rig-alpha").await.done();
+        // The same again finds it done; another one is done once.
+        let _ = controller.run(first).await.done();
+        assert_eq!(rig.home.miners(), miner, "{at}");
+        let _ = controller.run(second).await.done();
+        let both = rig.home.miners();
+        assert!(both.len() == 2 && both.contains(&miner[0]), "{at}: {both:?}");
+        let _ = controller.run(second).await.done();
+        assert_eq!(rig.home.miners(), both, "{at}");
+        let _ = controller.run("remote stop rig-alpha xmrig-2").await.done();
+        assert_eq!(agreed(controller, rig, HEALED).await, 1, "{at}");
+        assert_eq!(rig.home.miners(), miner, "{at}");
+        hashes(controller, "rig-alpha", HEALED).await;
+    }
+    left_nothing_behind(held).await;
+    past.is_whole(&farm.controller.home, "rig-alpha").await;
+    rig_past.is_whole(&farm.rig().home, "rig-alpha").await;
+    // What is too old is let go of when a node starts: it must not go by a clock that is wrong then.
+    for years in [30, 0] {
+        jump(&farm, years, years).await;
+        let Farm { controller, mut rigs } = farm;
+        let (controller, rig) = tokio::join!(controller.killed_and_back(), rigs.remove(0).killed_and_back());
+        farm = Farm { controller, rigs: vec![rig] };
+        assert_eq!(agreed(&farm.controller.home, farm.rig(), DEADLINE).await, 1);
+        hashes(&farm.controller.home, "rig-alpha", DEADLINE).await;
+    }
+    assert_eq!(farm.rig().home.miners(), miner);
+    past.is_whole(&farm.controller.home, "rig-alpha").await;
+    rig_past.is_whole(&farm.rig().home, "rig-alpha").await;
 }
 
 /// `/etc/hosts` as what runs on this host sees it.
