@@ -299,6 +299,14 @@ impl Home {
         self.serve_with(&["--simulate"]).await
     }
 
+    /// The same beside a command that may have found no node and begun one of its own.
+    ///
+    /// # Panics
+    /// When it does not come up.
+    pub async fn serve_beside_a_command(&self) -> Serving {
+        Serving::start_after_commands(self, &["--simulate"]).await
+    }
+
     /// Starts its node with these further arguments.
     ///
     /// # Panics

@@ -8,6 +8,9 @@ use crate::home::Home;
 use crate::processes;
 use crate::wait::{DEADLINE, wait_for};
 
+/// What a node says that finds another one at work in its directory.
+const KEPT_OUT: &str = "already runs on";
+
 /// A `miner-ctrl node serve`; killed and reaped when dropped, and its log shown when the test failed.
 #[derive(Debug)]
 pub struct Serving {
@@ -18,6 +21,21 @@ pub struct Serving {
 
 impl Serving {
     pub(crate) async fn start(home: &Home, words: &[&str]) -> Self {
+        Self::try_start(home, words).await.unwrap_or_else(|ended| panic!("{ended}"))
+    }
+
+    /// The same, when a command may have found no node and begun one of its own: that one keeps others out until it is over.
+    pub(crate) async fn start_after_commands(home: &Home, words: &[&str]) -> Self {
+        wait_for("no other node keeps this one out", DEADLINE, async || match Self::try_start(home, words).await {
+            Ok(serving) => Some(serving),
+            Err(ended) if ended.contains(KEPT_OUT) => None,
+            Err(ended) => panic!("{ended}"),
+        })
+        .await
+    }
+
+    /// Why it ended, when it does not come up.
+    async fn try_start(home: &Home, words: &[&str]) -> Result<Self, String> {
         let address = home.address();
         let line = [&["node", "serve", "--listen", address.as_str()], words].concat();
         // Files and not pipes: nobody has to read them for the node to go on.
@@ -30,15 +48,19 @@ impl Serving {
             .spawn()
             .expect("the program starts");
         let mut this = Self { child, said: String::new(), log };
+        let before = this.log().len();
         // The version is the last of what it says, and a line is whole when it has its end.
-        this.said = wait_for("the node serves", DEADLINE, async || {
+        let said = wait_for("the node serves", DEADLINE, async || {
             let text = fs::read_to_string(&said).unwrap_or_default();
-            let ended = this.child.try_wait().expect("a child can be waited for");
-            assert!(ended.is_none(), "the node ended: {ended:?}\n{}", this.log());
-            (text.contains("\nversion:") && text.ends_with('\n')).then_some(text)
+            if let Some(ended) = this.child.try_wait().expect("a child can be waited for") {
+                let log = this.log();
+                return Some(Err(format!("the node ended: {ended:?}\n{}", log.get(before..).unwrap_or(&log))));
+            }
+            (text.contains("\nversion:") && text.ends_with('\n')).then_some(Ok(text))
         })
-        .await;
-        this
+        .await?;
+        this.said = said;
+        Ok(this)
     }
 
     /// Everything that it said of itself when it started.

@@ -69,7 +69,7 @@ async fn at_each_step(side: Side, prepare: impl AsyncFn(&Farm) -> String, hold: 
         let back = async {
             wait_for("it is killed, or not", LONGEST, async || (trap.is_sprung() || is_over.get()).then_some(())).await;
             node.kill();
-            home.serve().await
+            home.serve_beside_a_command().await
         };
         let (ran, node) = tokio::join!(command, back);
         let sprung = trap.is_sprung();
