@@ -5,12 +5,16 @@
 
 #![expect(clippy::unwrap_used, reason = "a story that cannot go on says where")]
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
+use std::sync::Arc;
 use std::time::Duration;
 
+use miner_ctrl_protocol::Role;
+use miner_ctrl_protocol::pair::{PairRefusal, Reply};
+use miner_ctrl_protocol::smsg::NodeSecret;
 use miner_ctrl_tests::farm::Station;
 use miner_ctrl_tests::steps::Trap;
-use miner_ctrl_tests::{Farm, wait_for};
+use miner_ctrl_tests::{Caller, Farm, wait_for};
 
 /// Within this after a restart everything is as it should be.
 const HEALED: Duration = Duration::from_secs(10);
@@ -24,6 +28,8 @@ const MOST: usize = 1000;
 
 const START: &str = "remote start rig-alpha --profile p --from here --miner xmrig-1";
 const STOP: &str = "remote stop rig-alpha --all";
+const START_BOTH: &str = "remote start rig-alpha,rig-beta --profile p --from here --miner xmrig-1";
+const STOP_BOTH: &str = "remote stop rig-alpha,rig-beta --all";
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Side {
@@ -35,18 +41,32 @@ enum Side {
 struct Outcome {
     /// Whether it was reported done.
     done: bool,
+    /// What it printed.
+    said: String,
     /// The rig's miners before it.
     before: Vec<i32>,
     /// Where that was, for the reader of a failure.
     at: String,
 }
 
-/// Goes through the steps of one side of a command, until it is over before its next one.
+/// Goes through the steps of one side of a controller's command, until it is over before its next one.
 ///
 /// `prepare` makes things as they were before it and gives its line; `hold` looks at what a kill left behind.
-#[expect(clippy::print_stderr, reason = "whoever reads that a story failed wants to know at which step")]
 async fn at_each_step(side: Side, prepare: impl AsyncFn(&Farm) -> String, hold: impl AsyncFn(&Farm, Outcome)) {
-    let mut farm = Farm::paired(&["rig-alpha"]).await;
+    at_each_step_among(&["rig-alpha"], Side::Controller, side, prepare, hold).await;
+}
+
+/// The same of a command that is given at the one side or the other, in a farm of more rigs than one; of those the first is
+/// killed.
+#[expect(clippy::print_stderr, reason = "whoever reads that a story failed wants to know at which step")]
+async fn at_each_step_among(
+    rigs: &[&str],
+    given_at: Side,
+    side: Side,
+    prepare: impl AsyncFn(&Farm) -> String,
+    hold: impl AsyncFn(&Farm, Outcome),
+) {
+    let mut farm = Farm::paired(rigs).await;
     farm.add_profile("p").await;
     for step in 1..MOST {
         let line = prepare(&farm).await;
@@ -57,7 +77,7 @@ async fn at_each_step(side: Side, prepare: impl AsyncFn(&Farm) -> String, hold: 
             Side::Controller => (controller, rig),
             Side::Rig => (rig, controller),
         };
-        let operator = if side == Side::Controller { &home } else { &other.home };
+        let operator = if side == given_at { &home } else { &other.home };
         let trap = Trap::set(node.pid(), step);
         let is_over = Cell::new(false);
         let command = async {
@@ -76,15 +96,18 @@ async fn at_each_step(side: Side, prepare: impl AsyncFn(&Farm) -> String, hold: 
         trap.gone();
         let at = format!("{side:?}, `{line}`, killed before step {step}: {ran:#?}");
         assert!(ran.code == Some(0) || sprung, "not killed, and not done: {at}");
-        assert!(ran.code == Some(0) || ran.stderr.contains("hint: "), "{at}");
+        // Of many rigs each has its reason in its own line.
+        let with_a_reason = ran.stderr.contains("hint: ") || !rigs.is_empty() && ran.stdout.contains("✗ ");
+        assert!(ran.code == Some(0) || with_a_reason, "{at}");
         let killed = Station { name, node, home };
         let (controller, rig) = match side {
             Side::Controller => (killed, other),
             Side::Rig => (other, killed),
         };
-        farm = Farm { controller, rigs: vec![rig] };
+        rigs.insert(0, rig);
+        farm = Farm { controller, rigs };
         eprintln!("{at}");
-        hold(&farm, Outcome { done: ran.code == Some(0), before, at }).await;
+        hold(&farm, Outcome { done: ran.code == Some(0), said: ran.stdout, before, at }).await;
         if !sprung {
             assert!(step > FEWEST, "{FEWEST} steps or fewer, so that nobody was killed where it matters");
             return;
@@ -113,7 +136,7 @@ async fn starts(side: Side) {
         run(farm, STOP).await;
         START.to_owned()
     };
-    at_each_step(side, prepare, async |farm, Outcome { done, before, at }| {
+    at_each_step(side, prepare, async |farm, Outcome { done, before, at, .. }| {
         let miners = agreed(farm).await;
         assert!(before.is_empty() && miners.len() <= 1 && (!done || miners.len() == 1), "{miners:?}: {at}");
         run(farm, START).await;
@@ -129,7 +152,7 @@ async fn stops(side: Side) {
         run(farm, START).await;
         STOP.to_owned()
     };
-    at_each_step(side, prepare, async |farm, Outcome { done, before, at }| {
+    at_each_step(side, prepare, async |farm, Outcome { done, before, at, .. }| {
         let miners = agreed(farm).await;
         assert!(before.len() == 1 && (miners.is_empty() || !done && miners.len() == 1), "{miners:?}: {at}");
         run(farm, STOP).await;
@@ -144,7 +167,7 @@ async fn restarts(side: Side) {
         run(farm, START).await;
         "remote restart rig-alpha xmrig-1".to_owned()
     };
-    at_each_step(side, prepare, async |farm, Outcome { done, before, at }| {
+    at_each_step(side, prepare, async |farm, Outcome { done, before, at, .. }| {
         let miners = agreed(farm).await;
         let new = miners.len() == 1 && miners != before;
         assert!(before.len() == 1 && (new || !done && miners.len() <= 1), "{before:?}, then {miners:?}: {at}");
@@ -164,7 +187,7 @@ async fn deploys(side: Side) {
         }
         line.to_owned()
     };
-    at_each_step(side, prepare, async |farm, Outcome { done, before, at }| {
+    at_each_step(side, prepare, async |farm, Outcome { done, before, at, .. }| {
         let there = farm.rig().home.names("profile list").await;
         assert!(there == ["p"] || !done && there.is_empty(), "{there:?}: {at}");
         let miners = agreed(farm).await;
@@ -207,6 +230,46 @@ async fn pairs(side: Side) {
     .await;
 }
 
+/// One command to many rigs, of which one is killed, or their controller.
+async fn starts_of_many(side: Side) {
+    let prepare = async |farm: &Farm| {
+        run(farm, STOP_BOTH).await;
+        START_BOTH.to_owned()
+    };
+    let among = ["rig-alpha", "rig-beta"];
+    at_each_step_among(&among, Side::Controller, side, prepare, async |farm, Outcome { done, said, at, .. }| {
+        let mut before = Vec::new();
+        for rig in &farm.rigs {
+            let miners = Farm::agreed(&farm.controller.home, rig, HEALED).await;
+            let told = said.contains(&format!("✓ {}", rig.name));
+            assert!(miners.len() <= 1 && (!told || miners.len() == 1), "{}: {miners:?}: {at}", rig.name);
+            assert!(told || !done, "done is what every one has done: {at}");
+            assert!(told || side == Side::Controller || rig.name == among[0], "who lives does it: {at}");
+            before.push(miners);
+        }
+        run(farm, START_BOTH).await;
+        for (rig, before) in farm.rigs.iter().zip(before) {
+            let now = Farm::agreed(&farm.controller.home, rig, HEALED).await;
+            assert!(now.len() == 1 && (before.is_empty() || now == before), "{before:?}, then {now:?}: {at}");
+        }
+        assert_eq!(farm.controller.home.names("peer list").await, among, "{at}");
+    })
+    .await;
+}
+
+/// The key of a new node that waits at the controller for its operator's word.
+async fn stranger(farm: &Farm) -> Arc<NodeSecret> {
+    let stranger = Caller::dial(farm.controller.home.port()).await.expect("a stranger is let as far as pairing");
+    assert_eq!(stranger.knock("rig-new", Role::Worker).await, Reply::Pending);
+    Arc::clone(stranger.secret())
+}
+
+/// What it is told when it asks again.
+async fn asks_again(farm: &Farm, secret: &Arc<NodeSecret>) -> Reply {
+    let stranger = Caller::dial_as(farm.controller.home.port(), Arc::clone(secret)).await.expect("it is let in");
+    stranger.knock("rig-new", Role::Worker).await
+}
+
 /// What a controller does with its own files and its registry.
 #[tokio::test]
 #[ignore = "goes through every step; `.ci/run faults` runs it"]
@@ -246,6 +309,128 @@ async fn a_controller_that_is_killed_at_any_step_of_keeping_its_book_has_the_old
         all_is_whole(farm, &at).await;
     })
     .await;
+}
+
+#[tokio::test]
+#[ignore = "goes through every step; `.ci/run faults` runs it"]
+async fn a_controller_that_is_killed_at_any_step_of_renaming_or_removing_a_rig_did_it_or_did_not() {
+    let prepare = async |_: &Farm| "peer rename rig-alpha rig-other".to_owned();
+    at_each_step(Side::Controller, prepare, async |farm, Outcome { done, at, .. }| {
+        let names = farm.controller.home.names("peer list").await;
+        assert!(names == ["rig-other"] || !done && names == ["rig-alpha"], "{names:?}: {at}");
+        Farm::online(&farm.controller.home, &names[0]).await;
+        run(farm, &format!("peer ping {}", names[0])).await;
+        run(farm, &format!("peer rename {} rig-alpha", names[0])).await;
+        all_is_whole(farm, &at).await;
+    })
+    .await;
+    let pair = async |farm: &Farm| {
+        let rig = farm.rig();
+        let (address, code) = (rig.home.address(), code_of(rig).await);
+        run(farm, &format!("peer add --address {address} --name rig-alpha --code {code}")).await;
+    };
+    let remove = "peer remove rig-alpha";
+    let prepare = async |farm: &Farm| {
+        run(farm, START).await;
+        remove.to_owned()
+    };
+    at_each_step(Side::Controller, prepare, async |farm, Outcome { done, before, at, .. }| {
+        let names = farm.controller.home.names("peer list").await;
+        assert!(names.is_empty() || !done && names == ["rig-alpha"], "{names:?}: {at}");
+        if !names.is_empty() {
+            run(farm, remove).await;
+            assert_eq!(farm.controller.home.names("peer list").await, [""; 0], "{at}");
+        }
+        assert_eq!(farm.rig().home.miners(), before, "who is forgotten mines on: {at}");
+        pair(farm).await;
+        Farm::online(&farm.controller.home, "rig-alpha").await;
+        all_is_whole(farm, &at).await;
+    })
+    .await;
+}
+
+#[tokio::test]
+#[ignore = "goes through every step; `.ci/run faults` runs it"]
+async fn a_node_that_is_killed_at_any_step_of_its_operators_word_on_a_stranger_admits_by_that_word_alone() {
+    let waits = RefCell::new(None);
+    let secret = || waits.borrow().clone().expect("a stranger waits");
+    let prepare = async |farm: &Farm| {
+        let secret = stranger(farm).await;
+        waits.replace(Some(Arc::clone(&secret)));
+        format!("peer approve {} --permission view", secret.public().node_id())
+    };
+    at_each_step(Side::Controller, prepare, async |farm, Outcome { done, at, .. }| {
+        let controller = &farm.controller.home;
+        let names = controller.names("peer list").await;
+        assert!(names == ["rig-alpha", "rig-new"] || !done && names == ["rig-alpha"], "{names:?}: {at}");
+        let reply = asks_again(farm, &secret()).await;
+        if names.len() == 1 {
+            assert_eq!(reply, Reply::Pending, "it asks anew: {at}");
+            run(farm, &format!("peer approve {} --permission view", secret().public().node_id())).await;
+        } else {
+            assert!(matches!(reply, Reply::Paired { .. }), "{reply:?}: {at}");
+        }
+        let peers = controller.json("peer list").await;
+        let new = peers.as_array().unwrap().iter().find(|peer| peer["name"] == "rig-new").unwrap();
+        assert_eq!(new["permission"], "view", "{at}");
+        run(farm, "peer remove rig-new").await;
+        all_is_whole(farm, &at).await;
+    })
+    .await;
+    let prepare = async |farm: &Farm| {
+        let secret = stranger(farm).await;
+        waits.replace(Some(Arc::clone(&secret)));
+        format!("peer deny {}", secret.public().node_id())
+    };
+    at_each_step(Side::Controller, prepare, async |farm, Outcome { at, .. }| {
+        // Who was turned away is not remembered over a restart; it waits again.
+        assert_eq!(asks_again(farm, &secret()).await, Reply::Pending, "{at}");
+        run(farm, &format!("peer deny {}", secret().public().node_id())).await;
+        assert_eq!(asks_again(farm, &secret()).await, Reply::Refused(PairRefusal::Denied), "{at}");
+        all_is_whole(farm, &at).await;
+    })
+    .await;
+}
+
+#[tokio::test]
+#[ignore = "goes through every step; `.ci/run faults` runs it"]
+async fn a_rig_that_is_killed_at_any_step_of_forgetting_a_profile_mines_on() {
+    let remove = "profile remove p";
+    let prepare = async |farm: &Farm| {
+        run(farm, "remote deploy rig-alpha --profile p").await;
+        run(farm, START).await;
+        remove.to_owned()
+    };
+    at_each_step_among(
+        &["rig-alpha"],
+        Side::Rig,
+        Side::Rig,
+        prepare,
+        async |farm, Outcome { done, before, at, .. }| {
+            let there = farm.rig().home.names("profile list").await;
+            assert!(there.is_empty() || !done && there == ["p"], "{there:?}: {at}");
+            let miners = agreed(farm).await;
+            assert!(miners.len() == 1 && miners == before, "mining went on: {before:?}, then {miners:?}: {at}");
+            if !there.is_empty() {
+                let _ = farm.rig().home.run(remove).await.done();
+                assert_eq!(farm.rig().home.names("profile list").await, [""; 0], "{at}");
+            }
+            all_is_whole(farm, &at).await;
+        },
+    )
+    .await;
+}
+
+#[tokio::test]
+#[ignore = "goes through every step; `.ci/run faults` runs it"]
+async fn a_start_on_many_rigs_whose_controller_is_killed_at_any_step_is_done_once_or_not_on_each() {
+    starts_of_many(Side::Controller).await;
+}
+
+#[tokio::test]
+#[ignore = "goes through every step; `.ci/run faults` runs it"]
+async fn a_start_on_many_rigs_of_which_one_is_killed_at_any_step_is_done_by_the_others() {
+    starts_of_many(Side::Rig).await;
 }
 
 #[tokio::test]
