@@ -34,8 +34,8 @@ const UNKNOWN: Option<i32> = Some(6);
 
 const CUT: Wire = Wire::cut(Cut::BothWays);
 
-/// A command that needs nothing but a rig that hears takes no longer, whatever becomes of others.
-const AT_ONCE: Duration = Duration::from_secs(5);
+/// Who waits no longer did not wait for a rig that is silent: nothing gives one up before 10 s.
+const AT_ONCE: Duration = Duration::from_secs(8);
 
 /// What a node may hold more of than before. A rig may be between two connections, and a command that just ended may still
 /// hold its own.
@@ -391,7 +391,8 @@ async fn a_rig_that_never_answers_holds_up_nobody_and_is_not_said_to_have_obeyed
         let told = async { tokio::join!(told, both).0 };
         let told = tokio::select! { told = told => told, () = others => unreachable!("it goes on") };
         for ran in told {
-            assert_eq!(ran.code, UNKNOWN, "{ran:#?}");
+            let unanswered = ran.stderr.contains("no answer from rig-silent");
+            assert!(ran.code == UNKNOWN && unanswered, "{ran:#?}");
         }
     };
     tokio::select! {
