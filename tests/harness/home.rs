@@ -1,7 +1,7 @@
 //! One node's directory, and the command line run on it as its operator would.
 
 use std::ffi::OsString;
-use std::io::Write;
+use std::io::{self, Write};
 use std::net::{Ipv4Addr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -280,15 +280,32 @@ impl Home {
     /// # Panics
     /// When nobody answers there.
     pub async fn get(&self, path: &str) -> String {
-        let mut socket = UnixStream::connect(self.node_dir().join("control.sock")).await.expect("it listens");
-        let get = format!("GET {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n");
-        let mut answer = String::new();
+        self.call("GET", path, None).await.expect("an answer")
+    }
+
+    /// One request to its node's own socket; gives the answer, head and all.
+    ///
+    /// # Errors
+    /// When nobody answers there, or not to the end.
+    ///
+    /// # Panics
+    /// When the answer does not end.
+    pub async fn call(&self, method: &str, path: &str, body: Option<&Value>) -> io::Result<String> {
+        let body = body.map(Value::to_string).unwrap_or_default();
+        let request = format!(
+            "{method} {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\ncontent-type: application/json\r\n\
+             content-length: {}\r\n\r\n{body}",
+            body.len()
+        );
         let asked = async {
-            socket.write_all(get.as_bytes()).await?;
-            socket.read_to_string(&mut answer).await
+            let mut socket = UnixStream::connect(self.node_dir().join("control.sock")).await?;
+            socket.write_all(request.as_bytes()).await?;
+            let mut answer = String::new();
+            socket.read_to_string(&mut answer).await?;
+            // Who is killed says nothing at all, or half of it: the head comes in one piece.
+            if answer.contains("\r\n\r\n") { Ok(answer) } else { Err(io::ErrorKind::UnexpectedEof.into()) }
         };
-        timeout(LONGEST, asked).await.expect("an answer ends").expect("an answer");
-        answer
+        timeout(LONGEST, asked).await.expect("an answer ends")
     }
 
     /// Starts its node with stand-ins for mining programs.

@@ -14,7 +14,8 @@ use miner_ctrl_protocol::pair::{PairRefusal, Reply};
 use miner_ctrl_protocol::smsg::NodeSecret;
 use miner_ctrl_tests::farm::Station;
 use miner_ctrl_tests::steps::Trap;
-use miner_ctrl_tests::{Caller, Farm, wait_for};
+use miner_ctrl_tests::{Caller, Farm, Home, Ran, wait_for};
+use serde_json::{Value, json};
 
 /// Within this after a restart everything is as it should be.
 const HEALED: Duration = Duration::from_secs(10);
@@ -30,6 +31,66 @@ const START: &str = "remote start rig-alpha --profile p --from here --miner xmri
 const STOP: &str = "remote stop rig-alpha --all";
 const START_BOTH: &str = "remote start rig-alpha,rig-beta --profile p --from here --miner xmrig-1";
 const STOP_BOTH: &str = "remote stop rig-alpha,rig-beta --all";
+
+/// What an operator does.
+#[derive(Debug)]
+enum Order {
+    /// Begins a job over the API, and looks at it until it is over or forgotten.
+    Job(Value),
+    /// Types a command.
+    Line(String),
+}
+
+impl From<String> for Order {
+    fn from(line: String) -> Self {
+        Self::Line(line)
+    }
+}
+
+impl Order {
+    /// Gives it to the node of this home, and says how it ended. A job is said as a command to many is.
+    async fn give(&self, home: &Home) -> Ran {
+        let job = match self {
+            Self::Job(job) => job,
+            Self::Line(line) => return home.run(line).await,
+        };
+        let seen = RefCell::new(document(home.call("POST", "/api/v1/mining/jobs", Some(job)).await));
+        wait_for("the job is over or forgotten", LONGEST, async || {
+            let id = match seen.borrow().as_ref() {
+                Some(job) if job["ended"].is_null() => job["id"].as_str()?.to_owned(),
+                _ => return Some(()),
+            };
+            match document(home.call("GET", &format!("/api/v1/mining/jobs/{id}"), None).await) {
+                Some(now) => drop(seen.replace(Some(now))),
+                None => return Some(()),
+            }
+            None
+        })
+        .await;
+        let job_seen = seen.take().unwrap_or_default();
+        let rigs = job_seen["rigs"].as_array().cloned().unwrap_or_default();
+        let is_done = |rig: &&Value| rig["state"] == "done";
+        let line = |rig: &Value| {
+            let sign = if is_done(&rig) { '✓' } else { '✗' };
+            let [name, detail] = ["name", "detail"].map(|field| rig[field].as_str().unwrap_or_default());
+            format!("{sign} {name}: {detail}\n")
+        };
+        let all = !rigs.is_empty() && rigs.iter().filter(is_done).count() == rigs.len();
+        Ran {
+            line: format!("POST /jobs {job}"),
+            code: Some(i32::from(!all)),
+            stdout: rigs.iter().map(line).collect(),
+            // Whoever asks for a job that nobody knows is told to look for himself.
+            stderr: if all { String::new() } else { "hint: look at the rigs".to_owned() },
+        }
+    }
+}
+
+/// The job of an answer; none when there was no answer, or it is no job.
+fn document(answer: std::io::Result<String>) -> Option<Value> {
+    let answer = answer.ok().filter(|answer| answer.starts_with("HTTP/1.1 20"))?;
+    serde_json::from_str(answer.split_once("\r\n\r\n")?.1).ok()
+}
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Side {
@@ -51,25 +112,29 @@ struct Outcome {
 
 /// Goes through the steps of one side of a controller's command, until it is over before its next one.
 ///
-/// `prepare` makes things as they were before it and gives its line; `hold` looks at what a kill left behind.
-async fn at_each_step(side: Side, prepare: impl AsyncFn(&Farm) -> String, hold: impl AsyncFn(&Farm, Outcome)) {
+/// `prepare` makes things as they were before it and gives the order; `hold` looks at what a kill left behind.
+async fn at_each_step<O: Into<Order>>(
+    side: Side,
+    prepare: impl AsyncFn(&Farm) -> O,
+    hold: impl AsyncFn(&Farm, Outcome),
+) {
     at_each_step_among(&["rig-alpha"], Side::Controller, side, prepare, hold).await;
 }
 
 /// The same of a command that is given at the one side or the other, in a farm of more rigs than one; of those the first is
 /// killed.
 #[expect(clippy::print_stderr, reason = "whoever reads that a story failed wants to know at which step")]
-async fn at_each_step_among(
+async fn at_each_step_among<O: Into<Order>>(
     rigs: &[&str],
     given_at: Side,
     side: Side,
-    prepare: impl AsyncFn(&Farm) -> String,
+    prepare: impl AsyncFn(&Farm) -> O,
     hold: impl AsyncFn(&Farm, Outcome),
 ) {
     let mut farm = Farm::paired(rigs).await;
     farm.add_profile("p").await;
     for step in 1..MOST {
-        let line = prepare(&farm).await;
+        let order: Order = prepare(&farm).await.into();
         let before = farm.rig().home.miners();
         let Farm { controller, mut rigs } = farm;
         let rig = rigs.remove(0);
@@ -81,7 +146,7 @@ async fn at_each_step_among(
         let trap = Trap::set(node.pid(), step);
         let is_over = Cell::new(false);
         let command = async {
-            let ran = operator.run(&line).await;
+            let ran = order.give(operator).await;
             is_over.set(true);
             ran
         };
@@ -94,7 +159,7 @@ async fn at_each_step_among(
         let (ran, node) = tokio::join!(command, back);
         let sprung = trap.is_sprung();
         trap.gone();
-        let at = format!("{side:?}, `{line}`, killed before step {step}: {ran:#?}");
+        let at = format!("{side:?}, `{}`, killed before step {step}: {ran:#?}", ran.line);
         assert!(ran.code == Some(0) || sprung, "not killed, and not done: {at}");
         // Of many rigs each has its reason in its own line.
         let with_a_reason = ran.stderr.contains("hint: ") || !rigs.is_empty() && ran.stdout.contains("✗ ");
@@ -231,10 +296,10 @@ async fn pairs(side: Side) {
 }
 
 /// One command to many rigs, of which one is killed, or their controller.
-async fn starts_of_many(side: Side) {
+async fn starts_of_many(side: Side, order: impl Fn() -> Order) {
     let prepare = async |farm: &Farm| {
         run(farm, STOP_BOTH).await;
-        START_BOTH.to_owned()
+        order()
     };
     let among = ["rig-alpha", "rig-beta"];
     at_each_step_among(&among, Side::Controller, side, prepare, async |farm, Outcome { done, said, at, .. }| {
@@ -424,13 +489,22 @@ async fn a_rig_that_is_killed_at_any_step_of_forgetting_a_profile_mines_on() {
 #[tokio::test]
 #[ignore = "goes through every step; `.ci/run faults` runs it"]
 async fn a_start_on_many_rigs_whose_controller_is_killed_at_any_step_is_done_once_or_not_on_each() {
-    starts_of_many(Side::Controller).await;
+    starts_of_many(Side::Controller, || START_BOTH.to_owned().into()).await;
+}
+
+#[tokio::test]
+#[ignore = "goes through every step; `.ci/run faults` runs it"]
+async fn a_job_whose_controller_is_killed_at_any_step_is_done_once_or_not_on_each_rig() {
+    let job = json!({
+        "verb": "start", "rigs": ["rig-alpha", "rig-beta"], "profile": "p", "from": "here", "miner": "xmrig-1",
+    });
+    starts_of_many(Side::Controller, || Order::Job(job.clone())).await;
 }
 
 #[tokio::test]
 #[ignore = "goes through every step; `.ci/run faults` runs it"]
 async fn a_start_on_many_rigs_of_which_one_is_killed_at_any_step_is_done_by_the_others() {
-    starts_of_many(Side::Rig).await;
+    starts_of_many(Side::Rig, || START_BOTH.to_owned().into()).await;
 }
 
 #[tokio::test]
