@@ -599,9 +599,12 @@ fn other_time(home: Home, library: &str) -> Home {
     home.with_variable("LD_PRELOAD", library).with_variable("FAKETIME_DONT_FAKE_MONOTONIC", "1")
 }
 
-/// Now, by a clock that is so many years off as libfaketime has them.
+/// A year as libfaketime has it, seconds.
+const YEAR: i64 = 365 * 24 * 3600;
+
+/// Now, by a clock that is so many years off.
 fn now_by(years: i64) -> u64 {
-    now().saturating_add_signed(years * 365 * 24 * 3600)
+    now().saturating_add_signed(years * YEAR)
 }
 
 #[tokio::test]
@@ -669,10 +672,10 @@ impl Clock {
         (clock, home)
     }
 
-    /// By so many years off.
-    fn set(&self, years: i64) {
+    /// So many seconds ahead.
+    fn set(&self, ahead: i64) {
         // Whole: somebody may be reading.
-        atomic::write(&self.0, format!("{years:+}y\n").as_bytes()).unwrap();
+        atomic::write(&self.0, format!("{ahead:+}\n").as_bytes()).unwrap();
     }
 }
 
@@ -706,8 +709,8 @@ async fn a_clock_that_jumps_by_years_costs_no_command_and_no_history() {
     let miner = farm.rig().home.miners();
     let held = Held::in_all(&farm);
     let jump = async |farm: &Farm, rig_years: i64, years: i64| {
-        rig_clock.set(rig_years);
-        clock.set(years);
+        rig_clock.set(rig_years * YEAR);
+        clock.set(years * YEAR);
         for (home, years) in [(&farm.rig().home, rig_years), (&farm.controller.home, years)] {
             wait_for("the clock is another one", DEADLINE, async || is_off_by(years, home).await.then_some(())).await;
         }
@@ -746,6 +749,51 @@ async fn a_clock_that_jumps_by_years_costs_no_command_and_no_history() {
     assert_eq!(farm.rig().home.miners(), miner);
     past.is_whole(&farm.controller.home, "rig-alpha").await;
     rig_past.is_whole(&farm.rig().home, "rig-alpha").await;
+}
+
+/// A controller whose disk is full for long writes a minute of numbers each minute, in vain.
+#[tokio::test]
+#[ignore = "needs root for a disk of its own, and libfaketime; `.ci/run faults` runs it"]
+async fn a_minute_that_finds_no_room_is_lost_alone() {
+    let (clock, home) = Clock::of(Home::empty());
+    // Its log has another disk, so that it can say what happened.
+    let data = home.path().join(".local");
+    fs::create_dir(&data).unwrap();
+    let disk = SmallDisk::over(&data, 24);
+    let home = home.initialised("control-center", "controller").await;
+    let controller = Station { name: "control-center".into(), node: home.serve().await, home };
+    let rig = Station::start("rig-alpha", "worker").await;
+    controller.pair_with(&rig).await;
+    let farm = Farm { controller, rigs: vec![rig] };
+    farm.add_profile("p").await;
+    let (controller, rig) = (&farm.controller, farm.rig());
+    let past = Past::of(&controller.home, rig.node.line("node id")).await;
+    let _ = controller.home.run("remote start rig-alpha --profile p --from here").await.done();
+    hashes(&controller.home, "rig-alpha", DEADLINE).await;
+    let held = Held::in_all(&farm);
+
+    // A minute passes as soon as the recorder may have taken its look, which it does each ten seconds.
+    let mut looks = tokio::time::interval(Duration::from_secs(12));
+    let mut ahead: i64 = 0;
+    let filler = disk.fill();
+    while !controller.node.log().contains("a minute of history is lost") {
+        assert!(ahead < 600, "ten minutes that nobody missed: {}", controller.node.log());
+        looks.tick().await;
+        ahead += 60;
+        clock.set(ahead);
+    }
+    hashes(&controller.home, "rig-alpha", HEALED).await;
+    fs::remove_file(filler).unwrap();
+    // Nothing of this minute and the one before was written so far.
+    let since = (now() + ahead.unsigned_abs()) / 60 * 60 - 60;
+    while told(&controller.home, "rig-alpha", "hashrate", 60, since..since + 600).await.iter().all(Option::is_none) {
+        assert!(ahead < 1200, "ten minutes that nobody kept: {}", controller.node.log());
+        looks.tick().await;
+        ahead += 60;
+        clock.set(ahead);
+    }
+    past.is_whole(&controller.home, "rig-alpha").await;
+    left_nothing_behind(held).await;
 }
 
 /// `/etc/hosts` as what runs on this host sees it.
