@@ -586,6 +586,8 @@ async fn on_a_full_disk_nothing_is_lost_and_nothing_is_claimed() {
     past.is_whole(&controller.home, "rig-alpha").await;
     rig_past.is_whole(&rig.home, "rig-alpha").await;
     assert_eq!(names(rig.home.json("profile list").await), ["q"]);
+    // Before the homes, which cannot be removed from under them.
+    drop((disk, rig_disk));
 }
 
 /// libfaketime, by which a process is told another time than it is. What it waits for takes as long as ever.
@@ -794,6 +796,8 @@ async fn a_minute_that_finds_no_room_is_lost_alone() {
     }
     past.is_whole(&controller.home, "rig-alpha").await;
     left_nothing_behind(held).await;
+    // Before the home, which cannot be removed from under it.
+    drop(disk);
 }
 
 /// `/etc/hosts` as what runs on this host sees it.
