@@ -104,7 +104,7 @@ pub struct Node {
 /// [`StartError`]; then nothing is left running.
 pub async fn start(places: Places, config: NodeConfig, mode: Mode) -> Result<Node, StartError> {
     places.make_directories()?;
-    let lock = Lock::acquire(&places)?;
+    let lock = Lock::after_commands(&places).await?;
     let Identity { secret, record } = identity::load(&places)?.ok_or(StartError::NoIdentity)?;
     let policy = config::load_policy(&places)?;
     let listen = match mode {

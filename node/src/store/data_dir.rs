@@ -5,10 +5,13 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Seek, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use rustix::fs::FlockOperation;
 use rustix::io::Errno;
+use tokio::time::Instant;
 
 use super::atomic::{self, WriteError};
 
@@ -297,7 +300,35 @@ impl LockError {
     }
 }
 
+/// How long a command on a node's data may take: an order to a rig waits 30 s for its answer, and some for its link.
+const LONGEST_COMMAND: Duration = Duration::from_secs(40);
+/// Between two looks whether it is over.
+const LOOK: Duration = Duration::from_millis(50);
+
 impl Lock {
+    /// Takes the lock, after whatever command holds it now, or says at once which serving node has it.
+    ///
+    /// # Errors
+    /// [`LockError`].
+    pub async fn after_commands(places: &Places) -> Result<Self, LockError> {
+        let until = Instant::now() + LONGEST_COMMAND;
+        let mut said = false;
+        loop {
+            match Self::acquire(places) {
+                // A node that serves can be talked to, and is not waited for.
+                Err(LockError::Held { .. })
+                    if Instant::now() < until && UnixStream::connect(places.socket()).is_err() =>
+                {
+                    if !std::mem::replace(&mut said, true) {
+                        tracing::info!("waiting for a command that runs on this node's data to end");
+                    }
+                    tokio::time::sleep(LOOK).await;
+                }
+                other => return other,
+            }
+        }
+    }
+
     /// Takes the lock at once or says who has it. Makes the directories that are missing.
     ///
     /// # Errors
@@ -391,6 +422,19 @@ mod tests {
         assert!(matches!(error, LockError::Held { pid: Some(pid), .. } if pid == std::process::id()), "{error}");
         drop(lock);
         Lock::acquire(&places).unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_command_is_waited_for_and_a_node_that_serves_is_not() {
+        let (_home, places) = home();
+        let command = Lock::acquire(&places).unwrap();
+        let mut waits = Box::pin(Lock::after_commands(&places));
+        assert!(futures::poll!(&mut waits).is_pending());
+        drop(command);
+        let _lock = waits.await.unwrap();
+
+        let _serves = std::os::unix::net::UnixListener::bind(places.socket()).unwrap();
+        assert!(matches!(Lock::after_commands(&places).await, Err(LockError::Held { .. })));
     }
 
     #[test]

@@ -177,9 +177,10 @@ async fn job(client: &Client, rigs: &[(String, u64)]) -> Duration {
     let counts = loop {
         // The summary alone: asked all the time, it shall cost nothing beside the job.
         let jobs: Value = client.fetch("/jobs?limit=1").await.expect("the controller answers");
-        assert_eq!(jobs[0]["id"], job["id"], "the newest job");
-        if jobs[0]["ended"].is_u64() {
-            break jobs[0]["counts"].clone();
+        let newest = &jobs["jobs"][0];
+        assert_eq!(newest["id"], job["id"], "the newest job");
+        if newest["ended"].is_u64() {
+            break newest["counts"].clone();
         }
         assert!(begun.elapsed() < LONGEST, "{jobs}");
     };
