@@ -25,6 +25,7 @@ use crate::house::{carried_out, dialable};
 use crate::identity::{self, IdentityError, NodeRecord};
 use crate::mesh::{AskError, MeshHandle, PairBy, PairError, Paired, dial_address};
 use crate::miners::drivers::driver;
+use crate::store::activity::Journal;
 use crate::store::clock::unix_now;
 use crate::store::{Database, Places};
 use crate::worker::Worker;
@@ -60,6 +61,7 @@ pub(crate) struct Inner {
     pub(crate) mesh: MeshHandle,
     pub(crate) worker: Arc<Worker>,
     pub(crate) database: Database,
+    pub(crate) journal: Journal,
     /// `node serve`; otherwise the node lives for one command, dials only whom it must, and watches nobody.
     pub(crate) serving: bool,
 }

@@ -21,6 +21,7 @@ use crate::miners::profiles::ProfileStore;
 use crate::miners::{MinersConfig, MinersError, MinersHandle, ProgramPath, supervisor};
 use crate::recorded::Recorded;
 use crate::recorder;
+use crate::store::activity::Journal;
 use crate::store::clock::unix_now;
 use crate::store::{Database, DatabaseError, Lock, LockError, Places, PlacesError};
 use crate::watchers;
@@ -182,6 +183,7 @@ pub async fn start(places: Places, config: NodeConfig, mode: Mode) -> Result<Nod
         fleet,
         mesh,
         worker,
+        journal: Journal::new(database.clone()),
         database,
         serving: mode == Mode::Serve,
     };

@@ -51,7 +51,7 @@ impl Records for NodeHandle {
             detail: entry.detail.clone(),
             result: entry.result.clone(),
         };
-        let id = activity::add(self.database(), row).await.map_err(|error| failed(&error))?.id;
+        let id = self.inner.journal.add(row).await.map_err(|error| failed(&error))?.id;
         Ok(Activity { id, ..entry })
     }
 

@@ -1,6 +1,9 @@
 //! Who did what, as plain rows, the newest of them.
 
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
 use rusqlite::params;
+use tokio::sync::oneshot;
 
 use super::database::{Database, DatabaseError};
 use super::peers::{integer, number};
@@ -48,37 +51,124 @@ pub struct Which {
     pub result: Option<String>,
 }
 
-/// Adds an entry, and lets go of the oldest. Its id is given here. On the disk when it returns.
-///
-/// # Errors
-/// [`DatabaseError`]; then nothing was changed.
-pub async fn add(database: &Database, row: ActivityRow) -> Result<ActivityRow, DatabaseError> {
-    add_keeping(database, row, KEPT).await
+/// Writes down what was done. Entries that come while others are being stored are stored together: an order to a
+/// thousand rigs would wait a thousand times for the disk.
+#[derive(Debug, Clone)]
+pub struct Journal {
+    database: Database,
+    waiting: Arc<Mutex<Waiting>>,
 }
 
-async fn add_keeping(database: &Database, row: ActivityRow, kept: i64) -> Result<ActivityRow, DatabaseError> {
+/// No more than there are requests and rigs of a job under way.
+#[derive(Debug, Default)]
+struct Waiting {
+    entries: Vec<Entry>,
+    /// Somebody stores them, and looks again when it is done.
+    writing: bool,
+}
+
+type Entry = (ActivityRow, oneshot::Sender<Result<ActivityRow, DatabaseError>>);
+
+impl Journal {
+    /// In this database.
+    #[must_use]
+    pub fn new(database: Database) -> Self {
+        Self { database, waiting: Arc::default() }
+    }
+
+    /// Adds an entry, and lets go of the oldest. Its id is given here. On the disk when it returns; it is stored even if
+    /// the caller stops waiting.
+    ///
+    /// # Errors
+    /// [`DatabaseError`]; then it is not there.
+    pub async fn add(&self, row: ActivityRow) -> Result<ActivityRow, DatabaseError> {
+        let (reply, stored) = oneshot::channel();
+        let others_write = {
+            let mut waiting = self.waiting();
+            waiting.entries.push((row, reply));
+            std::mem::replace(&mut waiting.writing, true)
+        };
+        if !others_write {
+            tokio::spawn(Writer(self.clone()).run());
+        }
+        stored.await.unwrap_or(Err(DatabaseError::ShuttingDown))
+    }
+
+    fn waiting(&self) -> MutexGuard<'_, Waiting> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Stores what waits, until nothing does.
+struct Writer(Journal);
+
+impl Writer {
+    async fn run(self) {
+        while let Some(entries) = self.next() {
+            let (rows, replies): (Vec<_>, Vec<_>) = entries.into_iter().unzip();
+            match add_keeping(&self.0.database, rows.clone(), KEPT).await {
+                // Whoever asked may have gone.
+                Ok(stored) => stored.into_iter().zip(replies).for_each(|(row, reply)| drop(reply.send(Ok(row)))),
+                // One that cannot be stored takes no other with it, and each hears why.
+                Err(_) => {
+                    for (row, reply) in rows.into_iter().zip(replies) {
+                        let stored = add_keeping(&self.0.database, vec![row], KEPT).await;
+                        let stored = stored.and_then(|rows| rows.into_iter().next().ok_or(DatabaseError::ShuttingDown));
+                        drop(reply.send(stored));
+                    }
+                }
+            }
+        }
+    }
+
+    fn next(&self) -> Option<Vec<Entry>> {
+        let mut waiting = self.0.waiting();
+        waiting.writing = !waiting.entries.is_empty();
+        waiting.writing.then(|| std::mem::take(&mut waiting.entries))
+    }
+}
+
+impl Drop for Writer {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            // The next entry finds another.
+            self.0.waiting().writing = false;
+        }
+    }
+}
+
+async fn add_keeping(
+    database: &Database,
+    rows: Vec<ActivityRow>,
+    kept: i64,
+) -> Result<Vec<ActivityRow>, DatabaseError> {
     database
         .run(move |connection| {
             let change = connection.transaction()?;
-            change
-                .prepare_cached(
-                    "INSERT INTO activity (at, by, who, address, action, target, detail, result)
-                     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
-                )?
-                .execute(params![
-                    integer(row.at),
-                    row.by,
-                    row.who,
-                    row.address,
-                    row.action,
-                    row.target,
-                    row.detail,
-                    row.result
-                ])?;
-            let id = change.last_insert_rowid();
-            change.prepare_cached("DELETE FROM activity WHERE id <= ?1")?.execute([id - kept])?;
+            let mut stored = Vec::with_capacity(rows.len());
+            for row in rows {
+                change
+                    .prepare_cached(
+                        "INSERT INTO activity (at, by, who, address, action, target, detail, result)
+                         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+                    )?
+                    .execute(params![
+                        integer(row.at),
+                        row.by,
+                        row.who,
+                        row.address,
+                        row.action,
+                        row.target,
+                        row.detail,
+                        row.result
+                    ])?;
+                let id = change.last_insert_rowid();
+                stored.push(ActivityRow { id: u64::try_from(id).unwrap_or(0), ..row });
+            }
+            let newest = change.last_insert_rowid();
+            change.prepare_cached("DELETE FROM activity WHERE id <= ?1")?.execute([newest - kept])?;
             change.commit()?;
-            Ok(ActivityRow { id: u64::try_from(id).unwrap_or(0), ..row })
+            Ok(stored)
         })
         .await
 }
@@ -118,6 +208,8 @@ pub async fn list(database: &Database, which: Which) -> Result<Vec<ActivityRow>,
 
 #[cfg(test)]
 mod tests {
+    use futures::future::join_all;
+
     use super::*;
 
     fn entry(target: &str) -> ActivityRow {
@@ -133,8 +225,9 @@ mod tests {
     #[tokio::test]
     async fn entries_are_listed_newest_first_as_asked() {
         let database = Database::in_memory().unwrap();
+        let journal = Journal::new(database.clone());
         for target in ["a", "b", "a"] {
-            add(&database, entry(target)).await.unwrap();
+            journal.add(entry(target)).await.unwrap();
         }
         let list = |which| list(&database, which);
         let ids = |rows: Vec<ActivityRow>| rows.iter().map(|row| row.id).collect::<Vec<_>>();
@@ -150,11 +243,43 @@ mod tests {
     async fn the_oldest_make_room_and_no_id_comes_twice() {
         let database = Database::in_memory().unwrap();
         for _ in 0..5 {
-            add_keeping(&database, entry("a"), 2).await.unwrap();
+            add_keeping(&database, vec![entry("a")], 2).await.unwrap();
         }
         let rows = list(&database, Which { limit: 10, ..Which::default() }).await.unwrap();
         assert_eq!(rows.iter().map(|row| row.id).collect::<Vec<_>>(), [5, 4]);
         database.run_blocking(|c| c.execute("DELETE FROM activity", [])).unwrap();
-        assert_eq!(add(&database, entry("a")).await.unwrap().id, 6);
+        assert_eq!(Journal::new(database).add(entry("a")).await.unwrap().id, 6);
+    }
+
+    #[tokio::test]
+    async fn what_comes_together_is_stored_together_in_its_order() {
+        let database = Database::in_memory().unwrap();
+        let journal = Journal::new(database.clone());
+        let targets: Vec<String> = (0..100).map(|number| format!("rig-{number}")).collect();
+        let mut rows = join_all(targets.iter().map(|target| journal.add(entry(target))));
+        assert!(futures::poll!(&mut rows).is_pending());
+        let (reply, _) = oneshot::channel();
+        journal.waiting().entries.push((entry("last"), reply));
+        // The writer has not begun: it takes them all.
+        assert_eq!(journal.waiting().entries.len(), 101);
+        let rows = rows.await;
+        for ((id, target), row) in (1..).zip(&targets).zip(rows) {
+            let row = row.unwrap();
+            assert_eq!((row.id, row.target.as_ref()), (id, Some(target)));
+        }
+        // In one transaction: the last is there, too.
+        assert_eq!(list(&database, Which { limit: 1000, ..Which::default() }).await.unwrap().len(), 101);
+    }
+
+    #[tokio::test]
+    async fn one_that_cannot_be_stored_takes_no_other_with_it() {
+        let database = Database::in_memory().unwrap();
+        let refuse = "CREATE TRIGGER refuse BEFORE INSERT ON activity WHEN NEW.target = 'bad' BEGIN SELECT RAISE(ABORT, 'no'); END";
+        database.run_blocking(|connection| connection.execute_batch(refuse)).unwrap();
+        let journal = Journal::new(database.clone());
+        let rows = join_all(["a", "bad", "b"].map(|target| journal.add(entry(target)))).await;
+        assert_eq!(rows.iter().map(Result::is_ok).collect::<Vec<_>>(), [true, false, true]);
+        assert!(journal.add(entry("c")).await.is_ok());
+        assert_eq!(list(&database, Which { limit: 10, ..Which::default() }).await.unwrap().len(), 3);
     }
 }
