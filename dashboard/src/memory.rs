@@ -355,6 +355,8 @@ impl Node for Memory {
         })
     }
 
+    async fn hear(&self, _: &str) {}
+
     async fn command(&self, peer: &str, command: MinerCommand) -> Result<MinerOutcome, NodeError> {
         let mut state = self.checked()?;
         let peer = state.find(peer)?;

@@ -495,6 +495,8 @@ pub trait Node: Records + Clone {
         peer: &str,
         command: MinerCommand,
     ) -> impl Future<Output = Result<MinerOutcome, NodeError>> + Send;
+    /// Hears a rig anew, so that whoever looks next sees what a command did. Where that fails, it is seen a little later.
+    fn hear(&self, peer: &str) -> impl Future<Output = ()> + Send;
     /// Sends one of this node's profiles to a rig.
     fn deploy(
         &self,

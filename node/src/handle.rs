@@ -480,15 +480,18 @@ impl Node for NodeHandle {
             MinerCommand::Stop(miner) => Request::StopMiner { miner },
         };
         let (rig, answer) = self.ask_target(&target, request, ACT).await?;
-        if let Target::Peer(peer) = &target
-            && let Err(error) = self.refresh(peer).await
-        {
-            tracing::debug!(%error, "a rig was commanded and does not tell its statistics");
-        }
         match answer {
             Response::Miner { status, changed } => Ok(MinerOutcome { rig, miners: vec![*status], changed }),
             Response::Miners { statuses, changed } => Ok(MinerOutcome { rig, miners: statuses, changed }),
             _ => Err(out_of_turn(&rig)),
+        }
+    }
+
+    async fn hear(&self, peer: &str) {
+        if let Ok(Target::Peer(peer)) = self.resolve(peer)
+            && let Err(error) = self.refresh(&peer).await
+        {
+            tracing::debug!(%error, "a rig was commanded and does not tell its statistics");
         }
     }
 

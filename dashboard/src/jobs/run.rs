@@ -36,11 +36,12 @@ impl<N: Node> Gateway<N> {
             () = jobs.stop().cancelled() => None,
             permit = jobs.places().acquire() => permit.ok(),
         };
-        let Some(_permit) = permit else {
+        let Some(permit) = permit else {
             return jobs.set(id, place, Progress::Failed, Told::problem(stopping().document("")));
         };
         jobs.set(id, place, Progress::Running, Told::default());
-        let asking = AssertUnwindSafe(self.carry_out(order, rig.asked())).catch_unwind();
+        let asked = rig.asked();
+        let asking = AssertUnwindSafe(self.carry_out(order, &asked)).catch_unwind();
         let outcome = tokio::select! {
             biased;
             () = jobs.stop().cancelled() => Err(stopping()),
@@ -53,6 +54,8 @@ impl<N: Node> Gateway<N> {
                 }
             },
         };
+        // The next rig does not wait for the rest.
+        drop(permit);
         let (state, told, code) = match outcome {
             Ok(detail) => (Progress::Done, Told { detail: Some(detail), ..Told::default() }, None),
             Err(error) => {
@@ -63,6 +66,12 @@ impl<N: Node> Gateway<N> {
                 (state, Told::problem(error.document("")), Some(error.code))
             }
         };
+        if state == Progress::Done && matches!(order, Order::Miner(_)) {
+            tokio::select! {
+                () = jobs.stop().cancelled() => {}
+                () = self.node().hear(&asked) => {}
+            }
+        }
         // Kept first: whoever sees the result finds it in the log.
         if *order != Order::Ping {
             let detail = if code.is_none() { told.detail.clone() } else { None };
@@ -72,18 +81,18 @@ impl<N: Node> Gateway<N> {
     }
 
     /// Asks one rig; says what was reached.
-    async fn carry_out(&self, order: &Order, peer: String) -> Result<String, ApiError> {
+    async fn carry_out(&self, order: &Order, peer: &str) -> Result<String, ApiError> {
         Ok(match order {
             Order::Deploy(profile) => {
-                let outcome = self.node().deploy(&peer, profile).await?;
+                let outcome = self.node().deploy(peer, profile).await?;
                 format!("profile {}", outcome.profile) + so_already(outcome.changed)
             }
             Order::Miner(command) => {
-                let outcome = self.node().command(&peer, command.clone()).await?;
+                let outcome = self.node().command(peer, command.clone()).await?;
                 let miners = outcome.miners.iter().map(|miner| format!("{} is {}", miner.name, miner.state));
                 miners.collect::<Vec<_>>().join(", ") + so_already(outcome.changed)
             }
-            Order::Ping => format!("{:.1} ms", self.node().ping_peer(&peer).await?.round_trip_ms),
+            Order::Ping => format!("{:.1} ms", self.node().ping_peer(peer).await?.round_trip_ms),
         })
     }
 }

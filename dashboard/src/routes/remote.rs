@@ -189,8 +189,14 @@ async fn start<N: Node>(
 ) -> Result<(About, Json<MinerOutcome>), ApiError> {
     let (command, name) = start.command(&node).await?;
     let what = profile_told(&command, &name);
-    let outcome = node.command(&peer, command).await?;
-    Ok(told(format!("{what}, "), outcome))
+    Ok(told(format!("{what}, "), commanded(&node, &peer, command).await?))
+}
+
+/// Commands a rig; whoever looks at it next sees what that did.
+async fn commanded<N: Node>(node: &N, peer: &str, command: MinerCommand) -> Result<MinerOutcome, ApiError> {
+    let outcome = node.command(peer, command).await?;
+    node.hear(peer).await;
+    Ok(outcome)
 }
 
 async fn stop<N: Node>(
@@ -199,7 +205,7 @@ async fn stop<N: Node>(
     MaybeJson(stop): MaybeJson<Stop>,
 ) -> Result<(About, Json<MinerOutcome>), ApiError> {
     let choice = stop.choice()?;
-    Ok(told(String::new(), node.command(&peer, MinerCommand::Stop(choice)).await?))
+    Ok(told(String::new(), commanded(&node, &peer, MinerCommand::Stop(choice)).await?))
 }
 
 async fn restart<N: Node>(
@@ -207,7 +213,7 @@ async fn restart<N: Node>(
     Path(peer): Path<String>,
     MaybeJson(restart): MaybeJson<Restart>,
 ) -> Result<(About, Json<MinerOutcome>), ApiError> {
-    Ok(told(String::new(), node.command(&peer, MinerCommand::Restart(restart.miner)).await?))
+    Ok(told(String::new(), commanded(&node, &peer, MinerCommand::Restart(restart.miner)).await?))
 }
 
 async fn deploy<N: Node>(
