@@ -151,7 +151,7 @@ fn over_websocket(address: Multiaddr) -> Option<Multiaddr> {
     }
     match &parts[2..] {
         [] => Some(address.with(Protocol::Ws("/".into()))),
-        [Protocol::Ws(_)] => Some(address),
+        [Protocol::Ws(path)] if path == "/" => Some(address),
         _ => None,
     }
 }
@@ -250,6 +250,10 @@ mod tests {
             ("host:99999", AddressError::Port("99999".into())),
             ("host:", AddressError::Port(String::new())),
             ("[::1", AddressError::Host("[::1".into())),
+            (
+                "/ip4/10.0.0.1/tcp/1/x-parity-ws/%2f%0d%0aX:",
+                AddressError::Transport("/ip4/10.0.0.1/tcp/1/x-parity-ws/%2f%0d%0aX:".into()),
+            ),
             ("/ip4/10.0.0.1/udp/1/quic-v1", AddressError::Transport("/ip4/10.0.0.1/udp/1/quic-v1".into())),
             ("/what", AddressError::Multiaddr("/what".into())),
         ] {

@@ -26,6 +26,10 @@ const GATHER: usize = 16 * 1024;
 /// Bytes taken from TCP in one read, frames' headers among them. Most messages have a few hundred.
 const AHEAD: usize = 2 * 1024;
 
+/// Reads in one turn that bring no payload: a frame's header may come in parts. Pings without end, from whoever is on the
+/// way, would take the turns of the link on this connection.
+const READS: usize = 16;
+
 /// Two bytes, eight of length, four of the mask (section 5.2).
 const LONGEST_HEADER: usize = 14;
 
@@ -34,6 +38,8 @@ const LONGEST_UPGRADE: usize = 8 * 1024;
 
 /// Section 7.4.1: the purpose is fulfilled.
 const NORMAL: [u8; 2] = 1000_u16.to_be_bytes();
+/// … and the peer broke the protocol.
+const WRONG: [u8; 2] = 1002_u16.to_be_bytes();
 
 /// Upgrades what `T` dials and hears to WebSocket. `/ws` is the last part of its addresses.
 pub(super) struct WebSocket<T> {
@@ -59,7 +65,7 @@ where
     type Dial = Upgrade<S>;
 
     fn listen_on(&mut self, id: ListenerId, address: Multiaddr) -> Result<(), TransportError<io::Error>> {
-        let Some((tcp, _)) = beneath(&address) else { return Err(TransportError::MultiaddrNotSupported(address)) };
+        let Some(tcp) = beneath(&address) else { return Err(TransportError::MultiaddrNotSupported(address)) };
         self.tcp.listen_on(id, tcp)
     }
 
@@ -68,10 +74,10 @@ where
     }
 
     fn dial(&mut self, address: Multiaddr, options: DialOpts) -> Result<Self::Dial, TransportError<io::Error>> {
-        let found = beneath(&address).and_then(|(tcp, path)| Some((host_of(&tcp)?, tcp, path)));
-        let Some((host, tcp, path)) = found else { return Err(TransportError::MultiaddrNotSupported(address)) };
+        let found = beneath(&address).and_then(|tcp| Some((host_of(&tcp)?, tcp)));
+        let Some((host, tcp)) = found else { return Err(TransportError::MultiaddrNotSupported(address)) };
         let dial = self.tcp.dial(tcp, options)?;
-        Ok(Box::pin(async move { ask_to_upgrade(dial.await?, &host, &path).await }))
+        Ok(Box::pin(async move { ask_to_upgrade(dial.await?, &host).await }))
     }
 
     fn poll(
@@ -94,13 +100,12 @@ where
     }
 }
 
-/// The address without its `/ws`, and what is asked for behind that; a peer id at the end stays.
-fn beneath(address: &Multiaddr) -> Option<(Multiaddr, String)> {
+/// The address without its `/ws`; a peer id at the end stays. No other path: it would go into the request as it is.
+fn beneath(address: &Multiaddr) -> Option<Multiaddr> {
     let mut tcp = address.clone();
     let mut last = tcp.pop()?;
     let peer = if matches!(last, Protocol::P2p(_)) { Some(std::mem::replace(&mut last, tcp.pop()?)) } else { None };
-    let Protocol::Ws(path) = last else { return None };
-    Some((tcp.into_iter().chain(peer).collect(), path.into_owned()))
+    matches!(last, Protocol::Ws(path) if path == "/").then(|| tcp.into_iter().chain(peer).collect())
 }
 
 /// What the `Host` header says (RFC 9110, section 7.2).
@@ -117,8 +122,8 @@ fn host_of(tcp: &Multiaddr) -> Option<String> {
 }
 
 /// The client's part (section 4.1).
-async fn ask_to_upgrade<S: AsyncRead + AsyncWrite + Unpin>(tcp: S, host: &str, path: &str) -> io::Result<Frames<S>> {
-    let mut client = Client::new(Head { tcp, left: LONGEST_UPGRADE }, host, path);
+async fn ask_to_upgrade<S: AsyncRead + AsyncWrite + Unpin>(tcp: S, host: &str) -> io::Result<Frames<S>> {
+    let mut client = Client::new(Head { tcp, left: LONGEST_UPGRADE }, host, "/");
     match client.handshake().await.map_err(not_upgraded)? {
         ServerResponse::Accepted { .. } => {
             let ahead = client.take_buffer().to_vec();
@@ -133,15 +138,29 @@ async fn ask_to_upgrade<S: AsyncRead + AsyncWrite + Unpin>(tcp: S, host: &str, p
 /// The server's part (section 4.2). Any path is taken.
 async fn upgrade<S: AsyncRead + AsyncWrite + Unpin>(tcp: S) -> io::Result<Frames<S>> {
     let mut server = Server::new(Head { tcp, left: LONGEST_UPGRADE });
-    let key = server.receive_request().await.map_err(not_upgraded)?.key();
+    let asked = server.receive_request().await.map(|request| request.key());
+    let key = match asked {
+        Ok(key) => key,
+        Err(error) => {
+            // A browser, or a proxy without its part of the upgrade. It may be gone.
+            if !matches!(error, handshake::Error::Io(_)) {
+                let _ = server.send_response(&Response::Reject { status_code: 400 }).await;
+            }
+            return Err(not_upgraded(error));
+        }
+    };
     server.send_response(&Response::Accept { key, protocol: None }).await.map_err(not_upgraded)?;
     Ok(Frames::new(server.into_inner().tcp, Mode::Server, Vec::new()))
 }
 
 fn not_upgraded(error: handshake::Error) -> io::Error {
+    use io::ErrorKind::{BrokenPipe, ConnectionReset, UnexpectedEof};
     match error {
+        handshake::Error::Io(error) if matches!(error.kind(), BrokenPipe | ConnectionReset | UnexpectedEof) => {
+            io::Error::new(error.kind(), "it closed the connection: is that the port of the mesh?")
+        }
         handshake::Error::Io(error) => error,
-        error => invalid(format!("it does not speak WebSocket: {error}")),
+        error => invalid(format!("it does not speak WebSocket ({error}): is that the port of the mesh?")),
     }
 }
 
@@ -288,9 +307,8 @@ impl<S> Frames<S> {
                     OpCode::Ping => self.answer = Some((OpCode::Pong, payload)),
                     OpCode::Close => {
                         self.ended = true;
-                        // The code alone comes back, and nothing when it was we who began (section 5.5.1).
-                        payload.truncate(NORMAL.len());
-                        self.answer = (!self.closing).then_some((OpCode::Close, payload));
+                        // Nothing when it was we who began (section 5.5.1).
+                        self.answer = (!self.closing).then(|| (OpCode::Close, farewell(&payload)));
                     }
                     _ => {}
                 }
@@ -314,6 +332,17 @@ impl<S> Frames<S> {
         let begin = LONGEST_HEADER - header.len();
         payload[begin..LONGEST_HEADER].copy_from_slice(header);
         (self.frame, self.written) = (payload, begin);
+    }
+}
+
+/// What a goodbye is answered with: its code alone, or that there is no such code (section 7.4).
+fn farewell(theirs: &[u8]) -> Vec<u8> {
+    match *theirs {
+        [] => Vec::new(),
+        [high, low, ..] if matches!(u16::from_be_bytes([high, low]), 1000..=1003 | 1007..=1014 | 3000..=4999) => {
+            vec![high, low]
+        }
+        _ => WRONG.to_vec(),
     }
 }
 
@@ -372,18 +401,18 @@ impl<S: AsyncWrite + Unpin> Frames<S> {
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Frames<S> {
-    /// Sends an answer, or what is left of a frame. Who does not take it is not heard the less.
-    fn push(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
+    /// Sends an answer, or what is left of a frame. Who does not take it is not heard the less: that the connection broke is
+    /// told by the next read or flush.
+    fn push(&mut self, cx: &mut Context<'_>) {
         if self.answer.is_some() || !self.frame.is_empty() {
-            let _: Poll<()> = self.poll_drain(cx)?;
+            let _ = self.poll_drain(cx);
         }
-        Ok(())
     }
 
     /// As [`Self::unframe`], and answers what asks for it.
     fn take_in(&mut self, cx: &mut Context<'_>, input: &[u8], bytes: &mut [u8]) -> io::Result<(usize, usize)> {
         let taken = self.unframe(input, bytes)?;
-        self.push(cx)?;
+        self.push(cx);
         Ok(taken)
     }
 }
@@ -394,8 +423,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Frames<S> {
         if bytes.is_empty() {
             return Poll::Ready(Ok(0));
         }
-        this.push(cx)?;
-        loop {
+        this.push(cx);
+        for _ in 0..READS {
             if !this.ahead.is_empty() {
                 let mut ahead = take(&mut this.ahead);
                 let (used, made) = this.take_in(cx, &ahead[this.read..], bytes)?;
@@ -436,6 +465,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Frames<S> {
                 return Poll::Ready(Ok(made));
             }
         }
+        cx.waker().wake_by_ref();
+        Poll::Pending
     }
 }
 
@@ -497,18 +528,22 @@ mod tests {
         taken: Vec<Vec<u8>>,
         /// Nobody takes anything.
         stuck: bool,
+        /// What is written is refused: the other side has reset the connection.
+        broken: bool,
+        /// It never says that there is nothing for the moment.
+        always: bool,
     }
 
     impl Below {
         const fn new(bytes: Vec<u8>, part: usize) -> Self {
-            Self { bytes, at: 0, part, asked: 0, taken: Vec::new(), stuck: false }
+            Self { bytes, at: 0, part, asked: 0, taken: Vec::new(), stuck: false, broken: false, always: false }
         }
     }
 
     impl AsyncRead for Below {
         fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &mut [u8]) -> Poll<io::Result<usize>> {
             self.asked += 1;
-            if self.asked.is_multiple_of(3) {
+            if !self.always && self.asked.is_multiple_of(3) {
                 cx.waker().wake_by_ref();
                 return Poll::Pending;
             }
@@ -521,6 +556,9 @@ mod tests {
 
     impl AsyncWrite for Below {
         fn poll_write(mut self: Pin<&mut Self>, _: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+            if self.broken {
+                return Poll::Ready(Err(io::ErrorKind::ConnectionReset.into()));
+            }
             if self.stuck {
                 return Poll::Pending;
             }
@@ -632,6 +670,37 @@ mod tests {
         let mut header = heard(frame(0x82, &[7; MAX_MESSAGE], None)[..10].to_vec(), 100, Mode::Client);
         assert_eq!(read_all(&mut header, &[100]).unwrap(), b"");
         assert_eq!(header.ahead.capacity(), 0);
+    }
+
+    #[test]
+    fn pings_without_end_leave_a_turn_to_others() {
+        let ping = frame(0x89, &[3; 125], Some(5));
+        let mut stream = heard(ping.repeat(10_000), usize::MAX, Mode::Server);
+        stream.tcp.always = true;
+        let mut cx = Context::from_waker(std::task::Waker::noop());
+        assert!(Pin::new(&mut stream).poll_read(&mut cx, &mut [0; 100]).is_pending());
+        assert_eq!(stream.tcp.asked, READS);
+    }
+
+    #[test]
+    fn what_came_is_read_though_its_answer_cannot_be_sent() {
+        for last in [frame(0x88, &[3, 232], None), frame(0x89, b"", None)] {
+            let mut stream = heard([frame(0x82, b"last", None), last].concat(), usize::MAX, Mode::Client);
+            stream.tcp.broken = true;
+            assert_eq!(read_all(&mut stream, &[100]).unwrap(), b"last");
+        }
+    }
+
+    #[test]
+    fn a_goodbye_without_sense_is_not_said_again() {
+        assert_eq!(farewell(b""), b"");
+        for (theirs, ours) in
+            [(1000, 1000), (4999, 4999), (999, 1002), (1005, 1002), (1006, 1002), (5000, 1002), (0, 1002)]
+        {
+            let said = [&u16::to_be_bytes(theirs)[..], b"why"].concat();
+            assert_eq!(farewell(&said), u16::to_be_bytes(ours), "{theirs}");
+        }
+        assert_eq!(farewell(b"x"), WRONG);
     }
 
     /// What was sent before it is read first.
@@ -777,7 +846,7 @@ mod tests {
             theirs.send(Message::binary("first")).await.unwrap();
             theirs
         };
-        let (ours, _theirs) = tokio::join!(ask_to_upgrade(ours.compat(), "rig:9091", "/"), speaks_first);
+        let (ours, _theirs) = tokio::join!(ask_to_upgrade(ours.compat(), "rig:9091"), speaks_first);
         ours.unwrap().read_exact(&mut came).await.unwrap();
         assert_eq!(&came, b"first");
     }
@@ -790,7 +859,7 @@ mod tests {
             let mut theirs = theirs.compat();
             theirs.write_all(&[begin, &[b'x'; 64 * 1024]].concat()).await.unwrap();
             let error = if dialled {
-                ask_to_upgrade(ours.compat(), "rig:9091", "/").await.err()
+                ask_to_upgrade(ours.compat(), "rig:9091").await.err()
             } else {
                 upgrade(ours.compat()).await.err()
             };
@@ -809,12 +878,12 @@ mod tests {
                 "HTTP/1.1 302 Found\r\nLocation: /login\r\n\r\n",
                 "it answers with HTTP 302: is that the port of the mesh?",
             ),
-            ("SSH-2.0-OpenSSH_9.2\r\n", "it does not speak WebSocket: "),
+            ("SSH-2.0-OpenSSH_9.2\r\n", "it does not speak WebSocket ("),
         ] {
             let (ours, theirs) = tokio::io::duplex(1 << 20);
             let mut theirs = theirs.compat();
             theirs.write_all(answer.as_bytes()).await.unwrap();
-            let error = ask_to_upgrade(ours.compat(), "rig:9091", "/").await.err().unwrap();
+            let error = ask_to_upgrade(ours.compat(), "rig:9091").await.err().unwrap();
             assert!(error.to_string().starts_with(why), "{error}");
         }
     }
@@ -828,14 +897,15 @@ mod tests {
             ("/dns4/rig.local/tcp/9091/ws", "/dns4/rig.local/tcp/9091", "rig.local:9091"),
         ] {
             for suffix in [String::new(), format!("/p2p/{peer}")] {
-                let (found, path) = beneath(&format!("{address}{suffix}").parse().unwrap()).unwrap();
-                assert_eq!((found.to_string(), path.as_str()), (format!("{tcp}{suffix}"), "/"));
+                let found = beneath(&format!("{address}{suffix}").parse().unwrap()).unwrap();
+                assert_eq!(found.to_string(), format!("{tcp}{suffix}"));
                 assert_eq!(host_of(&found).unwrap(), host);
             }
         }
-        for other in ["/ip4/10.0.0.7/tcp/9091", "/ip4/10.0.0.7/tcp/9091/wss", "/ws", "/memory/1"] {
+        let path = "/ip4/10.0.0.7/tcp/9091/x-parity-ws/%2f%0d%0aX:";
+        for other in ["/ip4/10.0.0.7/tcp/9091", "/ip4/10.0.0.7/tcp/9091/wss", "/ws", "/memory/1", path] {
             let address: Multiaddr = other.parse().unwrap();
-            assert!(beneath(&address).is_none_or(|(tcp, _)| host_of(&tcp).is_none()), "{other}");
+            assert!(beneath(&address).is_none_or(|tcp| host_of(&tcp).is_none()), "{other}");
         }
     }
 }
