@@ -1,0 +1,281 @@
+//! Links of two ends over wires that lose, crawl and cut.
+
+use std::io;
+use std::mem::ManuallyDrop;
+use std::sync::atomic::AtomicBool;
+use std::task::{Context, Poll};
+
+use futures::future::join_all;
+use miner_ctrl_protocol::message::{Hello, LogLine, LogPage};
+use miner_ctrl_protocol::smsg::NodeSecret;
+use miner_ctrl_protocol::{Request, Role, VERSION};
+use tokio_util::compat::{FuturesAsyncReadCompatExt, TokioAsyncReadCompatExt};
+use yamux::DEFAULT_CREDIT;
+
+use super::*;
+use crate::mesh::link::{Link, LinkTask};
+
+const RIGS: u8 = 20;
+const LIMIT: Duration = Duration::from_secs(30);
+
+/// Knows nothing, and says so at once.
+struct Rig;
+
+impl Answer for Rig {
+    fn answer(&self, _: PeerKey, _: Request) -> Pin<Box<dyn Future<Output = Response> + Send>> {
+        Box::pin(std::future::ready(Response::Refused(Refusal::Unsupported)))
+    }
+}
+
+fn secret(seed: u8) -> Arc<NodeSecret> {
+    Arc::new(NodeSecret::from_seed(&[seed; 32]).unwrap())
+}
+
+/// A wire that may lose all that is sent on it, without a word, and its end, too.
+struct Wire {
+    stream: ManuallyDrop<Compat<tokio::io::DuplexStream>>,
+    hole: Arc<AtomicBool>,
+}
+
+impl AsyncRead for Wire {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &mut [u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut *self.stream).poll_read(cx, bytes)
+    }
+}
+
+impl AsyncWrite for Wire {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        if self.hole.load(Ordering::Relaxed) {
+            return Poll::Ready(Ok(bytes.len()));
+        }
+        Pin::new(&mut *self.stream).poll_write(cx, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut *self.stream).poll_flush(cx)
+    }
+
+    fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut *self.stream).poll_close(cx)
+    }
+}
+
+/// Runs a link's end, and gives what asks over it, and why it ended.
+async fn end<S>(
+    stream: S,
+    peer: PeerKey,
+    secret: Arc<NodeSecret>,
+    signer: Signer,
+    dialer: bool,
+) -> (Link, tokio::task::JoinHandle<LinkEnd>)
+where
+    S: AsyncRead + AsyncWrite + Send + 'static,
+{
+    end_of(Arc::new(Rig), stream, peer, secret, signer, dialer).await
+}
+
+async fn end_of<S>(
+    answer: Arc<dyn Answer>,
+    stream: S,
+    peer: PeerKey,
+    secret: Arc<NodeSecret>,
+    signer: Signer,
+    dialer: bool,
+) -> (Link, tokio::task::JoinHandle<LinkEnd>)
+where
+    S: AsyncRead + AsyncWrite + Send + 'static,
+{
+    let hello = Hello {
+        versions: vec![VERSION],
+        node_id: secret.public().node_id(),
+        name: "a-node".parse().unwrap(),
+        role: Role::Dual,
+        nonce: LinkNonce::generate(&mut rand::rng()),
+        agent: String::new(),
+        features: vec![],
+    };
+    let greeting = Greeting { hello, secret, signer };
+    let (up, is_up) = oneshot::channel();
+    let task =
+        LinkTask { peer, stream, dialer, greeting, answer, counts: Arc::default(), rate: RequestRate::default() };
+    let ended = tokio::spawn(task.run(move |link| up.send(link).is_ok()));
+    (is_up.await.unwrap(), ended)
+}
+
+/// Links of one node to its rigs, and theirs to it: a link that nobody holds ends.
+async fn links(signer: &Signer) -> (Vec<Link>, Vec<Link>) {
+    let pairs = join_all((1..=RIGS).map(|seed| async move {
+        let (ours, theirs) = (secret(0), secret(seed));
+        let (here, there) = tokio::io::duplex(64 * 1024);
+        let rigs = Signer::new(Arc::clone(&theirs));
+        let (our_key, their_key) = (ours.public(), theirs.public());
+        let ((here, _), (there, _)) = tokio::join!(
+            end(here.compat(), their_key, ours, signer.clone(), true),
+            end(there.compat(), our_key, theirs, rigs, false),
+        );
+        (here, there)
+    }));
+    pairs.await.into_iter().unzip()
+}
+
+async fn ask(link: &Link) {
+    let answer = link.ask(&Request::Stats, LIMIT).await;
+    assert_eq!(answer, Ok(Response::Refused(Refusal::Unsupported)));
+}
+
+/// Seconds from a hole in one way of an idle link to its end at each side: the dialer's, the other's.
+async fn ends_after(out_of_dialer: bool, up_for: u64) -> [u64; 2] {
+    let (ours, theirs) = (secret(0), secret(1));
+    let (here, there) = tokio::io::duplex(64 * 1024);
+    let (our_key, their_key) = (ours.public(), theirs.public());
+    let holes = [Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false))];
+    let wire = |stream: tokio::io::DuplexStream, hole: &Arc<AtomicBool>| Wire {
+        stream: ManuallyDrop::new(stream.compat()),
+        hole: Arc::clone(hole),
+    };
+    let (signer, rigs) = (Signer::new(Arc::clone(&ours)), Signer::new(Arc::clone(&theirs)));
+    let ((_dialer, dialers_end), (other, others_end)) = tokio::join!(
+        end(wire(here, &holes[0]), their_key, ours, signer, true),
+        end(wire(there, &holes[1]), our_key, theirs, rigs, false),
+    );
+    // The clock of this test jumps from one timer to the next.
+    tokio::time::sleep(Duration::from_secs(up_for)).await;
+    // The other side asks; its answer says nothing of the dialer's way out.
+    ask(&other).await;
+    holes[usize::from(!out_of_dialer)].store(true, Ordering::Relaxed);
+    let cut = Instant::now();
+    let seconds = async |end: tokio::task::JoinHandle<LinkEnd>| {
+        let end = end.await.unwrap();
+        assert!(matches!(end, LinkEnd::Dead), "{end}");
+        cut.elapsed().as_secs()
+    };
+    tokio::join!(seconds(dialers_end), seconds(others_end)).into()
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_idle_link_lives_and_a_hole_in_either_way_ends_it_in_time() {
+    for up_for in [1, 3, 20, 23, 26, 29] {
+        for out_of_dialer in [true, false] {
+            let ends = ends_after(out_of_dialer, up_for).await;
+            assert!(ends.iter().all(|seconds| (6..=13).contains(seconds)), "{out_of_dialer} {up_for}: {ends:?}");
+        }
+    }
+}
+
+/// Answers with a long page of a console.
+struct Talkative;
+
+impl Answer for Talkative {
+    fn answer(&self, _: PeerKey, _: Request) -> Pin<Box<dyn Future<Output = Response> + Send>> {
+        let lines = (0..1000).map(|number| LogLine { number, text: "x".repeat(200) }).collect();
+        let page = LogPage { miner: "xmrig".parse().unwrap(), lines, newest: 999, lost: 0 };
+        Box::pin(async move {
+            tokio::task::yield_now().await;
+            Response::Logs(page)
+        })
+    }
+}
+
+/// Carries so many bytes a second to the other end.
+async fn narrow(mut from: impl AsyncRead + Unpin, mut to: impl AsyncWrite + Unpin, rate: u32) {
+    let mut part = vec![0; 4096];
+    while let Ok(count @ 1..) = futures::AsyncReadExt::read(&mut from, &mut part).await {
+        tokio::time::sleep(Duration::from_secs(1) * u32::try_from(count).unwrap() / rate).await;
+        if futures::AsyncWriteExt::write_all(&mut to, &part[..count]).await.is_err() {
+            break;
+        }
+    }
+}
+
+/// Twelve pages at once need 80 s at 256 kbit/s: no Beat comes through in time, and both ends live.
+#[tokio::test(start_paused = true)]
+async fn a_narrow_wire_that_carries_much_is_no_dead_one() {
+    for rig_dials in [true, false] {
+        let (ours, theirs) = (secret(0), secret(1));
+        let (here, near) = tokio::io::duplex(16 * 1024);
+        // What Yamux takes before the peer has read any.
+        let (far, there) = tokio::io::duplex(DEFAULT_CREDIT as usize);
+        let (near_read, near_write) = futures::AsyncReadExt::split(near.compat());
+        let (far_read, far_write) = futures::AsyncReadExt::split(far.compat());
+        tokio::spawn(narrow(near_read, far_write, 32_000));
+        tokio::spawn(narrow(far_read, near_write, 32_000));
+        let (our_key, their_key) = (ours.public(), theirs.public());
+        let (signer, rigs) = (Signer::new(Arc::clone(&ours)), Signer::new(Arc::clone(&theirs)));
+        let ((here, our_end), (_there, their_end)) = tokio::join!(
+            end(here.compat(), their_key, ours, signer, !rig_dials),
+            end_of(Arc::new(Talkative), there.compat(), our_key, theirs, rigs, rig_dials),
+        );
+        let asked = Instant::now();
+        let answers = join_all((0..12).map(|_| here.ask(&Request::Stats, 4 * LIMIT))).await;
+        assert!(answers.iter().all(|answer| matches!(answer, Ok(Response::Logs(_)))), "{answers:?}");
+        assert!(asked.elapsed() > DEAD, "{:?}", asked.elapsed());
+        assert!(!our_end.is_finished() && !their_end.is_finished());
+    }
+}
+
+/// Each byte on its own way: what waits is whole, a Beat is first among it, and the next at once is not.
+#[tokio::test(start_paused = true)]
+async fn a_beat_goes_before_all_that_waits_and_no_frame_is_torn() {
+    let (here, there) = tokio::io::duplex(7);
+    let (_, write) = tokio::io::split(FuturesAsyncReadCompatExt::compat(here.compat()));
+    let (read, _keep) = tokio::io::split(FuturesAsyncReadCompatExt::compat(there.compat()));
+    let mut out = Out::new(write);
+    for id in 0..3 {
+        out.push(Kind::Request, id, &[0xaa; 20]);
+    }
+    let mut frames = FramedRead::new(read, Frames);
+    // A part of the first has left.
+    out.drain().await.unwrap();
+    out.push_beat(beat::ANSWERS);
+    out.push(Kind::Request, 3, &[]);
+    let (seen, ()) = tokio::join!(
+        async {
+            let mut seen = Vec::new();
+            while seen.len() < 7 {
+                let frame = frames.next().await.unwrap().unwrap();
+                seen.push((frame.kind, frame.id, frame.payload.len()));
+            }
+            seen
+        },
+        async {
+            let mut came = false;
+            while out.waits() {
+                out.drain().await.unwrap();
+                // In the middle of another.
+                if !came && out.bytes.len() < 40 {
+                    came = true;
+                    out.push_beat(beat::ANSWERS);
+                    out.push_beat(beat::CAME);
+                }
+            }
+        }
+    );
+    let requests: Vec<_> = seen.iter().filter(|(kind, ..)| *kind == Kind::Request).collect();
+    assert_eq!(requests.iter().map(|(_, id, _)| *id).collect::<Vec<_>>(), [0, 1, 2, 3]);
+    let place = |beat: (Kind, u64, usize)| seen.iter().position(|frame| *frame == beat).unwrap();
+    assert_eq!(seen[1], (Kind::Beat, beat::ANSWERS, 0), "right behind the one that had begun: {seen:?}");
+    assert_eq!(seen[6], (Kind::Beat, beat::ANSWERS, 0), "an answer at once behind another, behind all: {seen:?}");
+    assert!(place((Kind::Beat, beat::CAME, 0)) < place((Kind::Request, 3, 0)), "what we say of ourselves: {seen:?}");
+}
+
+/// On one thread, so that the order of turns is the same each time.
+#[tokio::test]
+async fn what_is_said_to_many_at_once_has_one_signature_and_each_verifies_it() {
+    let signer = Signer::new(secret(0));
+    let (links, _rigs) = links(&signer).await;
+    // The first Beats are over.
+    for link in &links {
+        ask(link).await;
+    }
+    let before = signer.signatures();
+    join_all(links.iter().map(ask)).await;
+    assert_eq!(signer.signatures(), before + 1);
+    // Many to each of them.
+    let each = links.iter().flat_map(|link| (0..8).map(move |_| ask(link)));
+    join_all(each).await;
+    assert_eq!(signer.signatures(), before + 2);
+    for link in &links {
+        ask(link).await;
+    }
+    assert_eq!(signer.signatures(), before + 2 + links.len(), "each alone is signed at once");
+}
