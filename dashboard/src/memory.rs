@@ -32,6 +32,7 @@ struct State {
     /// What every call that can fail answers, while set.
     failure: Option<NodeError>,
     panics: bool,
+    deaf: bool,
     code: Option<String>,
     looks: u64,
     named: Option<Initialised>,
@@ -59,6 +60,7 @@ impl Default for Memory {
             logs: (1..=5).map(|number| format!("line {number}")).collect(),
             failure: None,
             panics: false,
+            deaf: false,
             code: None,
             looks: 0,
             named: None,
@@ -72,6 +74,11 @@ impl Memory {
     /// From now on every call that can fail answers this; with `None`, none does.
     pub fn fail_with(&self, failure: Option<NodeError>) {
         self.state().failure = failure;
+    }
+
+    /// From now on hearing a rig anew panics.
+    pub fn panic_at_hearing(&self) {
+        self.state().deaf = true;
     }
 
     /// From now on every call that can fail panics.
@@ -355,7 +362,9 @@ impl Node for Memory {
         })
     }
 
-    async fn hear(&self, _: &str) {}
+    async fn hear(&self, _: &str) {
+        assert!(!self.state().deaf, "told to panic");
+    }
 
     async fn command(&self, peer: &str, command: MinerCommand) -> Result<MinerOutcome, NodeError> {
         let mut state = self.checked()?;

@@ -277,8 +277,9 @@ fn not_started(error: &StartError) -> Failure {
         }
         StartError::Identity(why) => bad_identity(why),
         StartError::Lock(why @ LockError::Held { .. }) => failure(Exit::Refused, "locked").hint(why.hint()),
-        StartError::Mesh(mesh::StartError::Listen { .. }) => failure(Exit::Error, "cannot-listen")
-            .hint("another program, perhaps another node, listens there: stop it, or choose another with --listen"),
+        StartError::Mesh(mesh::StartError::Listen { .. }) => failure(Exit::Error, "cannot-listen").hint(
+            "another node or program listens there, or the address is not this machine's: choose another with --listen",
+        ),
         StartError::Config(why @ ConfigError::Policy { .. }) => {
             Failure::new(Exit::Usage, "bad-policy", "cannot start the node")
                 .caused_by(why)

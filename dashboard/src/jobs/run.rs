@@ -67,9 +67,11 @@ impl<N: Node> Gateway<N> {
             }
         };
         if state == Progress::Done && matches!(order, Order::Miner(_)) {
+            // A fault there takes this rig's news alone: all of a job's rigs share one task.
+            let heard = AssertUnwindSafe(self.node().hear(&asked)).catch_unwind();
             tokio::select! {
                 () = jobs.stop().cancelled() => {}
-                () = self.node().hear(&asked) => {}
+                _ = heard => {}
             }
         }
         // Kept first: whoever sees the result finds it in the log.

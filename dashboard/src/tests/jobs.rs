@@ -63,6 +63,14 @@ async fn each_rig_of_a_job_has_its_true_result_and_its_entry_in_the_log() {
 }
 
 #[tokio::test]
+async fn a_fault_after_the_answer_takes_no_result_with_it() {
+    let door = Door::new();
+    door.node.panic_at_hearing();
+    let job = done(&door, &json!({ "verb": "stop", "rigs": ["rig-alpha", "nobody"], "all": true })).await;
+    assert_eq!(job["counts"], json!({"waiting": 0, "running": 0, "done": 1, "failed": 1, "unknown": 0}));
+}
+
+#[tokio::test]
 async fn no_answer_in_time_is_unknown_and_can_be_tried_again() {
     let door = Door::new();
     let name = || "desk".parse().unwrap();

@@ -365,14 +365,19 @@ async fn others_go_on() {
     }
 }
 
+async fn with_a_peer_that_connected(database: &Database) -> Running {
+    let running = Running::on(database.clone(), PairingMode::Ask);
+    running.fleet.register(new_peer(1, "alpha")).await.unwrap();
+    running.fleet.observe(key(1), Observation::Connected { address: None, inbound: true });
+    running
+}
+
 #[tokio::test]
 async fn while_a_decision_waits_for_the_disk_everything_else_goes_on() {
     let (_directory, path) = place();
     let database = Database::open(&path).unwrap();
-    let running = Running::on(database.clone(), PairingMode::Ask);
+    let running = with_a_peer_that_connected(&database).await;
     let fleet = &running.fleet;
-    fleet.register(new_peer(1, "alpha")).await.unwrap();
-    fleet.observe(key(1), Observation::Connected { address: None, inbound: true });
     running.until(|fleet| fleet.peers[0].state.online).await;
 
     let stalled = Stalled::new(&database);
@@ -409,10 +414,8 @@ async fn while_a_decision_waits_for_the_disk_everything_else_goes_on() {
 async fn while_scores_wait_for_the_disk_everything_else_goes_on() {
     let (_directory, path) = place();
     let database = Database::open(&path).unwrap();
-    let running = Running::on(database.clone(), PairingMode::Ask);
+    let running = with_a_peer_that_connected(&database).await;
     let fleet = &running.fleet;
-    fleet.register(new_peer(1, "alpha")).await.unwrap();
-    fleet.observe(key(1), Observation::Connected { address: None, inbound: true });
     fleet.observe(key(1), Observation::Answered);
     running.until(|fleet| fleet.peers[0].peer.reputation.successes() == 1).await;
 

@@ -50,6 +50,7 @@ pub(super) async fn listen(
         }
     }
     let begun = Instant::now();
+    // No more than the door lets in within the limits above: whom it turns away is nobody's news.
     let mut events = Vec::new();
     while !waiting.is_empty() {
         let only_twins = waiting.len() < addresses.len() && waiting.values().all(is_twin);
@@ -68,7 +69,9 @@ pub(super) async fn listen(
             }
             _ => {}
         }
-        events.push(event);
+        if !matches!(event, SwarmEvent::IncomingConnection { .. } | SwarmEvent::IncomingConnectionError { .. }) {
+            events.push(event);
+        }
     }
     Ok(events)
 }

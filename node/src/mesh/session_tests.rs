@@ -60,21 +60,8 @@ impl AsyncWrite for Wire {
     }
 }
 
-/// Runs a link's end, and gives what asks over it, and why it ended.
+/// Runs a link's end that answers so, and gives what asks over it, and why it ended.
 async fn end<S>(
-    stream: S,
-    peer: PeerKey,
-    secret: Arc<NodeSecret>,
-    signer: Signer,
-    dialer: bool,
-) -> (Link, tokio::task::JoinHandle<LinkEnd>)
-where
-    S: AsyncRead + AsyncWrite + Send + 'static,
-{
-    end_of(Arc::new(Rig), stream, peer, secret, signer, dialer).await
-}
-
-async fn end_of<S>(
     answer: Arc<dyn Answer>,
     stream: S,
     peer: PeerKey,
@@ -110,8 +97,8 @@ async fn links(signer: &Signer) -> (Vec<Link>, Vec<Link>) {
         let rigs = Signer::new(Arc::clone(&theirs));
         let (our_key, their_key) = (ours.public(), theirs.public());
         let ((here, _), (there, _)) = tokio::join!(
-            end(here.compat(), their_key, ours, signer.clone(), true),
-            end(there.compat(), our_key, theirs, rigs, false),
+            end(Arc::new(Rig), here.compat(), their_key, ours, signer.clone(), true),
+            end(Arc::new(Rig), there.compat(), our_key, theirs, rigs, false),
         );
         (here, there)
     }));
@@ -135,8 +122,8 @@ async fn ends_after(out_of_dialer: bool, up_for: u64) -> [u64; 2] {
     };
     let (signer, rigs) = (Signer::new(Arc::clone(&ours)), Signer::new(Arc::clone(&theirs)));
     let ((_dialer, dialers_end), (other, others_end)) = tokio::join!(
-        end(wire(here, &holes[0]), their_key, ours, signer, true),
-        end(wire(there, &holes[1]), our_key, theirs, rigs, false),
+        end(Arc::new(Rig), wire(here, &holes[0]), their_key, ours, signer, true),
+        end(Arc::new(Rig), wire(there, &holes[1]), our_key, theirs, rigs, false),
     );
     // The clock of this test jumps from one timer to the next.
     tokio::time::sleep(Duration::from_secs(up_for)).await;
@@ -202,8 +189,8 @@ async fn a_narrow_wire_that_carries_much_is_no_dead_one() {
         let (our_key, their_key) = (ours.public(), theirs.public());
         let (signer, rigs) = (Signer::new(Arc::clone(&ours)), Signer::new(Arc::clone(&theirs)));
         let ((here, our_end), (_there, their_end)) = tokio::join!(
-            end(here.compat(), their_key, ours, signer, !rig_dials),
-            end_of(Arc::new(Talkative), there.compat(), our_key, theirs, rigs, rig_dials),
+            end(Arc::new(Rig), here.compat(), their_key, ours, signer, !rig_dials),
+            end(Arc::new(Talkative), there.compat(), our_key, theirs, rigs, rig_dials),
         );
         let asked = Instant::now();
         let answers = join_all((0..12).map(|_| here.ask(&Request::Stats, 4 * LIMIT))).await;

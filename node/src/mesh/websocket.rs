@@ -52,14 +52,14 @@ impl<T> WebSocket<T> {
     }
 }
 
-type Upgrade<S> = Pin<Box<dyn Future<Output = io::Result<Frames<S>>> + Send>>;
+type Upgrade<S> = Pin<Box<dyn Future<Output = io::Result<Socket<S>>> + Send>>;
 
 impl<T, S> Transport for WebSocket<T>
 where
     T: Transport<Output = S, Error = io::Error, ListenerUpgrade: Send + 'static, Dial: Send + 'static> + Unpin,
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
-    type Output = Frames<S>;
+    type Output = Socket<S>;
     type Error = io::Error;
     type ListenerUpgrade = Upgrade<S>;
     type Dial = Upgrade<S>;
@@ -122,12 +122,12 @@ fn host_of(tcp: &Multiaddr) -> Option<String> {
 }
 
 /// The client's part (section 4.1).
-async fn ask_to_upgrade<S: AsyncRead + AsyncWrite + Unpin>(tcp: S, host: &str) -> io::Result<Frames<S>> {
+async fn ask_to_upgrade<S: AsyncRead + AsyncWrite + Unpin>(tcp: S, host: &str) -> io::Result<Socket<S>> {
     let mut client = Client::new(Head { tcp, left: LONGEST_UPGRADE }, host, "/");
     match client.handshake().await.map_err(not_upgraded)? {
         ServerResponse::Accepted { .. } => {
             let ahead = client.take_buffer().to_vec();
-            Ok(Frames::new(client.into_inner().tcp, Mode::Client, ahead))
+            Ok(Socket::new(client.into_inner().tcp, Mode::Client, ahead))
         }
         ServerResponse::Redirect { status_code, .. } | ServerResponse::Rejected { status_code } => {
             Err(invalid(format!("it answers with HTTP {status_code}: is that the port of the mesh?")))
@@ -136,7 +136,7 @@ async fn ask_to_upgrade<S: AsyncRead + AsyncWrite + Unpin>(tcp: S, host: &str) -
 }
 
 /// The server's part (section 4.2). Any path is taken.
-async fn upgrade<S: AsyncRead + AsyncWrite + Unpin>(tcp: S) -> io::Result<Frames<S>> {
+async fn upgrade<S: AsyncRead + AsyncWrite + Unpin>(tcp: S) -> io::Result<Socket<S>> {
     let mut server = Server::new(Head { tcp, left: LONGEST_UPGRADE });
     let asked = server.receive_request().await.map(|request| request.key());
     let key = match asked {
@@ -150,7 +150,7 @@ async fn upgrade<S: AsyncRead + AsyncWrite + Unpin>(tcp: S) -> io::Result<Frames
         }
     };
     server.send_response(&Response::Accept { key, protocol: None }).await.map_err(not_upgraded)?;
-    Ok(Frames::new(server.into_inner().tcp, Mode::Server, Vec::new()))
+    Ok(Socket::new(server.into_inner().tcp, Mode::Server, Vec::new()))
 }
 
 fn not_upgraded(error: handshake::Error) -> io::Error {
@@ -202,7 +202,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Head<S> {
 
 /// A connection after its upgrade, as a stream of bytes: where one frame ends and the next begins means nothing.
 /// Its buffers are freed when they are empty: thousands of idle connections would each keep their largest burst.
-pub(super) struct Frames<S> {
+pub(super) struct Socket<S> {
     tcp: S,
     mode: Mode,
     /// Taken from TCP, and of that how much was read: payload for which there was no room, or a part of a header or of a
@@ -227,7 +227,7 @@ pub(super) struct Frames<S> {
     closing: bool,
 }
 
-impl<S> Frames<S> {
+impl<S> Socket<S> {
     const fn new(tcp: S, mode: Mode, ahead: Vec<u8>) -> Self {
         Self {
             tcp,
@@ -377,7 +377,7 @@ fn behind_a_header(payload: &[u8]) -> Vec<u8> {
     bytes
 }
 
-impl<S: AsyncWrite + Unpin> Frames<S> {
+impl<S: AsyncWrite + Unpin> Socket<S> {
     /// Hands everything that waits to TCP, answers first.
     fn poll_drain(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         loop {
@@ -400,7 +400,7 @@ impl<S: AsyncWrite + Unpin> Frames<S> {
     }
 }
 
-impl<S: AsyncRead + AsyncWrite + Unpin> Frames<S> {
+impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
     /// Sends an answer, or what is left of a frame. Who does not take it is not heard the less: that the connection broke is
     /// told by the next read or flush.
     fn push(&mut self, cx: &mut Context<'_>) {
@@ -417,7 +417,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Frames<S> {
     }
 }
 
-impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Frames<S> {
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Socket<S> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &mut [u8]) -> Poll<io::Result<usize>> {
         let this = &mut *self;
         if bytes.is_empty() {
@@ -470,7 +470,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Frames<S> {
     }
 }
 
-impl<S: AsyncWrite + Unpin> AsyncWrite for Frames<S> {
+impl<S: AsyncWrite + Unpin> AsyncWrite for Socket<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         if self.ended || self.closing {
             return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));

@@ -90,12 +90,12 @@ fn frame(first: u8, payload: &[u8], mask: Option<u32>) -> Vec<u8> {
     bytes
 }
 
-fn heard(bytes: Vec<u8>, part: usize, mode: Mode) -> Frames<Below> {
-    Frames::new(Below::new(bytes, part), mode, Vec::new())
+fn heard(bytes: Vec<u8>, part: usize, mode: Mode) -> Socket<Below> {
+    Socket::new(Below::new(bytes, part), mode, Vec::new())
 }
 
 /// Everything, in reads of these lengths in turn.
-fn read_all(stream: &mut Frames<Below>, asked: &[usize]) -> io::Result<Vec<u8>> {
+fn read_all(stream: &mut Socket<Below>, asked: &[usize]) -> io::Result<Vec<u8>> {
     let mut read = Vec::new();
     for want in asked.iter().cycle() {
         let mut buffer = vec![0; *want];
@@ -253,10 +253,10 @@ fn who_pings_without_end_and_takes_no_answer_costs_one() {
 
 type Theirs = WebSocketStream<DuplexStream>;
 
-async fn with_tungstenite(mode: Mode) -> (Frames<Compat<DuplexStream>>, Theirs) {
+async fn with_tungstenite(mode: Mode) -> (Socket<Compat<DuplexStream>>, Theirs) {
     let (ours, theirs) = tokio::io::duplex(1 << 20);
     let role = if mode.is_client() { Role::Server } else { Role::Client };
-    (Frames::new(ours.compat(), mode, Vec::new()), WebSocketStream::from_raw_socket(theirs, role, None).await)
+    (Socket::new(ours.compat(), mode, Vec::new()), WebSocketStream::from_raw_socket(theirs, role, None).await)
 }
 
 /// tungstenite is another library's reading of the RFC.
