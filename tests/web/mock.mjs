@@ -31,7 +31,9 @@ export const test = base.extend({
     await use(node);
     await node.stop();
   },
-  faults: async ({ page }, use) => {
+  // It names the node so that it is read before the node is taken away: what a page then says of a lost node is no fault.
+  faults: async ({ page, node }, use) => {
+    void node;
     const faults = [];
     // The browser itself reports each answer of 400 and above, which the page handles.
     page.on('console', (message) => message.type() === 'error' && !message.text().startsWith('Failed to load resource') && faults.push(message.text()));

@@ -162,7 +162,9 @@ export const test = base.extend({
       await mesh.end();
     }
   },
-  page: async ({ page }, use) => {
+  // It names the mesh so that its errors are read before the nodes are stopped: what a page then says of them is no fault.
+  page: async ({ page, mesh }, use) => {
+    void mesh;
     const faults = [];
     // The browser itself reports each answer of 400 and above, which the page handles.
     page.on('console', (message) => message.type() === 'error' && !message.text().startsWith('Failed to load resource') && faults.push(message.text()));

@@ -165,13 +165,15 @@ test.describe('signed in', () => {
     for (const chart of await charts.all()) await expect(chart.locator('.u-cursor-x')).not.toHaveClass(/u-off/);
   });
 
-  test('a chart whose code is gone says so', async ({ page, node }) => {
-    await page.route('**/plot-*.js', (route) => route.abort());
-    await page.goto(`${node.url}#/rig/${ALPHA}`);
-    await expect(page.getByText('The chart could not be loaded.')).toBeVisible();
-    await page.getByRole('button', { name: 'Show as table' }).click();
-    await expect(page.getByRole('region', { name: 'Hashrate as numbers' })).toBeVisible();
-  });
+  for (const [what, file] of [['code', 'js'], ['style', 'css']]) {
+    test(`a chart whose ${what} is gone says so`, async ({ page, node }) => {
+      await page.route(`**/plot-*.${file}`, (route) => route.abort());
+      await page.goto(`${node.url}#/rig/${ALPHA}`);
+      await expect(page.getByText('The chart could not be loaded.')).toBeVisible();
+      await page.getByRole('button', { name: 'Show as table' }).click();
+      await expect(page.getByRole('region', { name: 'Hashrate as numbers' })).toBeVisible();
+    });
+  }
 
   test('a peer gets another name and another permission; a refused name stands at its field', async ({ page, node }) => {
     await page.goto(`${node.url}#/rig/${ALPHA}`);

@@ -93,6 +93,10 @@ function Chart({ history, at, range, measure, empty }: ChartProps) {
 
 type Library = typeof import('./plot');
 
+// Apart from its `.then`: the bundler takes one that follows at once into what it waits for styles with, and then a style
+// that cannot be had is told to nobody.
+const load = (): Promise<Library> => import('./plot');
+
 interface CanvasProps extends Omit<ChartProps, 'empty' | 'history'> {
   history: History;
   series: HistorySeries[];
@@ -109,7 +113,7 @@ function Canvas({ history: { t0, step }, at, range, measure, series, tall, label
   const { theme } = prefs.value;
   const dark = darkSystem.value;
   useEffect(() => {
-    import('./plot').then(setLibrary, () => setBroken(true));
+    load().then(setLibrary, () => setBroken(true));
   }, []);
   useEffect(() => {
     if (!library || !box.current) return;
