@@ -8,11 +8,11 @@ use miner_ctrl_protocol::{
     NodeName, Permission, Policy, Profile, ProfileDraft, ProfileName, Refusal, Request, Response, RigStats,
 };
 
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
 use crate::miners::drivers::driver;
 use crate::miners::profiles::{ProfileStore, ProfilesError};
-use crate::miners::{MinersHandle, host, news};
+use crate::miners::{MinersHandle, host};
 use crate::recorded::Recorded;
 
 /// The rig's side of the conversation.
@@ -96,9 +96,10 @@ impl Worker {
                 Ok(Response::Miners { statuses, changed })
             }
             Request::Watch { after, wait } => {
-                let snapshots = self.miners()?.watch();
+                let mut snapshots = self.miners()?.watch();
                 let wait = Duration::from_secs(u64::from(wait.min(MAX_WAIT_SECONDS)));
-                news::changed(snapshots, after, wait, |snapshot| (snapshot.revision, snapshot.news)).await;
+                // Either ends without a change, or because the node is stopping: the asker is told what there is.
+                let _ = timeout(wait, snapshots.wait_for(|snapshot| snapshot.revision != after)).await;
                 Ok(Response::Stats(Box::new(self.stats()?)))
             }
         }

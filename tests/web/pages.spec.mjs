@@ -160,6 +160,8 @@ test.describe('signed in', () => {
     const charts = page.getByRole('img', { name: /^Hashrate over/ });
     await expect(charts).toHaveCount(2);
     await expect(page.locator('.spark .below').first()).toBeAttached();
+    // A pointer that rests on a chart from before it is drawn is not told of to it.
+    await expect(charts.locator('canvas')).toHaveCount(2);
     await charts.first().hover();
     await expect(page.locator('.readout')).toHaveText(/\d/);
     for (const chart of await charts.all()) await expect(chart.locator('.u-cursor-x')).not.toHaveClass(/u-off/);

@@ -20,7 +20,8 @@ use tokio_util::compat::FuturesAsyncReadCompatExt;
 
 use super::command::Counts;
 use super::frame::{Frame, FrameError, Frames, Kind};
-use super::session::{DEAD, Ends, Out, Reading, Session};
+use super::heartbeat::DEAD;
+use super::session::{Ends, Out, Reading, Session};
 use super::signer::{Coming, Signer};
 
 /// Requests that wait for their turn; a caller that finds it full is told *Busy*.
@@ -204,7 +205,6 @@ struct Greeted<S> {
     session: Box<Session<S>>,
     frames: Reading<S>,
     orders: Orders,
-    dialer: bool,
 }
 
 /// What a link is told to do.
@@ -222,11 +222,11 @@ impl<S: AsyncRead + AsyncWrite + Send + 'static> LinkTask<S> {
     pub(crate) fn run(self, up: impl FnOnce(Link) -> bool + Send + 'static) -> impl Future<Output = LinkEnd> + Send {
         let greeting = Box::pin(self.greet(up));
         async move {
-            let Greeted { mut session, frames, orders, dialer } = match greeting.await {
+            let Greeted { mut session, frames, orders } = match greeting.await {
                 Ok(greeted) => greeted,
                 Err(end) => return end,
             };
-            match session.run(frames, orders, dialer).await {
+            match session.run(frames, orders).await {
                 Ok(()) => LinkEnd::Retired,
                 Err(end) => end,
             }
@@ -253,13 +253,13 @@ impl<S: AsyncRead + AsyncWrite + Send + 'static> LinkTask<S> {
 
         let (requests, orders) = mpsc::channel(QUEUE);
         let signer = greeting.signer.clone();
-        let ends = Ends { peer, greeting, theirs: theirs.nonce };
+        let ends = Ends { peer, dialer, greeting, theirs: theirs.nonce };
         let session = Box::new(Session::new(ends, out, answer, counts, rate));
         let retired = Arc::new(AtomicBool::new(false));
         if !up(Link { requests, retired: Arc::clone(&retired), signer, hello: Arc::new(theirs) }) {
             return Err(LinkEnd::Crowded);
         }
-        Ok(Greeted { session, frames, orders: Orders { queue: orders, retired }, dialer })
+        Ok(Greeted { session, frames, orders: Orders { queue: orders, retired } })
     }
 }
 

@@ -25,6 +25,7 @@ use tokio_util::compat::Compat;
 
 use super::command::Counts;
 use super::frame::{self, Frame, Frames, Kind};
+use super::heartbeat::{self, BEAT, DEAD, Heartbeat};
 use super::link::{Answer, AskError, Greeting, LinkEnd, Order, Orders, RequestRate};
 use super::signer::{AT_ONCE, Signer};
 
@@ -37,23 +38,12 @@ const HIGH_WATER: usize = 2 * codec::MAX_MESSAGE;
 /// bring an answer each.
 const LINK_BATCH: usize = 64;
 const _: () = assert!(LINK_BATCH + 2 * MAX_OPEN <= AT_ONCE);
-/// The dialer says "are you there?" this often. What has not been heard of again by the time below ends the link at the side
-/// that sent it, so that a black-holed rig shows as offline within 15 s, whichever way the hole is.
-const BEAT: Duration = Duration::from_secs(6);
-pub(super) const DEAD: Duration = Duration::from_secs(13);
-
 /// A clock that is later than this says that the whole process, or machine, stood still.
 const LATE: Duration = Duration::from_secs(1);
 
 /// Between two answers to Beats that go before what waits: an honest peer asks once in six seconds.
 const BEATS_APART: Duration = Duration::from_secs(1);
 
-/// Ids of a Beat: the dialer asks, the other side answers, the dialer says that the answer came.
-mod beat {
-    pub(super) const ASKS: u64 = 0;
-    pub(super) const ANSWERS: u64 = 1;
-    pub(super) const CAME: u64 = 2;
-}
 /// How long a link that lost to another one may finish what is open.
 const RETIRE: Duration = Duration::from_secs(30);
 /// Requests that arrive and cannot be opened before the link is given up: one in a session's life is an accident.
@@ -75,7 +65,8 @@ struct Asked {
     sent: Instant,
 }
 
-type Answered = (u64, Answerer, Response);
+/// Its id, when it came, and what is said to it.
+type Answered = (u64, Instant, Answerer, Response);
 
 /// A message that is ready but for its signature, and the frame it goes into.
 struct Message {
@@ -107,28 +98,22 @@ pub(super) struct Session<S> {
     allowance: f64,
     rated_at: Instant,
     unreadable: u32,
-    heard: Instant,
     started: Instant,
-    /// When the latest of what we sent, and heard of again, was sent: until then our way out worked.
-    proven: Instant,
-    /// The Beat that waits for its answer, or, not as the dialer, the answer of which we have not heard that it came.
-    beat: Option<Instant>,
-    /// When the dialer's next Beat is due.
-    beat_due: Instant,
-    /// The dialer says that answers came; one that does not cannot be held to it.
-    says_came: bool,
+    heartbeat: Heartbeat,
 }
 
 /// Who is at the other end, and what both ends have said in the greeting.
 pub(super) struct Ends {
     pub(super) peer: PeerKey,
+    /// Whether it was us who dialled.
+    pub(super) dialer: bool,
     pub(super) greeting: Greeting,
     pub(super) theirs: LinkNonce,
 }
 
 impl<S: AsyncRead + AsyncWrite> Session<S> {
     pub(super) fn new(
-        Ends { peer, greeting, theirs }: Ends,
+        Ends { peer, dialer, greeting, theirs }: Ends,
         out: Out<S>,
         answer: Arc<dyn Answer>,
         counts: Arc<Counts>,
@@ -154,12 +139,8 @@ impl<S: AsyncRead + AsyncWrite> Session<S> {
             allowance: rate.burst,
             rated_at: Instant::now(),
             unreadable: 0,
-            heard: Instant::now(),
             started: Instant::now(),
-            proven: Instant::now(),
-            beat: None,
-            beat_due: Instant::now(),
-            says_came: false,
+            heartbeat: Heartbeat::new(dialer, Instant::now()),
         }
     }
 
@@ -168,13 +149,10 @@ impl<S: AsyncRead + AsyncWrite> Session<S> {
         &mut self,
         mut frames: Reading<S>,
         Orders { queue: mut orders, retired }: Orders,
-        dialer: bool,
     ) -> Result<(), LinkEnd> {
         let clock = tokio::time::sleep(BEAT);
         tokio::pin!(clock);
-        if dialer {
-            self.beat_when_due(Instant::now());
-        }
+        self.ask_when_due(Instant::now());
         let mut signing: Option<Pin<Box<dyn Future<Output = Signed> + Send>>> = None;
         let mut retire: Option<Instant> = None;
         let mut closed = false;
@@ -205,8 +183,9 @@ impl<S: AsyncRead + AsyncWrite> Session<S> {
                     }
                 },
                 frame = frames.next(), if self.has_room() => {
-                    self.heard = Instant::now();
-                    self.on_frame(&frame.ok_or(LinkEnd::Closed)?.map_err(LinkEnd::from)?, dialer)?;
+                    let now = Instant::now();
+                    self.heartbeat.heard(now);
+                    self.on_frame(&frame.ok_or(LinkEnd::Closed)?.map_err(LinkEnd::from)?, now)?;
                 }
                 signed = OptionFuture::from(signing.as_mut()), if signing.is_some() => {
                     signing = None;
@@ -218,14 +197,12 @@ impl<S: AsyncRead + AsyncWrite> Session<S> {
                 }
                 sent = self.out.drain(), if self.out.waits() => sent.map_err(|_| LinkEnd::Closed)?,
                 () = &mut clock => {
-                    // A large frame on a slow line is a sign of life while it comes.
                     let partial = frames.read_buffer().len();
                     if partial > 0 && partial != seen {
-                        self.heard = Instant::now();
-                        self.proven = self.heard;
+                        self.heartbeat.crawls(Instant::now());
                     }
                     seen = partial;
-                    self.on_clock(clock.as_mut(), dialer)?;
+                    self.on_clock(clock.as_mut())?;
                 }
             }
         }
@@ -289,50 +266,34 @@ impl<S: AsyncRead + AsyncWrite> Session<S> {
         }
     }
 
-    fn on_frame(&mut self, frame: &Frame, dialer: bool) -> Result<(), LinkEnd> {
+    fn on_frame(&mut self, frame: &Frame, now: Instant) -> Result<(), LinkEnd> {
         match frame.kind {
             Kind::Answer => self.on_answer(frame.id, &frame.payload),
-            Kind::Beat => self.on_beat(frame.id, dialer),
+            Kind::Beat => self.on_beat(frame.id, now),
             Kind::Hello => return Err(LinkEnd::NoHello),
             Kind::Refused => self.on_refused(frame.id, &frame.payload),
-            Kind::Request => self.on_request(frame.id, &frame.payload)?,
+            Kind::Request => self.on_request(frame.id, now, &frame.payload)?,
         }
         Ok(())
     }
 
-    fn on_beat(&mut self, id: u64, dialer: bool) {
-        match id {
-            _ if dialer => {
-                if let Some(sent) = self.beat.take() {
-                    self.proven = self.proven.max(sent);
-                    self.out.push_beat(beat::CAME);
-                    self.beat_when_due(Instant::now());
-                }
-            }
-            beat::CAME => {
-                self.says_came = true;
-                self.proven = self.beat.take().map_or(self.proven, |sent| self.proven.max(sent));
-            }
-            _ => {
-                self.beat.get_or_insert_with(Instant::now);
-                self.out.push_beat(beat::ANSWERS);
-            }
+    fn on_beat(&mut self, id: u64, now: Instant) {
+        if let Some(said) = self.heartbeat.on_beat(id, now) {
+            self.out.push_beat(said);
         }
+        self.ask_when_due(now);
     }
 
-    /// The dialer's question; one at a time.
-    fn beat_when_due(&mut self, now: Instant) {
-        if self.beat.is_none() && now >= self.beat_due {
-            self.beat = Some(now);
-            self.beat_due = now + BEAT;
-            self.out.push_beat(beat::ASKS);
+    fn ask_when_due(&mut self, now: Instant) {
+        if self.heartbeat.asks(now) {
+            self.out.push_beat(heartbeat::ASKS);
         }
     }
 
     /// Takes a request off the list whose answer or refusal has come. One that nobody waits for any more is not on it.
     fn answered(&mut self, id: u64) -> Option<Asked> {
         let asked = self.open.remove(&id)?;
-        self.proven = self.proven.max(asked.sent);
+        self.heartbeat.answered(asked.sent);
         Some(asked)
     }
 
@@ -363,7 +324,7 @@ impl<S: AsyncRead + AsyncWrite> Session<S> {
         }
     }
 
-    fn on_request(&mut self, id: u64, sealed: &[u8]) -> Result<(), LinkEnd> {
+    fn on_request(&mut self, id: u64, came: Instant, sealed: &[u8]) -> Result<(), LinkEnd> {
         if !self.within_rate() || self.answers.len() >= MAX_OPEN {
             self.refuse(id, &Refusal::Busy { retry_after_ms: 1000 });
             return Ok(());
@@ -377,8 +338,8 @@ impl<S: AsyncRead + AsyncWrite> Session<S> {
                 let mut answer = self.answer.answer(self.peer, request);
                 match catch_unwind(AssertUnwindSafe(|| (&mut answer).now_or_never())) {
                     // Most are only read from what is known.
-                    Ok(Some(response)) => self.push_answer(id, answerer, &response),
-                    Ok(None) => drop(self.answers.spawn(async move { (id, answerer, answer.await) })),
+                    Ok(Some(response)) => self.push_answer(id, came, answerer, &response),
+                    Ok(None) => drop(self.answers.spawn(async move { (id, came, answerer, answer.await) })),
                     // As in a task of its own: it costs its asker an answer, and nobody else the link.
                     Err(_) => tracing::error!("answering a request broke off"),
                 }
@@ -388,7 +349,7 @@ impl<S: AsyncRead + AsyncWrite> Session<S> {
                     CodecError::UnknownRequest(_) => Refusal::Unsupported,
                     _ => Refusal::Unreadable,
                 };
-                self.push_answer(id, answerer, &Response::Refused(refusal));
+                self.push_answer(id, came, answerer, &Response::Refused(refusal));
             }
         }
         Ok(())
@@ -411,13 +372,14 @@ impl<S: AsyncRead + AsyncWrite> Session<S> {
 
     fn on_answered(&mut self, answered: Result<Answered, tokio::task::JoinError>) {
         match answered {
-            Ok((id, answerer, response)) => self.push_answer(id, answerer, &response),
+            Ok((id, came, answerer, response)) => self.push_answer(id, came, answerer, &response),
             // The asker meets its timeout; the panic hook has printed where it was.
             Err(error) => tracing::error!(%error, "answering a request broke off"),
         }
     }
 
-    fn push_answer(&mut self, id: u64, answerer: Answerer, response: &Response) {
+    fn push_answer(&mut self, id: u64, came: Instant, answerer: Answerer, response: &Response) {
+        self.heartbeat.answers(came, Instant::now());
         let body = codec::encode(response, MAX_BODY).or_else(|_| {
             let limit = u32::try_from(MAX_BODY).unwrap_or(u32::MAX);
             codec::encode(&Response::Refused(Refusal::TooLarge { limit }), MAX_BODY)
@@ -449,27 +411,23 @@ impl<S: AsyncRead + AsyncWrite> Session<S> {
     }
 
     /// Woken a few times a minute, not at each frame: thousands of links share two cores.
-    fn on_clock(&mut self, clock: Pin<&mut Sleep>, dialer: bool) -> Result<(), LinkEnd> {
+    fn on_clock(&mut self, clock: Pin<&mut Sleep>) -> Result<(), LinkEnd> {
         let now = Instant::now();
         // We stood still ourselves, as a whole: what came meanwhile is not heard yet.
         let late = now.saturating_duration_since(clock.deadline());
         if late > LATE {
-            for then in [&mut self.heard, &mut self.proven, &mut self.out.moved].into_iter().chain(&mut self.beat) {
-                *then = now.min(*then + late);
-            }
+            self.heartbeat.stood_still(late, now);
+            self.out.moved = now.min(self.out.moved + late);
         }
-        if dialer {
-            self.beat_when_due(now);
-        }
-        let unproven = if dialer || self.says_came { self.proven } else { self.heard };
-        let end = self.heard.min(unproven).max(self.out.moved) + DEAD;
+        self.ask_when_due(now);
+        let end = self.heartbeat.since().max(self.out.moved) + DEAD;
         if now >= end {
             return Err(LinkEnd::Dead);
         }
         // Requests whose asker gave up must not keep the places of others.
         self.open.retain(|_, asked| !asked.reply.is_closed());
         // While a Beat is out the next may be due at any moment.
-        let beat = if dialer { self.beat_due.max(now + LATE) } else { now + BEAT };
+        let beat = self.heartbeat.due().map_or(now + BEAT, |due| due.max(now + LATE));
         clock.reset(end.min(beat));
         Ok(())
     }
@@ -512,7 +470,7 @@ impl<S: AsyncRead + AsyncWrite> Out<S> {
     /// A Beat goes before all that waits: a slow line with much to carry is no dead one. That moves what waits, so that the
     /// answer to one of a flood goes behind it as anything else.
     fn push_beat(&mut self, id: u64) {
-        if id == beat::ANSWERS {
+        if id == heartbeat::ANSWERS {
             let now = Instant::now();
             if now < self.first_due {
                 return self.push(Kind::Beat, id, &[]);

@@ -213,7 +213,7 @@ async fn a_beat_goes_before_all_that_waits_and_no_frame_is_torn() {
     let mut frames = FramedRead::new(read, Frames);
     // A part of the first has left.
     out.drain().await.unwrap();
-    out.push_beat(beat::ANSWERS);
+    out.push_beat(heartbeat::ANSWERS);
     out.push(Kind::Request, 3, &[]);
     let (seen, ()) = tokio::join!(
         async {
@@ -231,8 +231,8 @@ async fn a_beat_goes_before_all_that_waits_and_no_frame_is_torn() {
                 // In the middle of another.
                 if !came && out.bytes.len() < 40 {
                     came = true;
-                    out.push_beat(beat::ANSWERS);
-                    out.push_beat(beat::CAME);
+                    out.push_beat(heartbeat::ANSWERS);
+                    out.push_beat(heartbeat::CAME);
                 }
             }
         }
@@ -240,9 +240,12 @@ async fn a_beat_goes_before_all_that_waits_and_no_frame_is_torn() {
     let requests: Vec<_> = seen.iter().filter(|(kind, ..)| *kind == Kind::Request).collect();
     assert_eq!(requests.iter().map(|(_, id, _)| *id).collect::<Vec<_>>(), [0, 1, 2, 3]);
     let place = |beat: (Kind, u64, usize)| seen.iter().position(|frame| *frame == beat).unwrap();
-    assert_eq!(seen[1], (Kind::Beat, beat::ANSWERS, 0), "right behind the one that had begun: {seen:?}");
-    assert_eq!(seen[6], (Kind::Beat, beat::ANSWERS, 0), "an answer at once behind another, behind all: {seen:?}");
-    assert!(place((Kind::Beat, beat::CAME, 0)) < place((Kind::Request, 3, 0)), "what we say of ourselves: {seen:?}");
+    assert_eq!(seen[1], (Kind::Beat, heartbeat::ANSWERS, 0), "right behind the one that had begun: {seen:?}");
+    assert_eq!(seen[6], (Kind::Beat, heartbeat::ANSWERS, 0), "an answer at once behind another, behind all: {seen:?}");
+    assert!(
+        place((Kind::Beat, heartbeat::CAME, 0)) < place((Kind::Request, 3, 0)),
+        "what we say of ourselves: {seen:?}"
+    );
 }
 
 /// On one thread, so that the order of turns is the same each time.

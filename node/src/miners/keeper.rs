@@ -19,7 +19,6 @@ use super::drivers::driver;
 use super::instance::{Instance, Running, timeless};
 use super::launch::{Launched, Launcher, Record};
 use super::lifecycle::{Action, Event, Stage, State};
-use super::news::Told;
 use super::supervisor::{BUSY, Command, MAX_MINERS, MinersConfig, MinersSnapshot, OnShutdown, Reply, shutting_down};
 use super::wanted::{self, Wanted};
 use crate::causes::chain;
@@ -63,7 +62,6 @@ pub(super) struct Keeper {
     /// When the end no longer waits for miners.
     closed_at: Option<Instant>,
     publisher: watch::Sender<Arc<MinersSnapshot>>,
-    told: Told,
 }
 
 impl Keeper {
@@ -92,7 +90,6 @@ impl Keeper {
             closing: Vec::new(),
             closed_at: None,
             publisher,
-            told: Told::default(),
         };
         for found in adopted {
             keeper.take_over(found, now);
@@ -520,8 +517,7 @@ impl Keeper {
             && known.miners.iter().zip(&miners).all(|(old, new)| timeless(old.clone()) == timeless(new.clone()));
         if !same || known.revision == 0 {
             let revision = known.revision + 1;
-            let news = self.told.see(revision, &miners);
-            self.publisher.send_replace(Arc::new(MinersSnapshot { revision, news, miners, at: Some(now) }));
+            self.publisher.send_replace(Arc::new(MinersSnapshot { revision, miners, at: Some(now) }));
         }
     }
 }

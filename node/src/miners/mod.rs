@@ -11,7 +11,6 @@
 //!   driver       what a mining program must be able to say; one per program in drivers/
 //!   profiles     the profile files; import of XMRig configurations
 //!   host         the machine under the miners
-//!   news         which changes a watcher hears at once
 //! ```
 //!
 //! What may not enter: the mesh, who asked, what is allowed. Mining never depends on this program: a miner outlives a
@@ -27,7 +26,6 @@ mod keeper;
 mod launch;
 pub mod lifecycle;
 pub mod log_ring;
-pub(crate) mod news;
 pub mod process;
 pub mod profiles;
 mod search;

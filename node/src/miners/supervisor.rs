@@ -84,8 +84,6 @@ pub enum MinersError {
 pub struct MinersSnapshot {
     /// Grows with each change.
     pub revision: u64,
-    /// The latest revision that watchers hear of at once; what changed after it may wait.
-    pub news: u64,
     /// By name. Their times are those of the change, not of a later look: [`MinersSnapshot::aged`].
     pub miners: Vec<MinerStatus>,
     /// When that was.

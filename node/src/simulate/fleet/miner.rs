@@ -11,8 +11,6 @@ use miner_ctrl_protocol::{
 use rand::{Rng, RngExt};
 use tokio::time::Instant;
 
-use crate::miners::news::Told;
-
 /// Until it is connected to the pool that is not there.
 const CONNECT: Duration = Duration::from_secs(1);
 /// Until it has a rate, as the real XMRig.
@@ -33,9 +31,6 @@ const MAX_PROFILES: usize = 16;
 pub(super) struct Works {
     /// Grows with each change.
     pub(super) revision: u64,
-    told: Told,
-    /// The latest revision that is news.
-    latest_news: u64,
     /// H/s of this machine at rest.
     base: f64,
     profiles: BTreeMap<ProfileName, Arc<ProfileDraft>>,
@@ -59,8 +54,7 @@ struct Miner {
 impl Works {
     /// At work with `profile` since `since`.
     pub(super) fn mining(base: f64, profile: Arc<ProfileDraft>, since: Instant) -> Self {
-        let mut works =
-            Self { revision: 1, told: Told::default(), latest_news: 1, base, profiles: BTreeMap::new(), miner: None };
+        let mut works = Self { revision: 1, base, profiles: BTreeMap::new(), miner: None };
         works.profiles.insert(profile.name.clone(), Arc::clone(&profile));
         works.miner = Some(Miner::new(first_name(profile.program), profile, base, since));
         works
@@ -172,17 +166,6 @@ impl Works {
         miner.read(self.base, drift, rng);
         self.revision += 1;
         true
-    }
-
-    /// Whoever watches hears of news at once; called after each change.
-    pub(super) fn look_for_news(&mut self, now: Instant) {
-        let miners = self.statuses(now);
-        self.latest_news = self.told.see(self.revision, &miners);
-    }
-
-    /// Its revision, and that of the latest news.
-    pub(super) const fn revisions(&self) -> (u64, u64) {
-        (self.revision, self.latest_news)
     }
 
     /// What its miner says now.

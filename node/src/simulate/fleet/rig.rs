@@ -12,14 +12,13 @@ use miner_ctrl_protocol::stats::HostStats;
 use miner_ctrl_protocol::{NodeName, PeerKey, Policy, ProfileDraft, Refusal, Request, Response, RigStats, Role};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::miner::Works;
 use crate::mesh::{
     Address, Answer, Event, Household, Knocked, Later, MeshConfig, MeshHandle, RequestRate, StartError, Stranger, start,
 };
-use crate::miners::news;
 
 /// What a simulated console says.
 const CONSOLE: &str = "[simulated] no program runs here: this rig and its miner are numbers";
@@ -133,7 +132,6 @@ impl Rig {
         self.works.send_if_modified(|works| {
             let before = works.revision;
             result = Some(change(works));
-            works.look_for_news(Instant::now());
             works.revision != before
         });
         result.expect("the change was made just now")
@@ -192,7 +190,9 @@ impl Rig {
                 Response::Miners { statuses, changed }
             }
             Request::Watch { after, wait } => {
-                news::changed(self.works.subscribe(), after, pause(wait), Works::revisions).await;
+                let mut works = self.works.subscribe();
+                // Without a change in time it is told what there is.
+                let _ = timeout(pause(wait), works.wait_for(|works| works.revision != after)).await;
                 Response::Stats(Box::new(self.stats()))
             }
         })
