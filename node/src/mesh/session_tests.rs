@@ -110,8 +110,21 @@ async fn ask(link: &Link) {
     assert_eq!(answer, Ok(Response::Refused(Refusal::Unsupported)));
 }
 
-/// Seconds from a hole in one way of an idle link to its end at each side: the dialer's, the other's.
-async fn ends_after(out_of_dialer: bool, up_for: u64) -> [u64; 2] {
+/// Has a new reading some time after it was asked for it.
+struct Reads;
+
+impl Answer for Reads {
+    fn answer(&self, _: PeerKey, _: Request) -> Pin<Box<dyn Future<Output = Response> + Send>> {
+        Box::pin(async {
+            tokio::time::sleep(Duration::from_millis(2200)).await;
+            Response::Refused(Refusal::Unsupported)
+        })
+    }
+}
+
+/// Seconds from a hole in one way of a link to its end at each side: the dialer's, the other's. The link is idle, or the
+/// other side watches the dialer.
+async fn ends_after(out_of_dialer: bool, up_for: u64, watches: bool) -> [u64; 2] {
     let (ours, theirs) = (secret(0), secret(1));
     let (here, there) = tokio::io::duplex(64 * 1024);
     let (our_key, their_key) = (ours.public(), theirs.public());
@@ -121,14 +134,26 @@ async fn ends_after(out_of_dialer: bool, up_for: u64) -> [u64; 2] {
         hole: Arc::clone(hole),
     };
     let (signer, rigs) = (Signer::new(Arc::clone(&ours)), Signer::new(Arc::clone(&theirs)));
+    let answer: Arc<dyn Answer> = if watches { Arc::new(Reads) } else { Arc::new(Rig) };
     let ((_dialer, dialers_end), (other, others_end)) = tokio::join!(
-        end(Arc::new(Rig), wire(here, &holes[0]), their_key, ours, signer, true),
+        end(answer, wire(here, &holes[0]), their_key, ours, signer, true),
         end(Arc::new(Rig), wire(there, &holes[1]), our_key, theirs, rigs, false),
     );
     // The clock of this test jumps from one timer to the next.
-    tokio::time::sleep(Duration::from_secs(up_for)).await;
-    // The other side asks; its answer says nothing of the dialer's way out.
-    ask(&other).await;
+    let up = tokio::time::sleep(Duration::from_secs(up_for));
+    if watches {
+        let watcher = other.clone();
+        tokio::spawn(async move {
+            while watcher.ask(&Request::Stats, LIMIT).await.is_ok() {
+                tokio::time::sleep(Duration::from_millis(800)).await;
+            }
+        });
+        up.await;
+    } else {
+        up.await;
+        // The other side asks; its answer says nothing of the dialer's way out.
+        ask(&other).await;
+    }
     holes[usize::from(!out_of_dialer)].store(true, Ordering::Relaxed);
     let cut = Instant::now();
     let seconds = async |end: tokio::task::JoinHandle<LinkEnd>| {
@@ -143,8 +168,20 @@ async fn ends_after(out_of_dialer: bool, up_for: u64) -> [u64; 2] {
 async fn an_idle_link_lives_and_a_hole_in_either_way_ends_it_in_time() {
     for up_for in [1, 3, 20, 23, 26, 29] {
         for out_of_dialer in [true, false] {
-            let ends = ends_after(out_of_dialer, up_for).await;
+            let ends = ends_after(out_of_dialer, up_for, false).await;
             assert!(ends.iter().all(|seconds| (6..=13).contains(seconds)), "{out_of_dialer} {up_for}: {ends:?}");
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_watched_rig_without_beats_lives_and_a_hole_in_either_way_ends_its_link_in_time() {
+    for up_for in [1, 3, 20, 61, 122, 303] {
+        for out_of_dialer in [true, false] {
+            let [rig, controller] = ends_after(out_of_dialer, up_for, true).await;
+            assert!((6..=13).contains(&controller), "{out_of_dialer} {up_for}: {controller}");
+            // Its last answer may have gone into the hole.
+            assert!((6..=15).contains(&rig), "{out_of_dialer} {up_for}: {rig}");
         }
     }
 }
