@@ -22,6 +22,8 @@ use crate::Row;
 
 /// Rigs whose rates drift.
 const RIGS: u32 = 1000;
+/// Rigs of the largest fleet that one command simulates.
+const SIMULATED: usize = 10_000;
 /// Peers that are registered at a start.
 const PEERS: u32 = 5000;
 /// Starts; the table shows the median.
@@ -69,9 +71,14 @@ struct Rigs(Child);
 
 impl Rigs {
     async fn join(controller: &Home, count: u32) -> Self {
-        let said = controller.path().join("rigs.out");
-        let child = controller
-            .command(&["-o", "json", "simulate", "fleet", "--join", "--rigs", &count.to_string()])
+        Self::run(controller, &["--join", "--rigs", &count.to_string()], count as usize).await
+    }
+
+    /// Runs the command until it says that so many are online.
+    async fn run(home: &Home, options: &[&str], count: usize) -> Self {
+        let said = home.path().join("rigs.out");
+        let child = home
+            .command(&[&["-o", "json", "simulate", "fleet"], options].concat())
             .stdout(std::fs::File::create(&said).expect("the home can be written to"))
             .stderr(Stdio::inherit())
             .spawn()
@@ -79,7 +86,7 @@ impl Rigs {
         let this = Self(child);
         wait_for("all simulated rigs are online", LONGEST, async || {
             let text = std::fs::read_to_string(&said).unwrap_or_default();
-            let document: Value = serde_json::from_str(&text).ok()?;
+            let document: Value = serde_json::from_str(text.lines().last()?).ok()?;
             (document["online"] == count).then_some(())
         })
         .await;
@@ -191,6 +198,26 @@ async fn job(client: &Client, rigs: &[(String, u64)]) -> Duration {
     let took = begun.elapsed();
     assert_eq!(counts["done"], rigs.len(), "a rig did not do it");
     took
+}
+
+/// Ten thousand simulated rigs and their controller, by one command.
+pub(crate) async fn simulated() -> Vec<Row> {
+    let home = Home::empty();
+    let begun = Instant::now();
+    let _rigs = Rigs::run(&home, &[], SIMULATED).await;
+    let online = begun.elapsed();
+    sleep(SETTLE).await;
+    let begun = Instant::now();
+    let rigs = home.json("remote status").await;
+    let asked = begun.elapsed();
+    let mining = |rig: &&Value| rig["peer"]["online"] == true && rig["hashrate"].as_f64() > Some(0.0);
+    let mining = rigs.as_array().map_or(0, |rigs| rigs.iter().filter(mining).count());
+    assert_eq!(mining, SIMULATED, "all of them mine");
+    vec![Row::new(
+        "`simulate fleet`, 10 000 rigs and their controller on these cores: all online, `remote status` of all",
+        format!("{:.1} s, {:.2} s", online.as_secs_f64(), asked.as_secs_f64()),
+        "–",
+    )]
 }
 
 /// XMRig as `MINER_CTRL_XMRIG` names it.

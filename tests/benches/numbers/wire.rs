@@ -1,15 +1,9 @@
-//! What each layer of the wire costs: one `Stats` round trip over a bare WebSocket, over libp2p's stock
-//! request-response on the same WebSocket, Noise and Yamux, and over our link with SMSG, side by side in one run.
-//!
-//! `cargo bench -p miner-ctrl-tests --bench wire`. CPU is user and system time of the process, so of both sides.
-
-#![expect(clippy::print_stdout, reason = "a benchmark prints its table")]
+//! What a message costs: one `Stats` round trip over a bare WebSocket, over libp2p's stock request-response on the same
+//! WebSocket, Noise and Yamux, and over our link with SMSG. CPU is that of this process, so of both sides.
 
 use std::collections::BTreeMap;
-use std::ffi::OsString;
 use std::future::Future;
 use std::pin::Pin;
-use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -17,32 +11,36 @@ use miner_ctrl::miners::{MinersConfig, OnShutdown, ProgramPath, supervisor};
 use miner_ctrl_protocol::codec::{self, MAX_BODY};
 use miner_ctrl_protocol::message::{MinerChoice, ProfileChoice};
 use miner_ctrl_protocol::{Policy, ProfileDraft, Program, Request, Response};
-use miner_ctrl_tests::bench::{cpu_time, resident_bytes, stats};
+use miner_ctrl_tests::bench::{cpu_time, median, stats};
 use miner_ctrl_tests::{bare, fleet, stock};
+
+use crate::Row;
 
 /// Time given to each measurement; CPU time has a resolution of 10 ms.
 const SPAN: Duration = Duration::from_secs(4);
 /// Rounds; the table shows the median.
 const ROUNDS: usize = 3;
+/// Requests on their way at once.
+const IN_FLIGHT: usize = 64;
 /// Asked before each round, uncounted.
 const WARM_UP: usize = 200;
 
 /// Miners started for the median.
 const STARTS: usize = 15;
 /// This program's own verb, for being the stand-in mining program.
-const SIMULATE: &str = "simulate";
+pub(crate) const SIMULATE: &str = "simulate";
 
 type Ask = Arc<dyn Fn() -> Pin<Box<dyn Future<Output = ()> + Send>> + Send + Sync>;
 
-struct Row {
+/// Microseconds, but for the rate: round trips a second.
+struct Cost {
     p50: f64,
-    p99: f64,
     cpu: f64,
     rate: f64,
     cpu_pipelined: f64,
 }
 
-async fn sequential(ask: &Ask) -> (f64, f64, f64) {
+async fn sequential(ask: &Ask) -> (f64, f64) {
     let (begun, cpu) = (Instant::now(), cpu_time());
     let mut times = Vec::new();
     while begun.elapsed() < SPAN {
@@ -51,8 +49,7 @@ async fn sequential(ask: &Ask) -> (f64, f64, f64) {
         times.push(asked.elapsed().as_secs_f64() * 1e6);
     }
     let cpu = (cpu_time() - cpu).as_secs_f64() * 1e6 / times.len() as f64;
-    times.sort_by(f64::total_cmp);
-    (times[times.len() / 2], times[times.len() * 99 / 100], cpu)
+    (median(times), cpu)
 }
 
 async fn pipelined(ask: &Ask, in_flight: usize) -> (f64, f64) {
@@ -75,36 +72,31 @@ async fn pipelined(ask: &Ask, in_flight: usize) -> (f64, f64) {
 }
 
 /// The medians of each stack. They take turns, round by round, so that a slow minute is none of one alone.
-async fn measure<const STACKS: usize>(asks: &[Ask; STACKS]) -> [Row; STACKS] {
+async fn measure<const STACKS: usize>(asks: &[Ask; STACKS]) -> [Cost; STACKS] {
     let mut rounds = [const { Vec::new() }; STACKS];
     for _ in 0..ROUNDS {
-        for (ask, rows) in asks.iter().zip(&mut rounds) {
+        for (ask, costs) in asks.iter().zip(&mut rounds) {
             for _ in 0..WARM_UP {
                 ask().await;
             }
-            let (p50, p99, cpu) = sequential(ask).await;
-            let (rate, cpu_pipelined) = pipelined(ask, 64).await;
-            rows.push(Row { p50, p99, cpu, rate, cpu_pipelined });
+            let (p50, cpu) = sequential(ask).await;
+            let (rate, cpu_pipelined) = pipelined(ask, IN_FLIGHT).await;
+            costs.push(Cost { p50, cpu, rate, cpu_pipelined });
         }
     }
-    rounds.map(|rows| {
-        let median = |value: fn(&Row) -> f64| {
-            let mut values: Vec<f64> = rows.iter().map(value).collect();
-            values.sort_by(f64::total_cmp);
-            values[values.len() / 2]
-        };
-        Row {
-            p50: median(|row| row.p50),
-            p99: median(|row| row.p99),
-            cpu: median(|row| row.cpu),
-            rate: median(|row| row.rate),
-            cpu_pipelined: median(|row| row.cpu_pipelined),
+    rounds.map(|costs| {
+        let of = |value: fn(&Cost) -> f64| median(costs.iter().map(value).collect());
+        Cost {
+            p50: of(|cost| cost.p50),
+            cpu: of(|cost| cost.cpu),
+            rate: of(|cost| cost.rate),
+            cpu_pipelined: of(|cost| cost.cpu_pipelined),
         }
     })
 }
 
 /// How long a command takes to a spawned process, and to its verified API, over the mesh with a stand-in XMRig.
-async fn spawns() {
+async fn spawns() -> Row {
     let data = tempfile::tempdir().expect("a directory");
     let path = std::env::current_exe().expect("this program has a file");
     let prefix_args = vec![SIMULATE.to_owned(), Program::Xmrig.to_string()];
@@ -141,42 +133,18 @@ async fn spawns() {
         pair.command(Request::StopMiner { miner: MinerChoice::All }).await;
     }
     miners.shutdown().await;
-    let median = |times: &mut Vec<f64>| {
-        times.sort_by(f64::total_cmp);
-        times[times.len() / 2]
-    };
-    println!();
-    println!("| `StartMiner` over the mesh, {STARTS} starts | ms, median |");
-    println!("|---|---|");
-    println!("| to the start at the rig's supervisor | {:.1} |", median(&mut spawned));
-    println!("| to the answer: its API verified | {:.1} |", median(&mut verified));
+    let shown = format!("{:.1} ms, {:.1} ms", median(spawned), median(verified));
+    Row::new(
+        format!("`StartMiner`, stand-in: at the rig's supervisor, verified by its API; median of {STARTS}"),
+        shown,
+        "–",
+    )
 }
 
-fn main() -> ExitCode {
-    let words: Vec<OsString> = std::env::args_os().collect();
-    if words.get(1).is_some_and(|word| word == SIMULATE) {
-        // The stand-in makes a runtime of its own.
-        return miner_ctrl::simulate::run(Program::Xmrig, &words[3..]);
-    }
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
-    // A task of the runtime asks, as a node's gateway does: the thread that waits for all of it would be woken by another
-    // one for each answer.
-    runtime.expect("a runtime").block_on(async { tokio::spawn(run()).await.expect("the benchmark ends") })
-}
-
-async fn run() -> ExitCode {
-    if let Ok(address) = std::env::var(fleet::WORKERS_OF) {
-        fleet::be_workers(&address).await;
-        return ExitCode::SUCCESS;
-    }
+pub(crate) async fn rows() -> Vec<Row> {
     let request = codec::encode(&Request::Stats, MAX_BODY).expect("it fits");
     let answer = codec::encode(&Response::Stats(Box::new(stats())), MAX_BODY).expect("it fits");
-    println!(
-        "one `Stats` round trip, loopback, both sides in one process; request {} B, answer {} B",
-        request.len(),
-        answer.len()
-    );
-
+    let sizes = format!("{} B and {} B", request.len(), answer.len());
     let websocket = bare::pair(request, answer).await;
     let stock = stock::pair().await;
     let pair = Arc::new(fleet::pair(None).await);
@@ -195,36 +163,18 @@ async fn run() -> ExitCode {
         }),
     ];
     let [w, s, ours] = measure(&asks).await;
-
-    println!();
-    println!("| stack | seq p50 µs | seq p99 µs | seq CPU µs | 64 in flight, per s | CPU µs |");
-    println!("|---|---|---|---|---|---|");
-    for (name, row) in [("W bare WebSocket", &w), ("S libp2p request-response", &s), ("ours: link + SMSG", &ours)] {
-        println!(
-            "| {name} | {:.0} | {:.0} | {:.0} | {:.0} | {:.1} |",
-            row.p50, row.p99, row.cpu, row.rate, row.cpu_pipelined
-        );
-    }
-    println!(
-        "| **ours / S** | {:.2} | {:.2} | {:.2} | {:.2} | {:.2} |",
-        ours.p50 / s.p50,
-        ours.p99 / s.p99,
-        ours.cpu / s.cpu,
-        ours.rate / s.rate,
-        ours.cpu_pipelined / s.cpu_pipelined
-    );
-
-    spawns().await;
-
-    println!();
-    println!("| connections | controller RSS per connection KB |");
-    println!("|---|---|");
-    for count in [250, 1000] {
-        let before = resident_bytes();
-        let connected = fleet::controller_with_workers(count).await;
-        let per = (resident_bytes() - before) as f64 / count as f64 / 1024.0;
-        println!("| {count} | {per:.1} |");
-        drop(connected);
-    }
-    ExitCode::SUCCESS
+    let starts = spawns().await;
+    let row = |what: &str, of: fn(&Cost) -> f64, unit: &str, must| {
+        let shown =
+            |value: f64| if value < 100.0 { format!("{value:.1} {unit}") } else { format!("{value:.0} {unit}") };
+        let (w, s, ours) = (of(&w), of(&s), of(&ours));
+        Row::new(what, shown(ours), must).against(format!("S {}; W {}", shown(s), shown(w)), ours / s)
+    };
+    vec![
+        row(&format!("`Stats` round trip ({sizes}), sequential: p50"), |cost| cost.p50, "µs", "0.7 S"),
+        row("the same: CPU of both sides", |cost| cost.cpu, "µs", "0.7 S"),
+        row("64 in flight: rate", |cost| cost.rate, "/s", "1.5 S"),
+        row("the same: CPU of both sides for each", |cost| cost.cpu_pipelined, "µs", "0.7 S"),
+        starts,
+    ]
 }

@@ -20,13 +20,9 @@ const ALGORITHM: &str = "cn-pico";
 /// Hard enough that shares are rare and cost nothing.
 const DIFFICULTY: u32 = 500_000;
 /// Pairs of runs. Which comes first alternates, so that a machine that slows down slows both.
-const PAIRS: usize = 6;
+const PAIRS: usize = 12;
 /// Until XMRig's window of 10 s holds nothing but hashing.
 const WARM_UP: Duration = Duration::from_secs(13);
-/// XMRig's window: readings this far apart have no hash in common.
-const WINDOW: Duration = Duration::from_secs(10);
-/// Readings of a run.
-const READINGS: usize = 2;
 
 pub(crate) async fn loss() -> Vec<Row> {
     let Some(xmrig) = real_xmrig() else {
@@ -62,20 +58,7 @@ fn threads() -> usize {
     std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
 }
 
-/// Mean rate over the readings, H/s.
-async fn mean(mut reading: impl AsyncFnMut() -> Option<f64>) -> f64 {
-    sleep(WARM_UP).await;
-    let mut sum = 0.0;
-    for number in 0..READINGS {
-        if number > 0 {
-            sleep(WINDOW).await;
-        }
-        sum += reading().await.expect("XMRig has a rate");
-    }
-    sum / READINGS as f64
-}
-
-/// XMRig as a rig's node runs it, told and watched by a controller on the same machine.
+/// H/s of XMRig as a rig's node runs it, told and watched by a controller on the same machine.
 async fn controlled(xmrig: &Path, pool: &str) -> f64 {
     let rig = Home::init("rig-alpha", "worker").await.with_variable("MINER_CTRL_XMRIG", xmrig);
     let node = rig.serve_with(&[]).await;
@@ -83,11 +66,9 @@ async fn controlled(xmrig: &Path, pool: &str) -> f64 {
     let _controls = controller.serve_with(&[]).await;
     mine(&controller, &rig, &node, pool, threads()).await;
     let client = client(&controller);
-    mean(async || {
-        let status: Value = client.fetch("/remote/rig-alpha/stats").await.ok()?;
-        status["stats"]["miners"][0]["hashrates"][0].as_f64()
-    })
-    .await
+    sleep(WARM_UP).await;
+    let status: Value = client.fetch("/remote/rig-alpha/stats").await.expect("the controller answers");
+    status["stats"]["miners"][0]["hashrates"][0].as_f64().expect("XMRig has a rate")
 }
 
 /// A process that is killed and reaped when dropped.
@@ -101,7 +82,7 @@ impl Drop for Killed {
     }
 }
 
-/// XMRig as a person runs it.
+/// H/s of XMRig as a person runs it.
 async fn bare(xmrig: &Path, pool: &str) -> f64 {
     let home = tempfile::tempdir().expect("a directory");
     let port = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a free port").port();
@@ -116,7 +97,8 @@ async fn bare(xmrig: &Path, pool: &str) -> f64 {
         .spawn()
         .expect("XMRig starts");
     let _running = Killed(child);
-    mean(async || rate(port)).await
+    sleep(WARM_UP).await;
+    rate(port).expect("XMRig has a rate")
 }
 
 /// What XMRig's own API says of the last 10 s.

@@ -1,17 +1,21 @@
-//! What a fleet costs: thousands of connections beside libp2p's stock request-response, a controller while rates drift,
-//! a rig at rest, a start with many peers, and what a real XMRig loses under our control.
+//! What all of it costs, as one table: a message, and thousands of connections, beside libp2p's stock request-response; a
+//! controller while rates drift, a simulated fleet, a rig at rest, a start with many peers, and what a real XMRig loses
+//! under our control.
 //!
-//! `cargo bench -p miner-ctrl-tests --bench fleet`; the names of rows behind `--` choose some (`-- crowd drift rig start
-//! hash`). The program is built first, without its dashboard. CPU is user and system time of one process.
+//! `cargo bench -p miner-ctrl-tests`; the names of rows behind `--bench numbers --` choose some (`wire crowd drift simulated
+//! rig start hash`). The program is built first, without its dashboard. CPU is user and system time.
 
 #![expect(clippy::print_stdout, reason = "a benchmark prints its table")]
 
 mod crowd;
 mod hash;
 mod program;
+mod wire;
 
+use std::ffi::OsString;
 use std::process::ExitCode;
 
+use miner_ctrl_protocol::Program;
 use miner_ctrl_tests::bench::machine;
 use miner_ctrl_tests::{fleet, stock};
 
@@ -36,6 +40,11 @@ impl Row {
 }
 
 fn main() -> ExitCode {
+    let words: Vec<OsString> = std::env::args_os().collect();
+    if words.get(1).is_some_and(|word| word == wire::SIMULATE) {
+        // The stand-in makes a runtime of its own.
+        return miner_ctrl::simulate::run(Program::Xmrig, &words[3..]);
+    }
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
     runtime.expect("a runtime").block_on(run());
     ExitCode::SUCCESS
@@ -58,11 +67,19 @@ async fn run() {
     println!();
     println!("| measure | ours | reference | ours / reference | must reach |");
     println!("|---|---|---|---|---|");
+    if wanted("wire") {
+        // A task of the runtime asks, as a node's gateway does: the thread that waits for all of it would be woken by
+        // another one for each answer.
+        show(tokio::spawn(wire::rows()).await.expect("the rows"));
+    }
     if wanted("crowd") {
         show(crowd::rows());
     }
     if wanted("drift") {
         show(program::drift().await);
+    }
+    if wanted("simulated") {
+        show(program::simulated().await);
     }
     if wanted("rig") {
         show(program::rig().await);
