@@ -1,23 +1,17 @@
 //! Whether the other end of a link lives, and hears us. Pure: `now` is an argument.
 //!
 //! The dialer says "are you there?"; the other side answers, and the dialer says that the answer came. What either has sent
-//! must be heard of again, for a hole may be in one way alone.
+//! must be heard of again, for a hole may be in one way alone. A dialer that is asked all the time need not ask: whom its
+//! answers do not reach asks no more.
 
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// The dialer asks this often. What has not been heard of again by the time below ends the link at the side that sent it,
+/// The dialer asks this often, unless its answers say as much. What has not been heard of again by the time below ends the link at the side that sent it,
 /// so that a black-holed rig shows as offline within 15 s, whichever way the hole is.
 pub(super) const BEAT: Duration = Duration::from_secs(6);
 pub(super) const DEAD: Duration = Duration::from_secs(13);
-
-/// An answer that leaves so soon after its request came tells the asker what a Beat would: both ways work, or worked so
-/// long ago. A rig that mines has a new reading each 3 s, and its controller asks for the next within one: of a thousand
-/// such rigs, Beats were half of all that came.
-const SOON: Duration = Duration::from_millis(2500);
-// Known so late, it must still be known in time: the Beat that comes next has 4 s to go there, and back, and there.
-const _: () = assert!(SOON.as_millis() + BEAT.as_millis() + 4000 < DEAD.as_millis());
 
 /// Ids of a Beat: the dialer asks, the other side answers, the dialer says that the answer came.
 pub(super) const ASKS: u64 = 0;
@@ -60,12 +54,14 @@ impl Heartbeat {
         self.proven = self.proven.max(sent);
     }
 
-    /// Our answer leaves to a request that came then.
+    /// Our answer leaves to a request that came then. It tells the asker what a Beat would: that both ways worked at that
+    /// time. A rig that mines has a new reading each 3 s, and its controller asks for the next within one; of a thousand
+    /// such rigs, Beats were half of all that came.
     pub(super) fn answers(&mut self, came: Instant, now: Instant) {
-        if self.dialer && now.saturating_duration_since(came) <= SOON {
-            // Should it not come, the asker ends the link, or falls silent: then our next question finds out.
-            self.proven = self.proven.max(now);
-            self.due = self.due.max(now + BEAT);
+        // One that is due or out stays: after we stood still, what the asker knows is older than what we read now.
+        if self.dialer && self.out.is_none() && now < self.due {
+            self.proven = self.proven.max(came);
+            self.due = self.due.max(came + BEAT);
         }
     }
 
@@ -115,57 +111,78 @@ impl Heartbeat {
 mod tests {
     use super::*;
 
-    /// Both ends of a link over which a request comes `asked` after the last answer and is answered `after` that, for a
-    /// minute, at 50 ms each way; gives the Beats that were sent and how old, at worst, what the asker knew of its way out was.
-    fn minute(asked: Duration, after: Duration) -> (u32, Duration) {
-        const WAY: Duration = Duration::from_millis(50);
+    /// Both ends of a link that is so long each way. The controller asks `pause` after each answer, and the rig answers
+    /// `reading` after that, until `quiet`; then nothing is asked. Gives the Beats in a minute, and how old, at worst, what
+    /// the controller knew of its way out was.
+    fn minute(way: Duration, pause: Duration, reading: Duration, quiet: Duration) -> (u32, Duration) {
         let begun = Instant::now();
         let (mut rig, mut controller) = (Heartbeat::new(true, begun), Heartbeat::new(false, begun));
+        // What is on its way to the controller, and what is known when it is there.
+        let mut coming: Vec<(Instant, Instant)> = Vec::new();
         let (mut beats, mut oldest) = (0, Duration::ZERO);
-        let mut sent = begun;
+        let mut asked = begun;
         let mut now = begun;
         while now < begun + Duration::from_secs(60) {
             if rig.asks(now) {
-                let answer = rig.out.map(|asked| controller.on_beat(ASKS, asked + WAY));
-                assert_eq!(answer, Some(Some(ANSWERS)));
-                assert_eq!(rig.on_beat(ANSWERS, now + WAY * 2), Some(CAME));
-                assert_eq!(controller.on_beat(CAME, now + WAY * 3), None);
                 beats += 1;
+                assert_eq!(controller.on_beat(ASKS, now + way), Some(ANSWERS));
+                assert_eq!(rig.on_beat(ANSWERS, now + way * 2), Some(CAME));
+                controller.out = None;
+                coming.push((now + way * 3, now + way));
             }
-            if now >= sent + WAY + after {
-                rig.answers(sent + WAY, now);
-                oldest = oldest.max((now + WAY).saturating_duration_since(controller.proven));
-                controller.answered(sent);
-                sent = now + WAY + asked;
+            if now >= asked + way + reading && asked < begun + quiet {
+                rig.answers(asked + way, now);
+                coming.push((now + way, asked));
+                asked = now + way + pause;
             }
             oldest = oldest.max(now.saturating_duration_since(controller.proven));
+            coming.retain(|(there, sent)| {
+                if *there <= now {
+                    controller.answered(*sent);
+                }
+                *there > now
+            });
             now += Duration::from_millis(10);
         }
         (beats, oldest)
     }
 
+    const MS: Duration = Duration::from_millis(1);
+    const MINUTE: Duration = Duration::from_secs(60);
+
     #[test]
-    fn a_rig_that_answers_soon_needs_no_beats_and_any_other_has_one_each_six_seconds() {
-        let (beats, oldest) = minute(Duration::from_millis(750), Duration::from_millis(2200));
-        assert_eq!(beats, 1, "the first");
-        assert!(oldest < Duration::from_secs(6), "{oldest:?}");
-        let (beats, oldest) = minute(Duration::from_millis(750), Duration::from_secs(30));
-        assert_eq!(beats, 10);
-        assert!(oldest < Duration::from_millis(6200), "{oldest:?}");
+    fn a_rig_that_tells_a_reading_each_three_seconds_needs_no_beats_and_any_other_has_one_each_six() {
+        for way in [1, 50, 200] {
+            let (beats, oldest) = minute(way * MS, 750 * MS, 2200 * MS, MINUTE);
+            assert_eq!(beats, 1, "the first");
+            assert!(oldest < Duration::from_secs(6) + way * 2 * MS, "{way} {oldest:?}");
+            let (beats, _) = minute(way * MS, 750 * MS, Duration::from_secs(30), MINUTE);
+            assert_eq!(beats, 10);
+        }
     }
 
     #[test]
-    fn requests_that_come_often_and_are_answered_late_leave_the_asker_no_doubt() {
-        // Each second another one, each answered after 20 s: none of them says anything of the last 13.
+    fn whatever_is_asked_and_however_late_it_is_answered_the_asker_knows_in_time_with_two_seconds_to_spare() {
+        for way in [1, 50, 200, 1000] {
+            for reading in (0..12_000).step_by(400) {
+                for quiet in [10, 20, 60] {
+                    let (_, oldest) = minute(way * MS, 750 * MS, reading * MS, Duration::from_secs(quiet));
+                    assert!(oldest + Duration::from_secs(2) < DEAD, "{way} {reading} {quiet}: {oldest:?}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn after_a_stop_what_is_due_is_not_put_off() {
         let begun = Instant::now();
+        let at = |seconds| begun + Duration::from_secs(seconds);
         let mut rig = Heartbeat::new(true, begun);
         assert!(rig.asks(begun));
-        let _ = rig.on_beat(ANSWERS, begun);
-        for second in 20..60 {
-            let now = begun + Duration::from_secs(second);
-            rig.answers(now - Duration::from_secs(20), now);
-        }
-        assert!(rig.asks(begun + BEAT), "no answer put it off");
+        assert_eq!(rig.on_beat(ANSWERS, begun), Some(CAME));
+        // Sent at 1 and read at 9, since the rig was stopped; the asker knows of 1 then.
+        rig.answers(at(9), at(9));
+        assert!(rig.asks(at(9)));
     }
 
     #[test]

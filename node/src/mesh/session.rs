@@ -379,13 +379,15 @@ impl<S: AsyncRead + AsyncWrite> Session<S> {
     }
 
     fn push_answer(&mut self, id: u64, came: Instant, answerer: Answerer, response: &Response) {
-        self.heartbeat.answers(came, Instant::now());
         let body = codec::encode(response, MAX_BODY).or_else(|_| {
             let limit = u32::try_from(MAX_BODY).unwrap_or(u32::MAX);
             codec::encode(&Response::Refused(Refusal::TooLarge { limit }), MAX_BODY)
         });
         match body.map(|body| answerer.prepare(body)) {
-            Ok(Ok(unsigned)) => self.push_unsigned(Kind::Answer, id, unsigned),
+            Ok(Ok(unsigned)) => {
+                self.heartbeat.answers(came, Instant::now());
+                self.push_unsigned(Kind::Answer, id, unsigned);
+            }
             Ok(Err(error)) => tracing::error!(%error, "cannot seal an answer"),
             Err(error) => tracing::error!(%error, "cannot encode an answer"),
         }
