@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// The dialer asks this often, unless its answers say as much. What has not been heard of again by the time below ends the link at the side that sent it,
-/// so that a black-holed rig shows as offline within 15 s, whichever way the hole is.
+/// The dialer asks this often, unless its answers say as much. What has not been heard of again by the time below ends the
+/// link at the side that sent it, so that a black-holed rig shows as offline within 15 s, whichever way the hole is.
 pub(super) const BEAT: Duration = Duration::from_secs(6);
 pub(super) const DEAD: Duration = Duration::from_secs(13);
 
@@ -49,8 +49,8 @@ impl Heartbeat {
         (self.heard, self.proven) = (now, now);
     }
 
-    /// What we sent then was answered.
-    pub(super) fn answered(&mut self, sent: Instant) {
+    /// What we sent then was heard of again.
+    pub(super) fn heard_of(&mut self, sent: Instant) {
         self.proven = self.proven.max(sent);
     }
 
@@ -68,12 +68,14 @@ impl Heartbeat {
     /// A Beat came: what to say to it.
     pub(super) fn on_beat(&mut self, id: u64, now: Instant) -> Option<u64> {
         if self.dialer {
-            self.proven = self.proven.max(self.out.take()?);
+            let asked = self.out.take()?;
+            self.heard_of(asked);
             return Some(CAME);
         }
         if id == CAME {
             self.says_came = true;
-            self.proven = self.out.take().map_or(self.proven, |sent| self.proven.max(sent));
+            let answered = self.out.take()?;
+            self.heard_of(answered);
             return None;
         }
         self.out.get_or_insert(now);
@@ -138,7 +140,7 @@ mod tests {
             oldest = oldest.max(now.saturating_duration_since(controller.proven));
             coming.retain(|(there, sent)| {
                 if *there <= now {
-                    controller.answered(*sent);
+                    controller.heard_of(*sent);
                 }
                 *there > now
             });

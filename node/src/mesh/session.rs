@@ -293,7 +293,7 @@ impl<S: AsyncRead + AsyncWrite> Session<S> {
     /// Takes a request off the list whose answer or refusal has come. One that nobody waits for any more is not on it.
     fn answered(&mut self, id: u64) -> Option<Asked> {
         let asked = self.open.remove(&id)?;
-        self.heartbeat.answered(asked.sent);
+        self.heartbeat.heard_of(asked.sent);
         Some(asked)
     }
 
