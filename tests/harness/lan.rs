@@ -25,6 +25,9 @@ const QUEUE: usize = 1024;
 /// Largest frame: 1500 bytes and the Ethernet header, with room for a tag.
 const FRAME: usize = 1522;
 
+/// The Ethernet header, bytes.
+const ETHERNET: usize = 14;
+
 static NEXT: AtomicU32 = AtomicU32::new(0);
 
 /// Which way nothing passes on a wire. Nobody is told.
@@ -52,6 +55,8 @@ pub struct Wire {
     pub loss: f64,
     /// Bytes per second in each direction, when they are few.
     pub rate: Option<u32>,
+    /// The largest IP packet that passes, when the way is narrower than the hosts' cards; nobody is told.
+    pub largest: Option<usize>,
 }
 
 /// A machine on the network.
@@ -68,7 +73,7 @@ impl Wire {
     /// A wire on which nothing passes this way.
     #[must_use]
     pub const fn cut(way: Cut) -> Self {
-        Self { cut: way, delay: Duration::ZERO, loss: 0.0, rate: None }
+        Self { cut: way, delay: Duration::ZERO, loss: 0.0, rate: None, largest: None }
     }
 }
 
@@ -221,7 +226,9 @@ async fn switch(cards: Vec<Arc<Tun>>, wires: Vec<Arc<Mutex<Wire>>>) {
 
 /// When a frame that is put on a wire now comes out at its end, if it does. `way` is where it goes.
 fn passes(wire: Wire, way: Cut, length: usize, free: &mut Instant) -> Option<Instant> {
-    if wire.cut == way || wire.cut == Cut::BothWays || (wire.loss > 0.0 && rand::rng().random::<f64>() < wire.loss) {
+    let is_cut = wire.cut == way || wire.cut == Cut::BothWays;
+    let is_too_large = wire.largest.is_some_and(|largest| length > ETHERNET + largest);
+    if is_cut || is_too_large || (wire.loss > 0.0 && rand::rng().random::<f64>() < wire.loss) {
         return None;
     }
     let now = Instant::now();

@@ -145,6 +145,48 @@ async fn over_slow_lossy_and_narrow_wires_every_command_is_done_once() {
     left_nothing_behind(before).await;
 }
 
+/// As over a tunnel, with a firewall that drops what routers say of it. Whatever fits one packet passes, signs of life
+/// among it. The controller dials the one rig, and the other dials it.
+#[tokio::test]
+#[ignore = "needs root for network namespaces; `.ci/run faults` runs it"]
+async fn on_a_way_that_is_narrower_than_anybody_is_told_large_messages_pass() {
+    let lan = Lan::new(3);
+    let names = ["rig-alpha", "rig-beta"];
+    let farm = {
+        let [first, hosts @ ..] = lan.hosts() else { unreachable!("three hosts") };
+        let rigs = join_all(names.iter().zip(hosts).map(|(rig, host)| Station::start_on(host, rig, "worker")));
+        let (controller, rigs) = tokio::join!(Station::start_on(first, "control-center", "controller"), rigs);
+        Farm { controller, rigs }
+    };
+    for host in &lan.hosts()[1..] {
+        // What IPv6 takes for granted, and what a mesh of WireGuard offers by default.
+        host.wire(Wire { largest: Some(1280), ..Wire::default() });
+    }
+    let controller = &farm.controller.home;
+    farm.controller.pair_with(&farm.rigs[0]).await;
+    let code = controller.json("pair").await["code"].as_str().unwrap().to_owned();
+    let add = format!("peer add --address {} --code {code}", controller.address());
+    let _ = farm.rigs[1].home.run(&add).await.done();
+    for rig in names {
+        Farm::online(controller, rig).await;
+    }
+    let pools: String = (0..8).map(|pool| format!(" --pool {}.example:{}", "p".repeat(60), 4444 + pool)).collect();
+    let wallet = "W".repeat(256);
+    let add = format!("profile add p --program xmrig --algorithm rx/0 --wallet {wallet} --password {wallet}{pools}");
+    let _ = controller.run(&add).await.done();
+    let all = names.join(",");
+    let _ = controller.run(&format!("remote deploy {all} --profile p")).await.done();
+    let _ = controller.run(&format!("remote start {all} --profile p")).await.done();
+    for _ in 0..10 {
+        let _ = controller.run(&format!("remote restart {all}")).await.done();
+    }
+    for rig in names {
+        let told = controller.run(&format!("remote logs {rig} --lines 1000")).await.done();
+        assert!(told.len() > 2 * 1500, "more than a packet: {told}");
+        hashes(controller, rig, DEADLINE).await;
+    }
+}
+
 #[tokio::test]
 #[ignore = "needs root for network namespaces; `.ci/run faults` runs it"]
 async fn half_a_fleet_that_is_cut_off_mines_on_and_is_found_again() {
@@ -458,10 +500,14 @@ async fn a_controller_that_stands_still_costs_its_rigs_nothing() {
     let past = Past::of(&controller.home, rig.node.line("node id")).await;
     let held = Held::in_all(&farm);
     stand_still(controller.node.pid());
-    wait_for("the rig sees it offline", NOTICED, async || {
+    let noticed = wait_for("the rig sees it offline", NOTICED, async || {
         (!is_online(&rig.home, "control-center").await).then_some(())
-    })
-    .await;
+    });
+    let asked = Instant::now();
+    let health = async { (controller.home.run("node health").await, asked.elapsed()) };
+    let ((), (health, took)) = tokio::join!(noticed, health);
+    assert_eq!(health.code, UNKNOWN, "{health:#?}");
+    assert!(health.stderr.contains("nothing was asked of it yet") && took < NOTICED, "{took:?} {health:#?}");
     proceed(controller.node.pid());
     let back = Instant::now();
     assert_eq!(agreed(&controller.home, rig, HEALED).await, 1);

@@ -15,7 +15,7 @@ use tokio::time::Instant;
 
 /// Longest first wait after a failure, before jitter; a lost link counts as none.
 const FIRST: Duration = Duration::from_secs(1);
-/// Waits double to this. With it and [`super::transport::CONNECT`] a rig that was cut off for a minute shows its hashrate
+/// Waits double to this. With it and [`super::tcp::CONNECT`] a rig that was cut off for a minute shows its hashrate
 /// again within 10 s.
 const SOON: Duration = Duration::from_secs(4);
 /// From then on a wait is at most this part of the time the peer has been away: after five minutes 19 s, after sixteen
@@ -215,7 +215,7 @@ mod tests {
     use rand::SeedableRng;
     use rand::rngs::StdRng;
 
-    use super::super::transport::CONNECT;
+    use super::super::tcp::CONNECT;
     use super::*;
 
     /// A book whose peers are dialled as soon as they are due.
