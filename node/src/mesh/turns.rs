@@ -15,6 +15,7 @@ use std::task::{Context, Poll, Wake, Waker};
 
 use futures::task::AtomicWaker;
 use libp2p::swarm::Executor;
+use tokio::task::unconstrained;
 
 /// A connection or a link: it tells by itself how it ended.
 pub(crate) type Work = Pin<Box<dyn Future<Output = ()> + Send>>;
@@ -155,8 +156,11 @@ impl Turns {
         }
         let Some(link) = &mut self.link else { return };
         let mut cx = Context::from_waker(&self.wakes_link);
+        // A connection that is flooded uses up what the runtime gives a task in one go, before its link has its turn. What a
+        // link finds to do at once is bounded by its own tables.
+        let mut link_without_limit = unconstrained(link.as_mut());
         // As in a task of its own: the connection outlives it, and is told by its substream's end.
-        match catch_unwind(AssertUnwindSafe(|| link.as_mut().poll(&mut cx))) {
+        match catch_unwind(AssertUnwindSafe(|| Pin::new(&mut link_without_limit).poll(&mut cx))) {
             Ok(Poll::Pending) => {}
             Ok(Poll::Ready(())) => self.link = None,
             Err(_) => {
@@ -198,6 +202,7 @@ impl Future for Turns {
 mod tests {
     use std::future::poll_fn;
     use std::sync::atomic::AtomicUsize;
+    use std::time::Duration;
 
     use tokio::sync::oneshot::error::TryRecvError;
     use tokio::sync::{mpsc, oneshot};
@@ -342,6 +347,23 @@ mod tests {
         end.send(()).unwrap();
         assert!(poll(&mut task, &woken).is_ready());
         assert!(Seat::here().is_none());
+    }
+
+    #[tokio::test]
+    async fn a_connection_that_is_never_done_leaves_its_link_all_it_needs() {
+        let (seat, is_seat) = oneshot::channel();
+        let (done, is_done) = oneshot::channel();
+        Tasks.exec(Box::pin(async move {
+            seat.send(Seat::here().unwrap()).ok().unwrap();
+            loop {
+                tokio::task::consume_budget().await;
+            }
+        }));
+        is_seat.await.unwrap().take(Box::pin(async move {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+            done.send(()).unwrap();
+        }));
+        tokio::time::timeout(Duration::from_secs(10), is_done).await.expect("the link has its turn").unwrap();
     }
 
     /// From threads of their own, while the task runs: no wake is lost, or this would not end.
