@@ -236,11 +236,15 @@ fn needs_running(command: &Command) -> bool {
 async fn connect<E: Engine>(engine: &E, needs_running: bool, output: &Output) -> Result<Connection, Failure> {
     engine.check_socket()?;
     let client = Client::Socket(engine.socket());
-    match client.get("/health").await {
-        Ok(_) => Ok(Connection { client, close: None }),
+    match client.check().await {
+        Ok(()) => Ok(Connection { client, close: None }),
         Err(ClientError::NoNode { .. }) if !needs_running => {
             let local = output.waiting("starting a node for this command", engine.start_for_command()).await?;
             Ok(Connection { client: Client::InProcess(local.router), close: Some(local.close) })
+        }
+        Err(error @ (ClientError::Timeout(_) | ClientError::Broken(_))) => {
+            let why = "nothing was asked of it yet: it is stopped, or too busy; look at its log, or start it again";
+            Err(Failure::asking("cannot ask the node", error).hint(why))
         }
         Err(error) => Err(Failure::asking("cannot ask the node", error)),
     }

@@ -21,6 +21,9 @@ const ANSWER_LIMIT: usize = 16 * 1024 * 1024;
 /// How long a node may take to accept. It does so in microseconds; a stopped process does not at all.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// How long a node may take to say that it lives: it looks at nothing for that. One that is stopped never does.
+const ALIVE_TIMEOUT: Duration = Duration::from_secs(10);
+
 /// How long an answer may take: the gateway gives up before and says so.
 const ANSWER_TIMEOUT: Duration = REQUEST_TIMEOUT.saturating_add(Duration::from_secs(5));
 
@@ -66,6 +69,15 @@ pub enum ClientError {
 }
 
 impl Client {
+    /// Whether a node answers at all; nothing else is asked of it.
+    ///
+    /// # Errors
+    /// [`ClientError`]
+    pub async fn check(&self) -> Result<(), ClientError> {
+        let asked = tokio::time::timeout(ALIVE_TIMEOUT, self.get("/health")).await;
+        asked.unwrap_or(Err(ClientError::Timeout(ALIVE_TIMEOUT))).map(drop)
+    }
+
     /// Asks for something.
     ///
     /// # Errors
