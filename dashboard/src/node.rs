@@ -152,7 +152,7 @@ pub struct PeerView {
     pub paired_at: u64,
     /// Program and version, by its own word.
     pub agent: Option<String>,
-    /// Why it is not online, when the last dial told.
+    /// Why it is not online, when the last dial told; or that two machines use its identity.
     pub problem: Option<String>,
 }
 
@@ -254,7 +254,7 @@ pub struct RigView {
     pub hashrate: Option<Hashrate>,
     /// Seconds since these statistics were current; 0 while the link is up.
     pub age_seconds: Option<u64>,
-    /// Why there are none, or why they are old.
+    /// Why there are none, or why they are old; or what is wrong with the rig.
     pub problem: Option<String>,
 }
 

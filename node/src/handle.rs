@@ -306,11 +306,11 @@ impl Node for NodeHandle {
     }
 
     async fn peers(&self) -> Vec<PeerView> {
-        self.inner.fleet.now().peers.iter().map(|peer| peer.view()).collect()
+        self.inner.fleet.now().peers.iter().map(|peer| peer.view(Instant::now())).collect()
     }
 
     async fn peer(&self, peer: &str) -> Result<PeerView, NodeError> {
-        Ok(self.resolve_peer(peer)?.view())
+        Ok(self.resolve_peer(peer)?.view(Instant::now()))
     }
 
     async fn add_peer(&self, add: AddPeer) -> Result<Added, NodeError> {
@@ -360,7 +360,7 @@ impl Node for NodeHandle {
         let Inner { fleet, mesh, .. } = &*self.inner;
         let peer = carried_out(fleet, mesh, |fleet| async move { fleet.register(new).await }).await?;
         self.shown(COMES_UP, |fleet| fleet.peer(&key).is_some_and(|peer| peer.state.online)).await;
-        Ok(Added::Paired { peer: Box::new(self.resolve_peer(&peer.peer_id)?.view()) })
+        Ok(Added::Paired { peer: Box::new(self.resolve_peer(&peer.peer_id)?.view(Instant::now())) })
     }
 
     async fn change_peer(&self, peer: &str, change: PeerChange) -> Result<PeerView, NodeError> {
@@ -372,7 +372,7 @@ impl Node for NodeHandle {
         if let Some(permission) = change.permission {
             self.inner.fleet.set_permission(key, permission).await?;
         }
-        Ok(self.resolve_peer(&key.node_id().to_string())?.view())
+        Ok(self.resolve_peer(&key.node_id().to_string())?.view(Instant::now()))
     }
 
     async fn remove_peer(&self, peer: &str) -> Result<PeerView, NodeError> {
@@ -386,7 +386,7 @@ impl Node for NodeHandle {
             Ok(removed)
         };
         carried_out(fleet, mesh, remove).await?;
-        Ok(peer.view())
+        Ok(peer.view(Instant::now()))
     }
 
     async fn ping_peer(&self, peer: &str) -> Result<Pinged, NodeError> {
@@ -417,7 +417,7 @@ impl Node for NodeHandle {
         self.spelled().await;
         let (request, Inner { fleet, mesh, .. }) = (request.to_owned(), &*self.inner);
         let peer = carried_out(fleet, mesh, |fleet| async move { fleet.approve(&request, permission).await }).await?;
-        Ok(self.resolve_peer(&peer.peer_id)?.view())
+        Ok(self.resolve_peer(&peer.peer_id)?.view(Instant::now()))
     }
 
     async fn deny(&self, request: &str) -> Result<PendingView, NodeError> {

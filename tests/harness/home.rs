@@ -140,6 +140,18 @@ impl Home {
         self
     }
 
+    /// All that lies in another home, as on the copy of a disk.
+    ///
+    /// # Panics
+    /// When it cannot be copied.
+    #[must_use]
+    pub fn with_copy_of(self, other: &Self) -> Self {
+        let all = other.path().join(".");
+        let copied = std::process::Command::new("cp").arg("--archive").arg(all).arg(self.path()).status();
+        assert!(copied.expect("cp is there").success(), "the home is copied");
+        self
+    }
+
     /// In place of another node, where that one listened.
     #[must_use]
     pub const fn in_place_of(mut self, other: &Self) -> Self {

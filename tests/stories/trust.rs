@@ -10,6 +10,7 @@ use miner_ctrl_tests::farm::Station;
 use miner_ctrl_tests::processes::{descriptors_of, resident_bytes_of};
 use miner_ctrl_tests::{Caller, DEADLINE, Farm, Home, wait_for};
 use rand::{Rng, RngExt};
+use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
@@ -338,4 +339,52 @@ async fn a_node_that_took_a_rigs_place_is_never_commanded() {
     let _node = rig.home.serve().await;
     Farm::online(&controller.home, "rig-alpha").await;
     let _ = controller.home.run("remote stop rig-alpha --all").await.done();
+}
+
+/// Rigs are set up from one image, and that may hold the key of a node.
+#[tokio::test]
+async fn a_disk_and_its_copy_are_told_from_one_rig_until_the_copy_is_a_node_of_its_own() {
+    const SAYS: &str = "two machines use its identity, as copies of one disk do: 127.0.0.1 and 127.0.0.1";
+    let controller = Station::start("control-center", "controller").await;
+    let pair = async |rig: &Home| {
+        let code = controller.home.json("pair").await["code"].as_str().expect("a code").to_owned();
+        let add = format!("peer add --address {} --code {code}", controller.home.address());
+        let _ = rig.run(&add).await.done();
+    };
+    let dials = ["--simulate", "--listen", "off"];
+    let disk = Home::init("rig-alpha", "worker").await;
+    pair(&disk).await;
+    let copy = Home::empty().with_copy_of(&disk);
+    let mut node = disk.serve_with(&dials).await;
+    Farm::online(&controller.home, "rig-alpha").await;
+    // Of a rig that was killed and comes back nothing of the kind is said.
+    for _ in 0..3 {
+        node.kill();
+        node = disk.serve_with(&dials).await;
+        Farm::online(&controller.home, "rig-alpha").await;
+    }
+    let problem = async || controller.home.json("peer list").await[0]["problem"].clone();
+    assert_eq!(problem().await, Value::Null);
+
+    let twin = copy.serve_with(&dials).await;
+    wait_for("the controller sees that there are two", DEADLINE, async || (problem().await == SAYS).then_some(()))
+        .await;
+    let doctor = controller.home.run("doctor").await;
+    assert_eq!(doctor.code, Some(1), "{doctor:#?}");
+    for (line, says) in [("doctor", "Rigs from one image"), ("peer list", SAYS), ("remote status", SAYS)] {
+        let said = controller.home.run(line).await.stdout.split_whitespace().collect::<Vec<_>>().join(" ");
+        assert!(said.contains(says), "{line}: {said}");
+    }
+
+    assert!(twin.terminate().await.success());
+    for gone in [copy.node_dir(), copy.config_dir().join("node.json")] {
+        let gone = std::process::Command::new("rm").arg("-r").arg(gone).status();
+        assert!(gone.expect("rm is there").success());
+    }
+    let copy = copy.initialised("rig-beta", "worker").await;
+    pair(&copy).await;
+    let _twin = copy.serve_with(&dials).await;
+    for rig in ["rig-alpha", "rig-beta"] {
+        Farm::online(&controller.home, rig).await;
+    }
 }

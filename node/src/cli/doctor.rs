@@ -173,12 +173,17 @@ fn port(port: u16) -> Finding {
 fn peers(peers: Vec<PeerView>) -> Vec<Finding> {
     let online = peers.iter().filter(|peer| peer.online).count();
     let summary = fine("peers", format!("{}, {online} online", peers.len()));
-    let gone = peers.into_iter().filter(|peer| !peer.online).map(|peer| {
+    let (here, gone): (Vec<_>, Vec<_>) = peers.into_iter().partition(|peer| peer.online);
+    let wrong = here.into_iter().filter_map(|peer| {
+        let todo = "see \"Rigs from one image\" in docs/operating.md";
+        Some(bad("peer", format!("{}: {}", peer.name, peer.problem?), todo))
+    });
+    let gone = gone.into_iter().map(|peer| {
         let why = peer.problem.unwrap_or_else(|| "no reason known".to_owned());
         let todo = format!("check that it runs, and its address: {}", peer.address.as_deref().unwrap_or("none known"));
         note("peer", format!("{} is offline: {why}", peer.name), todo)
     });
-    std::iter::once(summary).chain(gone).collect()
+    std::iter::once(summary).chain(wrong).chain(gone).collect()
 }
 
 fn program(found: &ProgramFound) -> Finding {

@@ -61,10 +61,8 @@ pub(crate) fn peers(peers: &[PeerView], now: u64) -> String {
             if peer.online { "now".to_owned() } else { since(peer.last_seen, now) },
         ]
     });
-    let problems = peers
-        .iter()
-        .filter(|peer| !peer.online)
-        .filter_map(|peer| peer.problem.as_ref().map(|problem| (peer.name.as_str(), problem.as_str())));
+    let problems =
+        peers.iter().filter_map(|peer| peer.problem.as_ref().map(|problem| (peer.name.as_str(), problem.as_str())));
     table(&["Peer", "Address", "Role", "Ping", "Score", "Last seen"], rows, &[3, 4]) + &remarks(problems)
 }
 

@@ -35,6 +35,11 @@ pub enum Observation {
     },
     /// Its link is down: the last connection of the peer.
     Disconnected,
+    /// Two machines use its key, each with a program of its own.
+    Doubled {
+        /// Where they are.
+        hosts: [String; 2],
+    },
     /// The link broke in the middle of a request, or what came was no answer.
     Failed,
     /// It said Hello.

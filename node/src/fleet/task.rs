@@ -427,6 +427,10 @@ impl Fleet {
                 peer.reputation.record(Outcome::DialFailed);
                 state.problem = Some(for_people(&why));
             }
+            Observation::Doubled { hosts: [one, other] } => {
+                let why = format!("two machines use its identity, as copies of one disk do: {one} and {other}");
+                state.doubled = Some((for_people(&why), Instant::now()));
+            }
             Observation::Failed => peer.reputation.record(Outcome::Failed),
             Observation::Greeted { role, name: _, agent } => {
                 peer.role = role;

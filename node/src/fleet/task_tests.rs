@@ -277,7 +277,7 @@ async fn a_peer_is_shown_as_it_is() {
     fleet.register(new_peer(1, "alpha")).await.unwrap();
     fleet.observe(key(1), Observation::DialFailed { why: "refused\u{1b}[2J".into() });
     let seen = running.until(|fleet| fleet.peers[0].state.problem.is_some()).await;
-    assert_eq!(seen.peers[0].view().problem.as_deref(), Some("refused[2J"));
+    assert_eq!(seen.peers[0].view(Instant::now()).problem.as_deref(), Some("refused[2J"));
 
     let address = "/ip4/10.0.0.7/tcp/7/ws".to_owned();
     fleet.observe(key(1), Observation::Connected { address: Some(address.clone()), inbound: false });
@@ -285,10 +285,22 @@ async fn a_peer_is_shown_as_it_is() {
     fleet.observe(key(1), Observation::Pinged(Duration::from_millis(160)));
     fleet.observe(key(1), Observation::Stats(stats()));
     let seen = running.until(|fleet| fleet.peers[0].state.stats.is_some()).await;
-    let view = seen.peers[0].view();
+    let view = seen.peers[0].view(Instant::now());
     assert_eq!((view.online, view.problem, view.address), (true, None, Some(address)));
     assert_eq!(view.ping_ms.map(f64::round), Some(90.0));
     assert_eq!(seen.peers[0].rig_view(Instant::now()).age_seconds, Some(0));
+
+    // Its statistics come and go from one or the other; that there are two stays, until only one is left.
+    fleet.observe(key(1), Observation::Doubled { hosts: ["10.0.0.7".into(), "10.0.0.8".into()] });
+    fleet.observe(key(1), Observation::Stats(stats()));
+    let seen = running.until(|fleet| fleet.peers[0].state.doubled.is_some()).await;
+    let (peer, now) = (&seen.peers[0], Instant::now());
+    let said = Some("two machines use its identity, as copies of one disk do: 10.0.0.7 and 10.0.0.8");
+    for (problem, after) in [(said, 0), (said, 50), (None, 70)] {
+        let then = now + Duration::from_secs(after);
+        assert_eq!(peer.view(then).problem.as_deref(), problem, "{after}");
+        assert_eq!(peer.rig_view(then).problem.as_deref(), problem, "{after}");
+    }
 
     // What came is shown on, with its age, while what comes cannot be read.
     fleet.observe(key(1), Observation::Unreadable { why: "gibberish".into() });

@@ -32,6 +32,11 @@ pub enum Event {
         /// In words, for people.
         why: String,
     },
+    /// Two machines use its key: each drives the other's link out.
+    Doubled {
+        /// Where they are.
+        hosts: [String; 2],
+    },
     /// Its link is gone.
     Down {
         /// In words, for people.

@@ -127,6 +127,11 @@ pub(crate) fn ip_of(address: &Multiaddr) -> Option<IpAddr> {
     })
 }
 
+/// The machine in a multiaddr, for people; the whole of one that names none.
+pub(crate) fn host_of(address: &Multiaddr) -> String {
+    ip_of(address).map_or_else(|| address.to_string(), |ip| ip.to_string())
+}
+
 /// The TCP port in a multiaddr, if it has one.
 pub(crate) fn port_of(address: &Multiaddr) -> Option<u16> {
     address.iter().find_map(|part| match part {

@@ -29,8 +29,10 @@ mod registered;
 mod session;
 mod signer;
 mod streams;
+mod tcp;
 mod transport;
 mod turns;
+mod twins;
 mod websocket;
 mod words;
 

@@ -69,6 +69,7 @@ pub(crate) fn hello() -> Hello {
         nonce: nonce(9),
         agent: "miner-ctrl/0.1.0".into(),
         features: vec!["none-yet".into()],
+        instance: None,
     }
 }
 

@@ -1410,7 +1410,7 @@ export interface components {
              * @description Smoothed round trip of libp2p's ping, milliseconds; none when offline or not measured yet.
              */
             ping_ms: number | null;
-            /** @description Why it is not online, when the last dial told. */
+            /** @description Why it is not online, when the last dial told; or that two machines use its identity. */
             problem: string | null;
             /** @description What it is for, by its own word. */
             role: components["schemas"]["Role"];
@@ -1705,7 +1705,7 @@ export interface components {
             hashrate: components["schemas"]["Hashrate"] | null;
             /** @description The peer. */
             peer: components["schemas"]["PeerView"];
-            /** @description Why there are none, or why they are old. */
+            /** @description Why there are none, or why they are old; or what is wrong with the rig. */
             problem: string | null;
             /** @description Its last statistics; none when it never answered or may not be read. */
             stats: components["schemas"]["RigStats"] | null;

@@ -1,54 +1,51 @@
 //! The swarm's task. Every handler is a plain `fn`: the loop waits for nobody.
 
+mod links;
+mod pairings;
+
 use std::collections::HashMap;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures::StreamExt;
-use futures::future::{AbortHandle, abortable};
+use futures::future::AbortHandle;
 use libp2p::swarm::dial_opts::{DialOpts, PeerCondition};
 use libp2p::swarm::{ConnectionId, SwarmEvent};
-use libp2p::{Multiaddr, PeerId, Stream, Swarm, identify, ping, swarm};
-use miner_ctrl_protocol::message::Hello;
-use miner_ctrl_protocol::smsg::{LinkNonce, NodeSecret};
-use miner_ctrl_protocol::{NodeName, PeerKey, Role, VERSION};
-use tokio::sync::{mpsc, oneshot, watch};
+use libp2p::{Multiaddr, PeerId, Swarm, identify, ping, swarm};
+use miner_ctrl_protocol::smsg::NodeSecret;
+use miner_ctrl_protocol::{NodeName, PeerKey, Role};
+use rand::RngExt;
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::behaviour::{Behaviour, BehaviourEvent, agent};
-use super::command::{COMMANDS, Command, Counts, Event, Household, Links, MeshHandle, PairBy, PairError, Paired};
+use self::pairings::{PairingAsked, PairingDone};
+use super::behaviour::{Behaviour, BehaviourEvent};
+use super::command::{COMMANDS, Command, Counts, Event, Household, Links, MeshHandle, PairError};
 use super::convert::{self, peer_id};
 use super::dialer::Dialer;
 use super::gate::{Door, DoorEvent};
-use super::link::{Answer, Greeting, Link, LinkEnd, LinkTask, RequestRate};
+use super::link::{Link, LinkEnd, RequestRate};
 use super::listening;
-use super::pairing::{self, Ourselves};
+use super::pairing::Ourselves;
 use super::signer::Signer;
 use super::streams::Protocol;
 use super::transport;
-use super::turns::{self, Seat};
+use super::turns;
+use super::twins::Twins;
 use super::words::{NOT_REGISTERED, broke, explain, pair_error, root_cause};
 use crate::files;
 
 /// Due dials and overdue strangers are looked for this often.
 const TICK: Duration = Duration::from_millis(250);
-/// Pairings that we ask for at once; each is a person at a terminal.
-const MAX_PAIRINGS: usize = 32;
-/// Pairings that we serve at once: one for each stranger that may be connected, and a few registered peers.
-const MAX_SERVED: usize = 32;
 /// News of links that came up and wait for the loop.
 const UPS: usize = 1024;
 /// News of links that ended; those that find it full wait.
 const ENDS: usize = 64;
 /// A connection of a registered peer without a substream is closed after this.
 const IDLE: Duration = Duration::from_secs(15);
-/// A connection that was told to close and has not said that it did by then never will: closing takes 2 s at most.
-const CLOSED: Duration = Duration::from_secs(5);
-/// Two links made within this time are a simultaneous dial; later, the newer one is the peer coming back.
-const SIMULTANEOUS: Duration = Duration::from_secs(5);
 /// Negotiations of a connection at once. We have four protocols.
 const MAX_NEGOTIATING: usize = 16;
 
@@ -134,6 +131,8 @@ pub async fn start(
         us: Ourselves { key, node_id: key.node_id(), name: config.name, role: config.role },
         signer: Signer::new(Arc::clone(&config.secret)),
         secret: config.secret,
+        instance: rand::rng().random(),
+        twins: Twins::default(),
         links,
         counts,
         rate: config.rate,
@@ -180,19 +179,15 @@ struct LinkState {
     up: Option<(Link, Instant)>,
 }
 
-struct PairingAsked {
-    by: PairBy,
-    reply: oneshot::Sender<Result<Paired, PairError>>,
-}
-
-type PairingDone = (ConnectionId, oneshot::Sender<Result<Paired, PairError>>, Result<Paired, PairError>);
-
 struct EventLoop {
     swarm: Swarm<Behaviour>,
     household: Arc<dyn Household>,
     us: Ourselves,
     secret: Arc<NodeSecret>,
     signer: Signer,
+    /// Drawn at the start: what every Hello says.
+    instance: u64,
+    twins: Twins,
     links: Arc<Links>,
     counts: Arc<Counts>,
     rate: RequestRate,
@@ -270,6 +265,7 @@ impl EventLoop {
         self.swarm.behaviour_mut().remove(&id);
         self.dialer.remove(&id);
         self.links.take(key);
+        self.twins.forget(key);
         for connection in self.connections.values().filter(|connection| connection.peer == id) {
             if let Some(link) = &connection.link {
                 link.task.abort();
@@ -277,41 +273,6 @@ impl EventLoop {
         }
         // Not connected is fine.
         let _ = self.swarm.disconnect_peer_id(id);
-    }
-
-    fn on_pair(
-        &mut self,
-        address: Multiaddr,
-        expected: Option<PeerKey>,
-        by: PairBy,
-        reply: oneshot::Sender<Result<Paired, PairError>>,
-    ) {
-        if self.pairings.len() + self.asked.len() >= MAX_PAIRINGS {
-            // The caller may have given up.
-            let _ = reply.send(Err(PairError::Unavailable));
-            return;
-        }
-        if self.swarm.listeners().any(|own| *own == address) {
-            // The caller may have given up.
-            let _ = reply.send(Err(PairError::Ourselves));
-            return;
-        }
-        let options = match expected {
-            Some(key) => DialOpts::peer_id(peer_id(&key))
-                .condition(PeerCondition::Always)
-                .addresses(vec![address])
-                .allocate_new_port()
-                .build(),
-            None => DialOpts::unknown_peer_id().address(address).allocate_new_port().build(),
-        };
-        let connection = options.connection_id();
-        match self.swarm.dial(options) {
-            Ok(()) => {
-                self.watchful = true;
-                self.pairings.insert(connection, PairingAsked { by, reply });
-            }
-            Err(error) => drop(reply.send(Err(pair_error(&error)))),
-        }
     }
 
     fn on_tick(&mut self) {
@@ -437,116 +398,6 @@ impl EventLoop {
         }
     }
 
-    fn open_link(&mut self, id: ConnectionId, stream: Stream, seat: &Seat) {
-        let Some(connection) = self.connections.get_mut(&id) else { return };
-        // A second link on one connection is no honest peer's; dropping the stream resets it.
-        if connection.to_pair
-            || connection.link.is_some()
-            || !self.swarm.behaviour().door.is_registered(&connection.peer)
-        {
-            return;
-        }
-        let hello = Hello {
-            versions: vec![VERSION],
-            node_id: self.us.node_id,
-            name: self.us.name.clone(),
-            role: self.us.role,
-            nonce: LinkNonce::generate(&mut rand::rng()),
-            agent: agent(),
-            features: vec![],
-        };
-        let answer: Arc<dyn Answer> = Arc::clone(&self.household) as Arc<dyn Answer>;
-        let task = LinkTask {
-            peer: connection.key,
-            stream,
-            dialer: connection.dialer,
-            greeting: Greeting { hello, secret: Arc::clone(&self.secret), signer: self.signer.clone() },
-            answer,
-            counts: Arc::clone(&self.counts),
-            rate: self.rate,
-        };
-        let ups = self.ups_sender.clone();
-        // The loop always drains this queue; a full one only means that it is busy with as many others.
-        let up = move |link| ups.try_send((id, link)).is_ok();
-        let (link, task) = abortable(task.run(up));
-        let ends = self.ends_sender.clone();
-        seat.take(Box::pin(async move {
-            // One that is aborted with its peer's removal, or breaks off, ends by its connection, which closes then.
-            if let Ok(end) = link.await {
-                // Nobody listens any more when the node stops.
-                let _ = ends.send((id, end)).await;
-            }
-        }));
-        connection.link = Some(LinkState { task, up: None });
-    }
-
-    fn on_link_up(&mut self, id: ConnectionId, link: Link) {
-        let Some(connection) = self.connections.get_mut(&id) else { return };
-        self.dialer.on_ended(id);
-        let (peer, key, dialer) = (connection.peer, connection.key, connection.dialer);
-        let event =
-            Event::Up { address: connection.address.to_string(), inbound: !dialer, hello: Arc::clone(&link.hello) };
-        let now = Instant::now();
-        if let Some(state) = &mut connection.link {
-            state.up = Some((link.clone(), now));
-        }
-        if let Some(present) = self.links.get(&key) {
-            let other = self.connections.values().find_map(|other| {
-                let (up, since) = other.link.as_ref()?.up.as_ref()?;
-                up.same_as(&present).then_some((other.dialer, *since))
-            });
-            // Both sides keep the one that the smaller peer id dialled.
-            let ours_wins = *self.swarm.local_peer_id() < peer;
-            let keep_present = other.is_some_and(|(present_dialer, since)| {
-                now.duration_since(since) < SIMULTANEOUS && present_dialer != dialer && present_dialer == ours_wins
-            });
-            if keep_present {
-                link.retire();
-                return;
-            }
-            present.retire();
-        }
-        self.links.put(key, link);
-        self.dialer.on_up(&peer, now, &mut rand::rng());
-        self.household.observe(key, event);
-        self.dial_more();
-    }
-
-    fn on_link_ended(&mut self, id: ConnectionId, end: &LinkEnd) {
-        tracing::debug!(%end, "a link ended");
-        if matches!(end, LinkEnd::Closed) && self.connections.get(&id).is_some_and(Connection::comes_up) {
-            // Whether the peer closed it or the wire broke is told when the connection has closed; one whose task broke off
-            // says nothing any more.
-            self.swarm.close_connection(id);
-            self.closing.push((id, Instant::now() + CLOSED));
-            self.watchful = true;
-            return;
-        }
-        // One that speaks no version of ours, or is not who it says, is asked more and more rarely, too.
-        let broke = (!matches!(end, LinkEnd::Closed | LinkEnd::FalseHello | LinkEnd::Version)).then(|| end.to_string());
-        self.end_link(id, &end.to_string(), broke);
-        // What is to be said of this connection has been said; its closing is no failed dial.
-        self.connections.remove(&id);
-        self.swarm.close_connection(id);
-    }
-
-    /// Takes the connection's link out of the table, once. `broke` says why it did, when the peer did not close it.
-    fn end_link(&mut self, id: ConnectionId, why: &str, broke: Option<String>) {
-        let Some(connection) = self.connections.get_mut(&id) else { return };
-        let (peer, key, dialer) = (connection.peer, connection.key, connection.dialer);
-        match connection.link.take().and_then(|state| state.up) {
-            Some((link, _)) if self.links.get(&key).is_some_and(|present| present.same_as(&link)) => {
-                self.links.take(&key);
-                self.dialer.on_down(&peer, Instant::now(), &mut rand::rng());
-                self.watchful = true;
-                self.household.observe(key, Event::Down { why: why.to_owned() });
-            }
-            None if dialer => self.on_unlinked(peer, id, broke),
-            // One that lost to another, or that never came up and was not ours to bring up.
-            Some(_) | None => {}
-        }
-    }
-
     fn on_closed(&mut self, id: ConnectionId, broke: Option<String>) {
         self.closing.retain(|(closing, _)| *closing != id);
         if let Some(asked) = self.pairings.remove(&id) {
@@ -594,29 +445,5 @@ impl EventLoop {
         {
             self.household.observe(key, Event::DialFailed { why: why.to_owned() });
         }
-    }
-
-    fn serve_pairing(&mut self, id: ConnectionId, stream: Stream) {
-        let Some(connection) = self.connections.get(&id) else { return };
-        if self.served.len() < MAX_SERVED {
-            let address = connection.address.to_string();
-            let household = Arc::clone(&self.household);
-            self.served.spawn(pairing::serve(stream, self.us.clone(), connection.key, address, household));
-        }
-    }
-
-    fn ask_pairing(&mut self, id: ConnectionId, stream: Stream) {
-        let (Some(asked), Some(connection)) = (self.pairings.remove(&id), self.connections.get(&id)) else { return };
-        let (us, them) = (self.us.clone(), connection.key);
-        self.asked.spawn(async move { (id, asked.reply, pairing::ask(stream, us, them, asked.by).await) });
-    }
-
-    fn on_paired(&mut self, done: Option<PairingDone>) {
-        let Some((id, reply, result)) = done else { return };
-        // The link is dialled anew once the peer is registered.
-        self.connections.remove(&id);
-        self.swarm.close_connection(id);
-        // The caller may have given up.
-        let _ = reply.send(result);
     }
 }

@@ -1,0 +1,88 @@
+//! Pairing: what we ask of others, and what we serve.
+
+use std::sync::Arc;
+
+use libp2p::swarm::ConnectionId;
+use libp2p::swarm::dial_opts::{DialOpts, PeerCondition};
+use libp2p::{Multiaddr, Stream};
+use miner_ctrl_protocol::PeerKey;
+use tokio::sync::oneshot;
+
+use super::super::command::{PairBy, PairError, Paired};
+use super::super::convert::peer_id;
+use super::super::pairing;
+use super::super::words::pair_error;
+use super::EventLoop;
+
+/// Pairings that we ask for at once; each is a person at a terminal.
+const MAX_PAIRINGS: usize = 32;
+/// Pairings that we serve at once: one for each stranger that may be connected, and a few registered peers.
+const MAX_SERVED: usize = 32;
+
+pub(super) struct PairingAsked {
+    by: PairBy,
+    pub(super) reply: oneshot::Sender<Result<Paired, PairError>>,
+}
+
+pub(super) type PairingDone = (ConnectionId, oneshot::Sender<Result<Paired, PairError>>, Result<Paired, PairError>);
+
+impl EventLoop {
+    pub(super) fn on_pair(
+        &mut self,
+        address: Multiaddr,
+        expected: Option<PeerKey>,
+        by: PairBy,
+        reply: oneshot::Sender<Result<Paired, PairError>>,
+    ) {
+        if self.pairings.len() + self.asked.len() >= MAX_PAIRINGS {
+            // The caller may have given up.
+            let _ = reply.send(Err(PairError::Unavailable));
+            return;
+        }
+        if self.swarm.listeners().any(|own| *own == address) {
+            // The caller may have given up.
+            let _ = reply.send(Err(PairError::Ourselves));
+            return;
+        }
+        let options = match expected {
+            Some(key) => DialOpts::peer_id(peer_id(&key))
+                .condition(PeerCondition::Always)
+                .addresses(vec![address])
+                .allocate_new_port()
+                .build(),
+            None => DialOpts::unknown_peer_id().address(address).allocate_new_port().build(),
+        };
+        let connection = options.connection_id();
+        match self.swarm.dial(options) {
+            Ok(()) => {
+                self.watchful = true;
+                self.pairings.insert(connection, PairingAsked { by, reply });
+            }
+            Err(error) => drop(reply.send(Err(pair_error(&error)))),
+        }
+    }
+
+    pub(super) fn serve_pairing(&mut self, id: ConnectionId, stream: Stream) {
+        let Some(connection) = self.connections.get(&id) else { return };
+        if self.served.len() < MAX_SERVED {
+            let address = connection.address.to_string();
+            let household = Arc::clone(&self.household);
+            self.served.spawn(pairing::serve(stream, self.us.clone(), connection.key, address, household));
+        }
+    }
+
+    pub(super) fn ask_pairing(&mut self, id: ConnectionId, stream: Stream) {
+        let (Some(asked), Some(connection)) = (self.pairings.remove(&id), self.connections.get(&id)) else { return };
+        let (us, them) = (self.us.clone(), connection.key);
+        self.asked.spawn(async move { (id, asked.reply, pairing::ask(stream, us, them, asked.by).await) });
+    }
+
+    pub(super) fn on_paired(&mut self, done: Option<PairingDone>) {
+        let Some((id, reply, result)) = done else { return };
+        // The link is dialled anew once the peer is registered.
+        self.connections.remove(&id);
+        self.swarm.close_connection(id);
+        // The caller may have given up.
+        let _ = reply.send(result);
+    }
+}
