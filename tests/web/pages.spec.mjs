@@ -165,6 +165,11 @@ test.describe('signed in', () => {
     await charts.first().hover();
     await expect(page.locator('.readout')).toHaveText(/\d/);
     for (const chart of await charts.all()) await expect(chart.locator('.u-cursor-x')).not.toHaveClass(/u-off/);
+    // It is drawn anew with what came since, and the pointer rests.
+    await charts.first().locator('canvas').evaluate((canvas) => canvas.setAttribute('data-before', ''));
+    await page.evaluate(() => document.dispatchEvent(new Event('visibilitychange')));
+    await expect(charts.locator('canvas[data-before]')).toHaveCount(0);
+    await expect(page.locator('.readout')).toHaveText(/\d/);
   });
 
   for (const [what, file] of [['code', 'js'], ['style', 'css']]) {

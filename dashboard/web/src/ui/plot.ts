@@ -29,6 +29,9 @@ const TIME_AXIS = 28;
 /** Room above the highest value, as a share of it. */
 const HEADROOM = 0.08;
 
+/** Where the pointer rests in a box: a chart that is drawn anew reads there, too. */
+const rests = new WeakMap<HTMLElement, { left: number; top: number }>();
+
 /** Draws into `box` and follows its size; the answer takes it away. */
 export function plot(box: HTMLElement, wanted: Plot): () => void {
   const { measure, t0, step, series, colours } = wanted;
@@ -64,8 +67,13 @@ export function plot(box: HTMLElement, wanted: Plot): () => void {
   const chart = new uPlot(options, [times, ...series.map(({ v }) => v)], box);
   const sized = new ResizeObserver(() => chart.setSize({ width: box.clientWidth, height: box.clientHeight }));
   sized.observe(box);
+  const rest = rests.get(box);
+  if (rest) chart.setCursor(rest);
   return () => {
     sized.disconnect();
+    const { left = -1, top = -1 } = chart.cursor;
+    if (left < 0) rests.delete(box);
+    else rests.set(box, { left, top });
     chart.destroy();
   };
 }
