@@ -100,6 +100,7 @@ pub(crate) fn action(method: &Method, path: &str) -> Option<&'static str> {
         ("POST", "/remote/{peer}/stop") => "stop",
         ("POST", "/remote/{peer}/restart") => "restart",
         ("POST", "/remote/{peer}/deploy") => "deploy",
+        ("POST", "/remote/{peer}/undeploy") => "undeploy",
         ("POST", "/profiles") => "add-profile",
         ("PUT", "/profiles/{name}") => "change-profile",
         ("DELETE", "/profiles/{name}") => "remove-profile",

@@ -12,7 +12,8 @@ use miner_ctrl_protocol::{
 
 use crate::node::{
     AddPeer, Added, DeployOutcome, History, HistoryQuery, HistorySeries, InitNode, Initialised, Internals, LogQuery,
-    MinerCommand, MinerOutcome, Node, NodeError, NodeInfo, PeerChange, PeerView, PendingView, Pinged, Process, RigView,
+    MinerCommand, MinerOutcome, Node, NodeError, NodeInfo, PeerChange, PeerView, PendingView, Pinged, Process,
+    RigProfile, RigView,
 };
 use crate::records::{AccessRecord, Activity, ActivityQuery, Records};
 
@@ -389,6 +390,25 @@ impl Node for Memory {
             return Err(NodeError::UnknownProfile(profile.clone()));
         }
         Ok(DeployOutcome { rig: peer.name, profile: profile.clone(), changed: true })
+    }
+
+    /// Every rig has stored what this node has.
+    async fn rig_profiles(&self, peer: &str) -> Result<Vec<RigProfile>, NodeError> {
+        let state = self.checked()?;
+        state.find(peer)?;
+        let stored = state.profiles.values().map(|draft| RigProfile {
+            name: draft.name.clone(),
+            program: draft.program,
+            algorithm: draft.algorithm.clone().or_else(|| draft.coin.clone()),
+            pools: draft.pools.iter().map(|pool| pool.url.clone()).collect(),
+        });
+        Ok(stored.collect())
+    }
+
+    async fn undeploy(&self, peer: &str, profile: &ProfileName) -> Result<DeployOutcome, NodeError> {
+        let state = self.checked()?;
+        let peer = state.find(peer)?;
+        Ok(DeployOutcome { rig: peer.name, profile: profile.clone(), changed: state.profiles.contains_key(profile) })
     }
 
     async fn logs(&self, peer: &str, query: LogQuery) -> Result<LogPage, NodeError> {

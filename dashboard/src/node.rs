@@ -8,8 +8,8 @@ use std::future::Future;
 use miner_ctrl_protocol::message::{LogPage, MinerChoice, ProfileChoice};
 use miner_ctrl_protocol::profile::Invalid;
 use miner_ctrl_protocol::{
-    Hashrate, Measure, MinerName, MinerStatus, NodeId, NodeName, Permission, ProfileDraft, ProfileName, Refusal,
-    RigStats, Role,
+    Hashrate, Measure, MinerName, MinerStatus, NodeId, NodeName, Permission, ProfileDraft, ProfileName, Program,
+    Refusal, RigStats, Role,
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -271,7 +271,22 @@ pub struct MinerOutcome {
     pub changed: bool,
 }
 
-/// What deploying a profile found or reached.
+/// A profile that a rig has stored, without its secrets.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct RigProfile {
+    /// Its name.
+    #[schemars(with = "shape::ProfileName")]
+    pub name: ProfileName,
+    /// Which program runs it.
+    #[schemars(with = "shape::Program")]
+    pub program: Program,
+    /// Algorithm or coin; none when the pool says.
+    pub algorithm: Option<String>,
+    /// Pool addresses, in order of priority.
+    pub pools: Vec<String>,
+}
+
+/// What deploying a profile, or taking it back, found or reached.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct DeployOutcome {
     /// The rig.
@@ -280,7 +295,7 @@ pub struct DeployOutcome {
     /// The profile.
     #[schemars(with = "shape::ProfileName")]
     pub profile: ProfileName,
-    /// False when the rig had it already.
+    /// False when the rig had it already, or had it no more.
     pub changed: bool,
 }
 
@@ -499,6 +514,14 @@ pub trait Node: Records + Clone {
     fn hear(&self, peer: &str) -> impl Future<Output = ()> + Send;
     /// Sends one of this node's profiles to a rig.
     fn deploy(
+        &self,
+        peer: &str,
+        profile: &ProfileName,
+    ) -> impl Future<Output = Result<DeployOutcome, NodeError>> + Send;
+    /// The profiles that a rig has stored, by name.
+    fn rig_profiles(&self, peer: &str) -> impl Future<Output = Result<Vec<RigProfile>, NodeError>> + Send;
+    /// Makes a rig forget a stored profile; what runs of it runs on.
+    fn undeploy(
         &self,
         peer: &str,
         profile: &ProfileName,

@@ -8,10 +8,10 @@ use futures::StreamExt;
 use futures::stream;
 use miner_ctrl_dashboard::node::{
     AddPeer, Added, DeployOutcome, History, HistoryQuery, InitNode, Initialised, Internals, LogQuery, MinerCommand,
-    MinerOutcome, NodeInfo, PeerChange, PeerView, PendingView, Pinged, RigView,
+    MinerOutcome, NodeInfo, PeerChange, PeerView, PendingView, Pinged, RigProfile, RigView,
 };
 use miner_ctrl_dashboard::{Node, NodeError};
-use miner_ctrl_protocol::message::{LogPage, MAX_WAIT_SECONDS};
+use miner_ctrl_protocol::message::{LogPage, MAX_WAIT_SECONDS, ProfileSummary};
 use miner_ctrl_protocol::profile::Invalid;
 use miner_ctrl_protocol::{
     Admitted, NodeId, NodeName, PeerKey, Permission, Profile, ProfileDraft, ProfileName, Refusal, Request, Response,
@@ -251,6 +251,11 @@ async fn blocking<T: Send + 'static, E: std::error::Error + Send + 'static>(
         Ok(Err(error)) => Err(NodeError::Internal(chain(&error))),
         Err(error) => Err(NodeError::Internal(error.to_string())),
     }
+}
+
+fn shown_profile(summary: ProfileSummary) -> RigProfile {
+    let ProfileSummary { name, program, algorithm, pools } = summary;
+    RigProfile { name, program, algorithm, pools }
 }
 
 /// An answer of another kind than the request's; no honest node sends one.
@@ -501,6 +506,25 @@ impl Node for NodeHandle {
         let (rig, answer) = self.ask_target(&target, Request::DeployProfile { profile: draft }, ASK).await?;
         match answer {
             Response::Deployed { changed } => Ok(DeployOutcome { rig, profile: profile.clone(), changed }),
+            _ => Err(out_of_turn(&rig)),
+        }
+    }
+
+    async fn rig_profiles(&self, peer: &str) -> Result<Vec<RigProfile>, NodeError> {
+        let target = self.resolve(peer)?;
+        let (rig, answer) = self.ask_target(&target, Request::Profiles, ASK).await?;
+        match answer {
+            Response::Profiles(stored) => Ok(stored.into_iter().map(shown_profile).collect()),
+            _ => Err(out_of_turn(&rig)),
+        }
+    }
+
+    async fn undeploy(&self, peer: &str, profile: &ProfileName) -> Result<DeployOutcome, NodeError> {
+        let target = self.resolve(peer)?;
+        let request = Request::RemoveProfile { name: profile.clone() };
+        let (rig, answer) = self.ask_target(&target, request, ASK).await?;
+        match answer {
+            Response::Removed { changed } => Ok(DeployOutcome { rig, profile: profile.clone(), changed }),
             _ => Err(out_of_turn(&rig)),
         }
     }

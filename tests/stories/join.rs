@@ -144,6 +144,27 @@ async fn a_rig_that_adds_its_controller_is_commanded_by_it() {
 }
 
 #[tokio::test]
+async fn what_a_rig_has_stored_is_listed_and_taken_back_and_what_runs_of_it_runs_on() {
+    let farm = Farm::paired(&["rig-alpha", "rig-beta"]).await;
+    let controller = &farm.controller.home;
+    farm.add_profile("p").await;
+    assert!(controller.run("remote profiles rig-alpha").await.done().contains("no profiles there"));
+    let _ = controller.run("remote deploy rig-alpha,rig-beta --profile p").await.done();
+    let _ = controller.run("remote start rig-alpha --profile p").await.done();
+    let stored = controller.run("remote profiles rig-alpha").await.done();
+    assert!(stored.contains("pool.example:3333") && !stored.contains("WALLET"), "{stored}");
+    let taken = controller.run("remote undeploy rig-alpha,rig-beta --profile p").await.done();
+    assert_eq!(taken, "✓ rig-alpha: profile p removed\n✓ rig-beta: profile p removed\n");
+    // Again it is so already.
+    let taken = controller.run("remote undeploy rig-alpha --profile p").await.done();
+    assert_eq!(taken, "rig-alpha: profile p not there\n");
+    assert_eq!(controller.json("remote profiles rig-alpha").await, Value::Array(vec![]));
+    controller.run("remote start rig-beta --profile p").await.fails(3, &["remote deploy"]);
+    let _ = controller.run("remote restart rig-alpha").await.done();
+    farm.miner("rig-alpha", "it mines as before", |miner| miner["state"] == "mining").await;
+}
+
+#[tokio::test]
 async fn who_may_only_look_cannot_act() {
     let farm = Farm::strangers(&["rig-alpha"]).await;
     let (controller, rig) = (&farm.controller.home, &farm.rig().home);

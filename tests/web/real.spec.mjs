@@ -118,6 +118,25 @@ test('a rig is started, its console read, stopped, and goes away', async ({ page
   await expect(page.getByRole('button', { name: 'Start…' }).first()).toBeDisabled();
 });
 
+test('what a rig has stored is listed and taken back, and what runs of it runs on', async ({ page, mesh }) => {
+  const desk = await mesh.desk();
+  await mesh.rigs(desk, ['rig-alpha']);
+  await mesh.profile(desk, 'monero-main');
+  await desk.cli('remote', 'deploy', 'rig-alpha', '--profile', 'monero-main');
+  await desk.cli('remote', 'start', 'rig-alpha', '--profile', 'monero-main');
+  const base = await signIn(page, desk);
+  await openRig(page, base, 'rig-alpha');
+  await page.getByRole('button', { name: 'More for rig-alpha' }).click();
+  await page.getByRole('menuitem', { name: 'Profiles on it…' }).click();
+  const dialog = page.getByRole('dialog', { name: 'Profiles on rig-alpha' });
+  await expect(dialog.getByText('monero-main')).toBeVisible();
+  await dialog.getByRole('button', { name: 'Remove monero-main' }).click();
+  await expect(dialog.getByText('It has stored none.')).toBeVisible();
+  await dialog.getByRole('button', { name: 'Close' }).last().click();
+  await expect(facts(page).getByText('Mining')).toBeVisible({ timeout: 60_000 });
+  expect(await desk.cli('remote', 'profiles', 'rig-alpha')).toContain('no profiles there');
+});
+
 test('a deploy to twenty rigs tells each one’s result, and only what failed is tried again', async ({ page, mesh }) => {
   test.setTimeout(300_000);
   const desk = await mesh.desk();

@@ -13,7 +13,7 @@ use crate::activity::About;
 use crate::contract::{Operation, RIG, Routes, shape};
 use crate::error::{ApiError, Code};
 use crate::extract::{self, MaybeJson, Path, Query, invalid};
-use crate::node::{DeployOutcome, LogQuery, MinerCommand, MinerOutcome, Node, RigView};
+use crate::node::{DeployOutcome, LogQuery, MinerCommand, MinerOutcome, Node, RigProfile, RigView};
 use crate::routes::profiles;
 
 /// Lines in a page when nobody says how many: a screen or two.
@@ -78,6 +78,15 @@ pub(crate) struct Restart {
 #[serde(deny_unknown_fields)]
 pub(crate) struct Deploy {
     /// A profile of this node.
+    #[schemars(with = "shape::ProfileName")]
+    profile: ProfileName,
+}
+
+/// What to take back.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Deployed {
+    /// A profile of the rig.
     #[schemars(with = "shape::ProfileName")]
     profile: ProfileName,
 }
@@ -153,6 +162,23 @@ pub(crate) fn routes<N: Node>() -> Routes<N> {
                 .fails(RIG)
                 .fails(&[Code::RunsNoMiner, Code::UnknownProfile]),
         )
+        .post(
+            "/remote/{peer}/undeploy",
+            undeploy::<N>,
+            Operation::new("undeployProfile", "Makes a rig forget a profile that it has stored")
+                .notes("What runs of it runs on.")
+                .takes::<Deployed>(json!({ "profile": "monero" }))
+                .answers::<DeployOutcome>(StatusCode::OK, "The rig has it no more.")
+                .fails(RIG)
+                .fails(&[Code::RunsNoMiner]),
+        )
+        .get(
+            "/remote/{peer}/profiles",
+            profiles_of::<N>,
+            Operation::new("listProfilesOfRig", "The profiles that a rig has stored, without their secrets")
+                .answers::<Vec<RigProfile>>(StatusCode::OK, "The profiles, by name.")
+                .fails(RIG),
+        )
         .get(
             "/remote/{peer}/logs",
             logs::<N>,
@@ -221,9 +247,27 @@ async fn deploy<N: Node>(
     Path(peer): Path<String>,
     extract::Json(deploy): extract::Json<Deploy>,
 ) -> Result<(About, Json<DeployOutcome>), ApiError> {
-    let outcome = node.deploy(&peer, &deploy.profile).await?;
+    Ok(deployed(node.deploy(&peer, &deploy.profile).await?))
+}
+
+async fn undeploy<N: Node>(
+    State(node): State<N>,
+    Path(peer): Path<String>,
+    extract::Json(deployed_before): extract::Json<Deployed>,
+) -> Result<(About, Json<DeployOutcome>), ApiError> {
+    Ok(deployed(node.undeploy(&peer, &deployed_before.profile).await?))
+}
+
+fn deployed(outcome: DeployOutcome) -> (About, Json<DeployOutcome>) {
     let detail = format!("profile {}", outcome.profile);
-    Ok((About { target: Some(outcome.rig.to_string()), detail: Some(detail) }, Json(outcome)))
+    (About { target: Some(outcome.rig.to_string()), detail: Some(detail) }, Json(outcome))
+}
+
+async fn profiles_of<N: Node>(
+    State(node): State<N>,
+    Path(peer): Path<String>,
+) -> Result<Json<Vec<RigProfile>>, ApiError> {
+    Ok(Json(node.rig_profiles(&peer).await?))
 }
 
 async fn logs<N: Node>(

@@ -28,6 +28,8 @@ pub(super) const ROUTES: &[(&str, &str)] = &[
     ("POST", "/remote/rig-alpha/stop"),
     ("POST", "/remote/rig-alpha/restart"),
     ("POST", "/remote/rig-alpha/deploy"),
+    ("POST", "/remote/rig-alpha/undeploy"),
+    ("GET", "/remote/rig-alpha/profiles"),
     ("GET", "/remote/rig-alpha/logs"),
     ("GET", "/remote/rig-alpha/logs/xmrig-1"),
     ("GET", "/profiles"),

@@ -5,7 +5,7 @@ use std::time::Duration;
 use clap::builder::NonEmptyStringValueParser;
 use clap::{Args, Subcommand};
 use futures::StreamExt;
-use miner_ctrl_dashboard::node::{DeployOutcome, MinerOutcome, RigView};
+use miner_ctrl_dashboard::node::{DeployOutcome, MinerOutcome, RigProfile, RigView};
 use miner_ctrl_protocol::message::{LogPage, MAX_LOG_LINES};
 use miner_ctrl_protocol::{MinerName, ProfileName};
 use serde::Serialize;
@@ -53,6 +53,12 @@ pub(crate) enum RemoteCommand {
         #[arg(long, short)]
         follow: bool,
     },
+    /// List the profiles that a rig has stored.
+    Profiles {
+        /// Name or id of the rig.
+        #[arg(value_parser = NonEmptyStringValueParser::new())]
+        peer: String,
+    },
     /// Stop a miner, then start it with the same profile.
     Restart {
         #[command(flatten)]
@@ -93,6 +99,14 @@ pub(crate) enum RemoteCommand {
         /// Every miner of the rig.
         #[arg(long)]
         all: bool,
+    },
+    /// Make rigs forget a profile; what runs of it runs on.
+    Undeploy {
+        #[command(flatten)]
+        rigs: Rigs,
+        /// A profile of the rigs.
+        #[arg(long)]
+        profile: ProfileName,
     },
 }
 
@@ -135,6 +149,13 @@ pub(crate) async fn run(command: RemoteCommand, client: &Client, output: &mut Ou
             let what = format!("cannot read the console at {peer}");
             logs(&what, &path, lines, follow, client, output).await
         }
+        RemoteCommand::Profiles { peer } => {
+            let path = format!("/remote/{}/profiles", segment(&peer));
+            let answer = output.waiting("asking the rig", client.fetch::<Vec<RigProfile>>(&path)).await;
+            let stored = asked(format!("cannot list the profiles of {peer}"), answer)?;
+            output.data(&stored, || view::stored_profiles(&stored))?;
+            Ok(Exit::Done)
+        }
         RemoteCommand::Restart { rigs, miner } => {
             let body = miner.map_or_else(|| json!({}), |miner| json!({ "miner": miner }));
             let order = Order { what: "cannot restart a miner on".into(), action: "restart", body };
@@ -156,6 +177,11 @@ pub(crate) async fn run(command: RemoteCommand, client: &Client, output: &mut Ou
             };
             let order = Order { what: "cannot stop mining on".into(), action: "stop", body };
             order.give::<MinerOutcome>(rigs, client, output, view::outcome).await
+        }
+        RemoteCommand::Undeploy { rigs, profile } => {
+            let what = format!("cannot take `{profile}` back from");
+            let order = Order { what, action: "undeploy", body: json!({ "profile": profile }) };
+            order.give::<DeployOutcome>(rigs, client, output, view::undeployed).await
         }
     }
 }

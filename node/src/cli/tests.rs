@@ -153,6 +153,8 @@ fn every_command_documented_is_understood() {
         "remote restart a",
         "remote logs a xmrig-1 --lines 5 --follow",
         "remote deploy a,b,c --profile p",
+        "remote profiles a",
+        "remote undeploy a,b,c --profile p",
         "doctor",
         "completions bash",
     ] {

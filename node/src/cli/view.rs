@@ -7,7 +7,7 @@ use std::fmt;
 use anstyle::{AnsiColor, Style};
 use comfy_table::{CellAlignment, Table, presets};
 use miner_ctrl_dashboard::TokenView;
-use miner_ctrl_dashboard::node::{DeployOutcome, MinerOutcome, NodeInfo, PeerView, PendingView, RigView};
+use miner_ctrl_dashboard::node::{DeployOutcome, MinerOutcome, NodeInfo, PeerView, PendingView, RigProfile, RigView};
 use miner_ctrl_protocol::{MinerStatus, ProfileDraft};
 
 use crate::cli::render::clean;
@@ -208,19 +208,48 @@ pub(crate) fn deployed(outcome: &DeployOutcome) -> String {
     format!("{}: profile {} {verb}", outcome.rig, outcome.profile)
 }
 
+/// What taking a profile back reached.
+pub(crate) fn undeployed(outcome: &DeployOutcome) -> String {
+    let verb = if outcome.changed { "removed" } else { "not there" };
+    format!("{}: profile {} {verb}", outcome.rig, outcome.profile)
+}
+
+/// Profiles that a rig has stored.
+pub(crate) fn stored_profiles(profiles: &[RigProfile]) -> String {
+    if profiles.is_empty() {
+        return "no profiles there: send one with `miner-ctrl remote deploy`\n".to_owned();
+    }
+    let rows = profiles.iter().map(|RigProfile { name, program, algorithm, pools }| {
+        let algorithm = algorithm.clone().unwrap_or_else(|| BY_POOL.to_owned());
+        vec![name.to_string(), program.to_string(), algorithm, first_of(pools.iter().map(String::as_str))]
+    });
+    table(&["Profile", "Program", "Algorithm", "Pool"], rows, &[])
+}
+
+const BY_POOL: &str = "by the pool";
+
+/// The first pool, and how many more there are.
+fn first_of<'a>(pools: impl ExactSizeIterator<Item = &'a str>) -> String {
+    let more = pools.len().saturating_sub(1);
+    let mut pools = pools;
+    match (pools.next(), more) {
+        (Some(pool), 0) => pool.to_owned(),
+        (Some(pool), _) => format!("{pool} +{more}"),
+        (None, _) => UNKNOWN.to_owned(),
+    }
+}
+
 /// Profiles of this node.
 pub(crate) fn profiles(profiles: &[ProfileDraft]) -> String {
     if profiles.is_empty() {
         return "no profiles yet: add one with `miner-ctrl profile add`\n".to_owned();
     }
     let rows = profiles.iter().map(|profile| {
-        let pool = profile.pools.first().map_or(UNKNOWN, |pool| &pool.url);
-        let more = profile.pools.len().saturating_sub(1);
         vec![
             profile.name.to_string(),
             profile.program.to_string(),
-            profile.algorithm.clone().or_else(|| profile.coin.clone()).unwrap_or_else(|| "by the pool".to_owned()),
-            if more == 0 { pool.to_owned() } else { format!("{pool} +{more}") },
+            profile.algorithm.clone().or_else(|| profile.coin.clone()).unwrap_or_else(|| BY_POOL.to_owned()),
+            first_of(profile.pools.iter().map(|pool| pool.url.as_str())),
             shortened(&profile.wallet),
         ]
     });

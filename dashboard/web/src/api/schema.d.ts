@@ -616,6 +616,23 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/remote/{peer}/profiles": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** The profiles that a rig has stored, without their secrets */
+        get: operations["listProfilesOfRig"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/remote/{peer}/restart": {
         parameters: {
             query?: never;
@@ -684,6 +701,26 @@ export interface paths {
          * @description Nothing said, the only miner there is.
          */
         post: operations["stopMiner"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/remote/{peer}/undeploy": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Makes a rig forget a profile that it has stored
+         * @description What runs of it runs on.
+         */
+        post: operations["undeployProfile"];
         delete?: never;
         options?: never;
         head?: never;
@@ -932,14 +969,19 @@ export interface components {
             /** @description A profile of this node. */
             profile: components["schemas"]["ProfileName"];
         };
-        /** @description What deploying a profile found or reached. */
+        /** @description What deploying a profile, or taking it back, found or reached. */
         DeployOutcome: {
-            /** @description False when the rig had it already. */
+            /** @description False when the rig had it already, or had it no more. */
             changed: boolean;
             /** @description The profile. */
             profile: components["schemas"]["ProfileName"];
             /** @description The rig. */
             rig: components["schemas"]["NodeName"];
+        };
+        /** @description What to take back. */
+        Deployed: {
+            /** @description A profile of the rig. */
+            profile: components["schemas"]["ProfileName"];
         };
         /** @description One GPU or other device of a mining program, as far as the program tells. */
         DeviceStats: {
@@ -1676,6 +1718,17 @@ export interface components {
             name: string;
             /** @description Where it stands. */
             state: components["schemas"]["Progress"];
+        };
+        /** @description A profile that a rig has stored, without its secrets. */
+        RigProfile: {
+            /** @description Algorithm or coin; none when the pool says. */
+            algorithm: string | null;
+            /** @description Its name. */
+            name: components["schemas"]["ProfileName"];
+            /** @description Pool addresses, in order of priority. */
+            pools: string[];
+            /** @description Which program runs it. */
+            program: components["schemas"]["Program"];
         };
         /** @description The word to show for a rig. */
         RigState: "degraded" | "fault" | "idle" | "mining" | "offline" | "unknown" | "wait";
@@ -4342,6 +4395,45 @@ export interface operations {
             504: components["responses"]["504.timeout"];
         };
     };
+    listProfilesOfRig: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description Its name, its node id, or an unambiguous beginning of that */
+                peer: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The profiles, by name. */
+            200: {
+                headers: {
+                    "X-Request-Id": components["headers"]["RequestId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RigProfile"][];
+                };
+            };
+            400: components["responses"]["400.bad-request"];
+            401: components["responses"]["401.sign-in-needed"];
+            403: components["responses"]["403.cross-origin.not-allowed.not-registered.policy-forbids.scope-too-small"];
+            404: components["responses"]["404.not-found.unknown-peer"];
+            409: components["responses"]["409.ambiguous-peer.conflict"];
+            413: components["responses"]["413.too-large"];
+            415: components["responses"]["415.unsupported-media-type"];
+            421: components["responses"]["421.misdirected"];
+            422: components["responses"]["422.invalid"];
+            429: components["responses"]["429.too-many-requests.too-many-tries"];
+            500: components["responses"]["500.internal"];
+            501: components["responses"]["501.unsupported"];
+            502: components["responses"]["502.bad-answer.replayed.rig-internal.stale.unreachable.unreadable"];
+            503: components["responses"]["503.busy.shutting-down"];
+            504: components["responses"]["504.timeout"];
+        };
+    };
     restartMiner: {
         parameters: {
             query?: never;
@@ -4528,6 +4620,59 @@ export interface operations {
             404: components["responses"]["404.not-found.unknown-miner.unknown-peer"];
             408: components["responses"]["408.body-too-slow"];
             409: components["responses"]["409.ambiguous-miner.ambiguous-peer.conflict.key-in-use.miner-unavailable.runs-no-miner"];
+            413: components["responses"]["413.body-too-large.too-large"];
+            415: components["responses"]["415.unsupported-media-type"];
+            421: components["responses"]["421.misdirected"];
+            422: components["responses"]["422.invalid.key-reused"];
+            429: components["responses"]["429.too-many-requests.too-many-tries"];
+            500: components["responses"]["500.internal"];
+            501: components["responses"]["501.unsupported"];
+            502: components["responses"]["502.bad-answer.replayed.rig-internal.stale.unreachable.unreadable"];
+            503: components["responses"]["503.busy.shutting-down"];
+            504: components["responses"]["504.timeout"];
+        };
+    };
+    undeployProfile: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description Sent again with the same key within 24 h, a request that was done is not done again: its answer comes once more. A UUID will do. */
+                "Idempotency-Key"?: components["parameters"]["IdempotencyKey"];
+            };
+            path: {
+                /** @description Its name, its node id, or an unambiguous beginning of that */
+                peer: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                /**
+                 * @example {
+                 *       "profile": "monero"
+                 *     }
+                 */
+                "application/json": components["schemas"]["Deployed"];
+            };
+        };
+        responses: {
+            /** @description The rig has it no more. */
+            200: {
+                headers: {
+                    "Idempotency-Replayed": components["headers"]["Replayed"];
+                    "X-Request-Id": components["headers"]["RequestId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["DeployOutcome"];
+                };
+            };
+            400: components["responses"]["400.bad-request"];
+            401: components["responses"]["401.sign-in-needed"];
+            403: components["responses"]["403.cross-origin.not-allowed.not-registered.policy-forbids.scope-too-small"];
+            404: components["responses"]["404.not-found.unknown-peer"];
+            408: components["responses"]["408.body-too-slow"];
+            409: components["responses"]["409.ambiguous-peer.conflict.key-in-use.runs-no-miner"];
             413: components["responses"]["413.body-too-large.too-large"];
             415: components["responses"]["415.unsupported-media-type"];
             421: components["responses"]["421.misdirected"];

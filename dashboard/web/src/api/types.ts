@@ -25,6 +25,7 @@ export type RigStats = Schemas['RigStats'];
 export type RigView = Schemas['RigView'];
 export type MinerOutcome = Schemas['MinerOutcome'];
 export type DeployOutcome = Schemas['DeployOutcome'];
+export type RigProfile = Schemas['RigProfile'];
 export type LogPage = Schemas['LogPage'];
 export type History = Schemas['History'];
 export type HistorySeries = Schemas['HistorySeries'];

@@ -3,7 +3,7 @@
 import { signal } from '@preact/signals';
 
 import { ask, failure, part, type Failure } from '../api/client';
-import type { MinerOutcome, PeerView, Pinged } from '../api/types';
+import type { DeployOutcome, MinerOutcome, PeerView, Pinged, RigProfile } from '../api/types';
 import type { Rig } from '../logic/rig';
 import { plural } from '../logic/format';
 import { done, failed } from './toast';
@@ -43,6 +43,14 @@ export function stop(rig: Named, miner: string | null): Promise<MinerOutcome> {
 
 export function restart(rig: Named, miner: string): Promise<MinerOutcome> {
   return shown(rig, 'Restarting…', () => ask('POST', `/remote/${part(rig.id)}/restart`, { miner }));
+}
+
+export function storedProfiles(rig: Named): Promise<RigProfile[]> {
+  return ask('GET', `/remote/${part(rig.id)}/profiles`);
+}
+
+export function undeploy(rig: Named, profile: string): Promise<DeployOutcome> {
+  return ask('POST', `/remote/${part(rig.id)}/undeploy`, { profile });
 }
 
 export function ping(rig: Named): Promise<Pinged> {

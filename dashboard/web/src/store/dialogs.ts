@@ -10,6 +10,7 @@ export type Open =
   | { kind: 'edit'; peer: PeerView; onChanged: () => void }
   | { kind: 'start'; rigs: Rig[] }
   | { kind: 'deploy'; rigs: Rig[]; profile?: string }
+  | { kind: 'stored'; rig: Rig }
   | { kind: 'stop'; rigs: Rig[] }
   | { kind: 'remove'; rigs: Rig[] }
   | { kind: 'keys' }

@@ -3,9 +3,10 @@
 import { useEffect, useState } from 'preact/hooks';
 
 import { plural } from '../logic/format';
+import type { RigProfile } from '../api/types';
 import type { Rig } from '../logic/rig';
 import { failure } from '../api/client';
-import { outcomeText, remove, removeAll, restart, start, stop, type Start } from '../store/commands';
+import { outcomeText, remove, removeAll, restart, start, stop, storedProfiles, type Start } from '../store/commands';
 import { closeDialog, dialog } from '../store/dialogs';
 import { begin } from '../store/jobs';
 import { loadProfiles, NEW, profiles } from '../store/profiles';
@@ -18,6 +19,7 @@ import { EditPeerDialog } from './editpeer';
 import { JobDialog } from './job';
 import { Keys, Palette } from './palette';
 import { Choice, Field } from './parts';
+import { StoredDialog } from './stored';
 
 export function Dialogs() {
   const open = dialog.value;
@@ -27,6 +29,7 @@ export function Dialogs() {
       {open?.kind === 'edit' && <EditPeerDialog peer={open.peer} onChanged={open.onChanged} onClose={closeDialog} />}
       {open?.kind === 'start' && <StartDialog rigs={open.rigs} />}
       {open?.kind === 'deploy' && <DeployDialog rigs={open.rigs} profile={open.profile ?? null} />}
+      {open?.kind === 'stored' && <StoredDialog rig={open.rig} onClose={closeDialog} />}
       {open?.kind === 'stop' && <StopDialog rigs={open.rigs} />}
       {open?.kind === 'remove' && <RemoveDialog rigs={open.rigs} />}
       {open?.kind === 'keys' && <Keys />}
@@ -54,7 +57,8 @@ function StartDialog({ rigs }: { rigs: Rig[] }) {
   const [error, setError] = useState<string>();
   useProfiles();
   const known = profiles.value ?? [];
-  const chosen = from === 'here' ? name || (known[0]?.name ?? '') : name;
+  const stored = useStored(from === 'rig' && rigs.length === 1 ? rigs[0] : undefined);
+  const chosen = name || ((from === 'here' ? known : stored)[0]?.name ?? '');
   const send = () => {
     if (chosen === '') {
       setError(from === 'here' ? 'There is no profile here yet' : 'Give the name of a profile on the rig');
@@ -90,15 +94,30 @@ function StartDialog({ rigs }: { rigs: Rig[] }) {
           setError(undefined);
         }}
       />
-      {from === 'rig' ? (
+      {from === 'rig' && stored.length > 0 ? (
+        <Choice label="Profile" value={chosen} options={stored.map(profileOption)} onValue={setName} error={error} />
+      ) : from === 'rig' ? (
         <Field label="Name on the rig" value={name} onValue={setName} error={error} mono focus />
       ) : known.length > 0 ? (
-        <Choice label="Profile" value={chosen} options={known.map((one) => [one.name, `${one.name} · ${one.algorithm ?? one.coin ?? 'by the pool'} · ${one.program}`] as const)} onValue={setName} error={error} />
+        <Choice label="Profile" value={chosen} options={known.map(profileOption)} onValue={setName} error={error} />
       ) : (
         <NoProfile />
       )}
     </Dialog>
   );
+}
+
+function profileOption({ name, algorithm, coin, program }: { name: string; algorithm?: string | null; coin?: string; program: string }): readonly [string, string] {
+  return [name, `${name} · ${algorithm ?? coin ?? 'by the pool'} · ${program}`];
+}
+
+/** What a rig has stored; nothing while it is not known, or of a rig that does not tell: then the name is typed. */
+function useStored(rig: Rig | undefined): RigProfile[] {
+  const [stored, setStored] = useState<RigProfile[]>([]);
+  useEffect(() => {
+    if (rig) storedProfiles(rig).then(setStored, () => setStored([]));
+  }, [rig?.id]);
+  return rig ? stored : [];
 }
 
 function NoProfile() {
