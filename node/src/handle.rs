@@ -23,7 +23,7 @@ use crate::fleet::snapshot::Heard;
 use crate::fleet::{FleetHandle, FleetSnapshot, NewPeer, Observation, PairingMode, PeerSnapshot, Words};
 use crate::house::{carried_out, dialable};
 use crate::identity::{self, IdentityError, NodeRecord};
-use crate::mesh::{AskError, MeshHandle, PairBy, PairError, Paired, dial_address};
+use crate::mesh::{Address, AskError, MeshHandle, PairBy, PairError, Paired, dial_address};
 use crate::miners::drivers::driver;
 use crate::store::activity::Journal;
 use crate::store::clock::unix_now;
@@ -236,6 +236,16 @@ impl NodeHandle {
         Ok(())
     }
 
+    /// Why what was just paired is not registered: it would drive out a rig that is there.
+    fn is_copy(&self, key: &PeerKey, address: &Address) -> NodeError {
+        let fleet = self.inner.fleet.now();
+        let name = fleet.peer(key).map_or_else(|| key.node_id().to_string(), |peer| peer.peer.name.to_string());
+        NodeError::Conflict(format!(
+            "the node at {address} has the identity of {name}, which is connected from another machine: one is a copy of \
+             the other's disk; see \"Rigs from one image\" in docs/operating.md"
+        ))
+    }
+
     async fn stored_profile(&self, name: &ProfileName) -> Result<ProfileDraft, NodeError> {
         let (store, wanted) = (self.inner.worker.profiles.clone(), name.clone());
         let found = blocking(move || store.load(&wanted)).await?;
@@ -344,7 +354,12 @@ impl Node for NodeHandle {
         }
         let paired = self.inner.mesh.pair(address.clone(), expected, by, PAIR).await;
         let (key, own_name, role) = match paired.map_err(|error| pairing_failed(&error))? {
-            Paired::Done { key, name, role } => (key, name, role),
+            Paired::Done { key, name, role, boot } => {
+                if self.inner.mesh.is_elsewhere(&key, boot).await {
+                    return Err(self.is_copy(&key, &address));
+                }
+                (key, name, role)
+            }
             Paired::Pending { key } => {
                 let words = Words::of(self.inner.key, key);
                 Words::spell(vec![words.clone()]).await;

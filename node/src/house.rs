@@ -103,7 +103,7 @@ impl Household for House {
     fn observe(&self, key: PeerKey, event: Event) {
         match event {
             Event::DialFailed { why } => self.fleet.observe(key, Observation::DialFailed { why }),
-            Event::Doubled { hosts } => self.fleet.observe(key, Observation::Doubled { hosts }),
+            Event::Copied { hosts } => self.fleet.observe(key, Observation::Copied { hosts }),
             Event::Down { .. } => self.fleet.observe(key, Observation::Disconnected),
             Event::Identified { agent } => self.fleet.observe(key, Observation::Identified { agent }),
             Event::Pinged(round_trip) => self.fleet.observe(key, Observation::Pinged(round_trip)),

@@ -46,7 +46,7 @@ pub struct Hello {
     pub features: Vec<String>,
     /// Random at each start of the program. Two of them at one time, with one key, are a disk and its copy.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub instance: Option<u64>,
+    pub boot: Option<u64>,
 }
 
 /// What one node asks of another.

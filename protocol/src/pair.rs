@@ -68,6 +68,9 @@ pub enum Reply {
         role: Role,
         /// Its proof that it knows the code, when that was the door.
         mac: Option<ByteBuf>,
+        /// As in its Hello.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        boot: Option<u64>,
     },
     /// Its operator has been asked; ask again.
     Pending,

@@ -178,7 +178,7 @@ impl Caller {
             nonce: LinkNonce::generate(&mut rand::rng()),
             agent: "caller/1".into(),
             features: vec![],
-            instance: None,
+            boot: None,
         }
     }
 

@@ -504,10 +504,17 @@ async fn a_controller_that_stands_still_costs_its_rigs_nothing() {
         (!is_online(&rig.home, "control-center").await).then_some(())
     });
     let asked = Instant::now();
-    let health = async { (controller.home.run("node health").await, asked.elapsed()) };
-    let ((), (health, took)) = tokio::join!(noticed, health);
-    assert_eq!(health.code, UNKNOWN, "{health:#?}");
-    assert!(health.stderr.contains("nothing was asked of it yet") && took < NOTICED, "{took:?} {health:#?}");
+    let (controllers, asks) = (&controller.home, ["node health", "doctor"]);
+    let told = join_all(asks.map(async |line| (controllers.run(line).await, asked.elapsed())));
+    let ((), told) = tokio::join!(noticed, told);
+    for (ran, took) in &told {
+        assert!(
+            format!("{}{}", ran.stdout, ran.stderr).contains("within 10 s") && *took < NOTICED,
+            "{took:?} {ran:#?}"
+        );
+    }
+    assert!(told[0].0.stderr.contains("nothing was asked of it yet"), "{told:#?}");
+    assert_eq!((told[0].0.code, told[1].0.code), (Some(6), Some(1)), "{told:#?}");
     proceed(controller.node.pid());
     let back = Instant::now();
     assert_eq!(agreed(&controller.home, rig, HEALED).await, 1);
@@ -515,6 +522,38 @@ async fn a_controller_that_stands_still_costs_its_rigs_nothing() {
     assert_eq!(rig.home.miners(), miner);
     past.is_whole(&controller.home, "rig-alpha").await;
     left_nothing_behind(held).await;
+}
+
+/// A rig that loses its power is plugged in elsewhere, within the time in which its link is given up.
+#[tokio::test]
+#[ignore = "needs root for network namespaces; `.ci/run faults` runs it"]
+async fn a_rig_that_comes_back_before_it_was_missed_is_one_rig() {
+    let lan = Lan::new(3);
+    let [first, host, elsewhere] = lan.hosts() else { unreachable!("three hosts") };
+    let controller = Station::start_on(first, "control-center", "controller").await;
+    let rig = Station::start_on(host, "rig-alpha", "worker").await;
+    let code = controller.home.json("pair").await["code"].as_str().unwrap().to_owned();
+    let add = format!("peer add --address {} --code {code}", controller.home.address());
+    let _ = rig.home.run(&add).await.done();
+    Farm::online(&controller.home, "rig-alpha").await;
+    // It says no goodbye.
+    host.wire(CUT);
+    let cut = Instant::now();
+    let Station { node, home, .. } = rig;
+    node.kill();
+    let home = home.on(elsewhere);
+    let _node = home.serve().await;
+    let sees_it = async || {
+        let peers = home.json("peer list").await;
+        (peers[0]["online"] == true).then_some(())
+    };
+    wait_for("it has a new link", HEALED, sees_it).await;
+    assert!(cut.elapsed() < Duration::from_secs(13), "the old one was not given up before: {:?}", cut.elapsed());
+    assert!(is_online(&controller.home, "rig-alpha").await);
+    let _ = controller.home.run("peer ping rig-alpha").await.done();
+    // By then nobody can have answered on the old one.
+    wait_for("the old one is over", DEADLINE, async || (cut.elapsed() > NOTICED).then_some(())).await;
+    assert_eq!(controller.home.json("peer list").await[0]["problem"], Value::Null);
 }
 
 #[tokio::test]

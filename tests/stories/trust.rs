@@ -355,14 +355,8 @@ async fn a_disk_and_its_copy_are_told_from_one_rig_until_the_copy_is_a_node_of_i
     let disk = Home::init("rig-alpha", "worker").await;
     pair(&disk).await;
     let copy = Home::empty().with_copy_of(&disk);
-    let mut node = disk.serve_with(&dials).await;
+    let node = disk.serve_with(&dials).await;
     Farm::online(&controller.home, "rig-alpha").await;
-    // Of a rig that was killed and comes back nothing of the kind is said.
-    for _ in 0..3 {
-        node.kill();
-        node = disk.serve_with(&dials).await;
-        Farm::online(&controller.home, "rig-alpha").await;
-    }
     let problem = async || controller.home.json("peer list").await[0]["problem"].clone();
     assert_eq!(problem().await, Value::Null);
 
@@ -387,4 +381,28 @@ async fn a_disk_and_its_copy_are_told_from_one_rig_until_the_copy_is_a_node_of_i
     for rig in ["rig-alpha", "rig-beta"] {
         Farm::online(&controller.home, rig).await;
     }
+    drop(node);
+}
+
+/// A controller that dials its rigs asks nobody else for them: it would never meet the copy of one.
+#[tokio::test]
+async fn a_copy_is_not_added_in_place_of_the_rig_that_is_connected() {
+    let farm = Farm::paired(&["rig-alpha"]).await;
+    let (controller, rig) = (&farm.controller.home, farm.rig());
+    Farm::online(controller, "rig-alpha").await;
+    let copy = Home::empty().with_copy_of(&rig.home);
+    let twin = copy.serve().await;
+    let (address, code) = (copy.address(), twin.code());
+    let add = format!("peer add --address {address} --name rig-beta --code {code}");
+    controller.run(&add).await.fails(5, &["has the identity of rig-alpha", "Rigs from one image"]);
+    let peers = controller.json("peer list").await;
+    assert_eq!((&peers[0]["name"], peers.as_array().map(Vec::len)), (&"rig-alpha".into(), Some(1)), "{peers:#}");
+    assert!(peers[0]["address"].as_str().is_some_and(|at| !at.contains(&format!("/{}/", copy.port()))), "{peers:#}");
+    // Where the rig is no more, it has moved.
+    let Farm { controller, mut rigs } = farm;
+    rigs.remove(0).node.kill();
+    let code = copy.json("pair").await["code"].as_str().expect("a code").to_owned();
+    let add = format!("peer add --address {address} --code {code}");
+    let _ = controller.home.run(&add).await.done();
+    Farm::online(&controller.home, "rig-alpha").await;
 }

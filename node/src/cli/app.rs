@@ -242,11 +242,7 @@ async fn connect<E: Engine>(engine: &E, needs_running: bool, output: &Output) ->
             let local = output.waiting("starting a node for this command", engine.start_for_command()).await?;
             Ok(Connection { client: Client::InProcess(local.router), close: Some(local.close) })
         }
-        Err(error @ (ClientError::Timeout(_) | ClientError::Broken(_))) => {
-            let why = "nothing was asked of it yet: it is stopped, or too busy; look at its log, or start it again";
-            Err(Failure::asking("cannot ask the node", error).hint(why))
-        }
-        Err(error) => Err(Failure::asking("cannot ask the node", error)),
+        Err(error) => Err(Failure::reaching("cannot ask the node", error)),
     }
 }
 

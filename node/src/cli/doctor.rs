@@ -66,7 +66,10 @@ pub(crate) async fn run<E: Engine>(engine: &E, output: &mut Output) -> Result<Ex
 
 /// What the node itself tells, or what there is without one.
 async fn of_node(client: &Client, ports: &[u16]) -> Vec<Finding> {
-    let node = client.fetch::<NodeInfo>("/node/info").await;
+    let node = match client.check().await {
+        Ok(()) => client.fetch::<NodeInfo>("/node/info").await,
+        Err(error) => Err(error),
+    };
     let mut findings = vec![running(&node)];
     match &node {
         Ok(info) => {

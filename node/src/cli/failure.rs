@@ -97,6 +97,18 @@ impl Failure {
         }
     }
 
+    /// The same, of a node of which nothing was asked yet but whether it is there.
+    pub(crate) fn reaching(what: impl Into<String>, error: ClientError) -> Self {
+        match error {
+            error @ (ClientError::Timeout(_) | ClientError::Broken(_)) => {
+                Self::new(Exit::Unreachable, "node-stands-still", what)
+                    .caused_by(&error)
+                    .hint("nothing was asked of it yet: it is stopped, or too busy; look at its log, or start it again")
+            }
+            error => Self::asking(what, error),
+        }
+    }
+
     /// For scripts: a problem document, whether the node wrote it or not, with what failed and the exit code.
     pub(crate) fn document(&self) -> Value {
         let mut document = match &self.problem {

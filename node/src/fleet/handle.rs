@@ -36,7 +36,7 @@ pub enum Observation {
     /// Its link is down: the last connection of the peer.
     Disconnected,
     /// Two machines use its key, each with a program of its own.
-    Doubled {
+    Copied {
         /// Where they are.
         hosts: [String; 2],
     },

@@ -53,15 +53,18 @@ pub struct PeerState {
     /// Why it is not online, when the last dial told; or what went wrong last.
     pub problem: Option<String>,
     /// That two machines use its key, in words, and when that was last seen.
-    pub doubled: Option<(String, Instant)>,
+    pub copied: Option<(String, Instant)>,
 }
 
 /// Two machines with one key drive each other out each second or two. When they have not for so long, one has gone.
-const DOUBLED: Duration = Duration::from_secs(60);
+const COPIED: Duration = Duration::from_secs(60);
 
 impl PeerState {
-    fn doubled(&self, now: Instant) -> Option<&String> {
-        self.doubled.as_ref().filter(|(_, at)| now.saturating_duration_since(*at) < DOUBLED).map(|(why, _)| why)
+    fn copied(&self, now: Instant) -> Option<&String> {
+        self.copied
+            .as_ref()
+            .filter(|(_, at)| self.online && now.saturating_duration_since(*at) < COPIED)
+            .map(|(why, _)| why)
     }
 }
 
@@ -106,7 +109,7 @@ impl PeerSnapshot {
     pub fn view(&self, now: Instant) -> PeerView {
         let Peer { id, peer_id, name, role, permission, addresses, paired_at, last_seen, agent, reputation, .. } =
             &*self.peer;
-        let doubled = self.state.doubled(now).cloned();
+        let copied = self.state.copied(now).cloned();
         PeerView {
             id: *id,
             name: name.clone(),
@@ -121,7 +124,7 @@ impl PeerSnapshot {
             last_seen: *last_seen,
             paired_at: *paired_at,
             agent: agent.clone(),
-            problem: doubled.or_else(|| self.state.problem.clone().filter(|_| !self.state.online)),
+            problem: copied.or_else(|| self.state.problem.clone().filter(|_| !self.state.online)),
         }
     }
 
@@ -130,7 +133,7 @@ impl PeerSnapshot {
     pub fn rig_view(&self, now: Instant) -> RigView {
         let heard = self.state.stats.as_ref();
         let age = |heard: &Heard| heard.stale_since.map_or(0, |since| now.saturating_duration_since(since).as_secs());
-        let problem = match (self.state.doubled(now).or(self.state.problem.as_ref()), heard, self.state.online) {
+        let problem = match (self.state.copied(now).or(self.state.problem.as_ref()), heard, self.state.online) {
             (Some(problem), ..) => Some(problem.clone()),
             (None, None, true) => Some("no statistics yet".to_owned()),
             (None, _, false) => Some("not connected".to_owned()),

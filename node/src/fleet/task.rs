@@ -427,9 +427,9 @@ impl Fleet {
                 peer.reputation.record(Outcome::DialFailed);
                 state.problem = Some(for_people(&why));
             }
-            Observation::Doubled { hosts: [one, other] } => {
+            Observation::Copied { hosts: [one, other] } => {
                 let why = format!("two machines use its identity, as copies of one disk do: {one} and {other}");
-                state.doubled = Some((for_people(&why), Instant::now()));
+                state.copied = Some((for_people(&why), Instant::now()));
             }
             Observation::Failed => peer.reputation.record(Outcome::Failed),
             Observation::Greeted { role, name: _, agent } => {

@@ -291,9 +291,9 @@ async fn a_peer_is_shown_as_it_is() {
     assert_eq!(seen.peers[0].rig_view(Instant::now()).age_seconds, Some(0));
 
     // Its statistics come and go from one or the other; that there are two stays, until only one is left.
-    fleet.observe(key(1), Observation::Doubled { hosts: ["10.0.0.7".into(), "10.0.0.8".into()] });
+    fleet.observe(key(1), Observation::Copied { hosts: ["10.0.0.7".into(), "10.0.0.8".into()] });
     fleet.observe(key(1), Observation::Stats(stats()));
-    let seen = running.until(|fleet| fleet.peers[0].state.doubled.is_some()).await;
+    let seen = running.until(|fleet| fleet.peers[0].state.copied.is_some()).await;
     let (peer, now) = (&seen.peers[0], Instant::now());
     let said = Some("two machines use its identity, as copies of one disk do: 10.0.0.7 and 10.0.0.8");
     for (problem, after) in [(said, 0), (said, 50), (None, 70)] {
@@ -301,6 +301,14 @@ async fn a_peer_is_shown_as_it_is() {
         assert_eq!(peer.view(then).problem.as_deref(), problem, "{after}");
         assert_eq!(peer.rig_view(then).problem.as_deref(), problem, "{after}");
     }
+
+    // Of one that is away, why it is away is worth more.
+    fleet.observe(key(1), Observation::Disconnected);
+    fleet.observe(key(1), Observation::DialFailed { why: "refused".into() });
+    let seen = running.until(|fleet| fleet.peers[0].state.problem.is_some()).await;
+    assert_eq!(seen.peers[0].view(now).problem.as_deref(), Some("refused"));
+    fleet.observe(key(1), Observation::Connected { address: None, inbound: true });
+    let _ = running.until(|fleet| fleet.peers[0].state.problem.is_none() && fleet.peers[0].state.online).await;
 
     // What came is shown on, with its age, while what comes cannot be read.
     fleet.observe(key(1), Observation::Unreadable { why: "gibberish".into() });

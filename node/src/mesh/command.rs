@@ -32,8 +32,8 @@ pub enum Event {
         /// In words, for people.
         why: String,
     },
-    /// Two machines use its key: each drives the other's link out.
-    Doubled {
+    /// Two machines use its key, and both answer.
+    Copied {
         /// Where they are.
         hosts: [String; 2],
     },
@@ -123,6 +123,8 @@ pub enum Paired {
         name: NodeName,
         /// What it is for.
         role: Role,
+        /// Drawn at the start of the program that answered, when it says so.
+        boot: Option<u64>,
     },
     /// Its operator has been asked; ask again.
     Pending {
@@ -313,6 +315,16 @@ impl MeshHandle {
             Ok(Ok(answer)) => answer,
             Ok(Err(_)) => Err(PairError::Unavailable),
             Err(_) => Err(PairError::Timeout),
+        }
+    }
+
+    /// Whether the peer's link leads to another program than the one that was started so, and both live.
+    pub async fn is_elsewhere(&self, key: &PeerKey, boot: Option<u64>) -> bool {
+        match self.links.get(key) {
+            Some(link) if boot.is_some() && link.hello.boot.is_some() && link.hello.boot != boot => {
+                link.is_answered().await
+            }
+            _ => false,
         }
     }
 

@@ -21,6 +21,11 @@ pub enum AddressError {
     /// A host name with characters that no host name has.
     #[error("`{0}` is not a host name")]
     Host(String),
+    /// An IPv6 address that means something on one network card alone, which a multiaddr does not name.
+    #[error(
+        "`{0}` is a link-local address, which leads nowhere without its network card: use another address, or a name"
+    )]
+    LinkLocal(String),
     /// A multiaddr that cannot be parsed.
     #[error("`{0}` is not a multiaddr: write e.g. /ip4/192.168.1.100/tcp/9091/ws")]
     Multiaddr(String),
@@ -80,6 +85,9 @@ pub fn dial_address(text: &str) -> Result<(Multiaddr, Option<PeerKey>), AddressE
         _ => None,
     };
     let address = over_websocket(address).ok_or_else(|| AddressError::Transport(text.to_owned()))?;
+    if matches!(ip_of(&address), Some(IpAddr::V6(ip)) if ip.is_unicast_link_local()) {
+        return Err(AddressError::LinkLocal(text.to_owned()));
+    }
     Ok((address, key))
 }
 
@@ -129,7 +137,13 @@ pub(crate) fn ip_of(address: &Multiaddr) -> Option<IpAddr> {
 
 /// The machine in a multiaddr, for people; the whole of one that names none.
 pub(crate) fn host_of(address: &Multiaddr) -> String {
-    ip_of(address).map_or_else(|| address.to_string(), |ip| ip.to_string())
+    let named = || {
+        address.iter().find_map(|part| match part {
+            Protocol::Dns(name) | Protocol::Dns4(name) | Protocol::Dns6(name) => Some(name.into_owned()),
+            _ => None,
+        })
+    };
+    ip_of(address).map(|ip| ip.to_string()).or_else(named).unwrap_or_else(|| address.to_string())
 }
 
 /// The TCP port in a multiaddr, if it has one.

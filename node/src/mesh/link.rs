@@ -97,6 +97,16 @@ pub struct Link {
     pub hello: Arc<Hello>,
 }
 
+/// How long one may take to say that it lives, whose key another program uses: most answer in milliseconds.
+const LIVES: Duration = Duration::from_secs(5);
+
+impl Link {
+    /// Whether somebody answers at its other end.
+    pub(super) async fn is_answered(&self) -> bool {
+        matches!(self.ask(&Request::Ping { sent_at: 0 }, LIVES).await, Ok(Response::Pong { .. }))
+    }
+}
+
 impl fmt::Debug for Link {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Link").field("peer", &self.hello.node_id).finish_non_exhaustive()

@@ -7,7 +7,8 @@
 //!   signer      one signature for all   turns      a connection and its link    pairing    two strangers become peers
 //!   dialer      whom to dial, when      names      peers dialled by name        listening  where others dial us
 //!   convert     keys and addresses      words      why two did not meet         command    the handle
-//!   muxer       Yamux, its limits       websocket  frames on TCP                heartbeat  who is there
+//!   muxer       Yamux, its limits       websocket  frames on TCP                tcp        segments that pass
+//!   heartbeat   who is there
 //! ```
 //!
 //! What may not enter: what a request means (the worker answers it), who is registered (the fleet knows).
@@ -32,7 +33,6 @@ mod streams;
 mod tcp;
 mod transport;
 mod turns;
-mod twins;
 mod websocket;
 mod words;
 

@@ -134,7 +134,10 @@ fn look_up(name: &str, family: Family) -> io::Result<Vec<IpAddr>> {
     })?;
     let mut addresses = Vec::new();
     for ip in found.map(|found| found.ip()) {
+        // Without the network card's name, which an address has no place for, it leads nowhere.
+        let lead_nowhere = matches!(ip, IpAddr::V6(ip) if ip.is_unicast_link_local());
         let fits = match family {
+            _ if lead_nowhere => false,
             Family::Any => true,
             Family::V4 => ip.is_ipv4(),
             Family::V6 => ip.is_ipv6(),
@@ -144,7 +147,11 @@ fn look_up(name: &str, family: Family) -> io::Result<Vec<IpAddr>> {
         }
     }
     if addresses.is_empty() {
-        let kind = if family == Family::V4 { "IPv4" } else { "IPv6" };
+        let kind = match family {
+            Family::Any => "usable",
+            Family::V4 => "IPv4",
+            Family::V6 => "usable IPv6",
+        };
         return Err(io::Error::new(io::ErrorKind::NotFound, format!("its name has no {kind} address")));
     }
     Ok(addresses)
@@ -207,7 +214,9 @@ mod tests {
     #[tokio::test]
     async fn a_family_that_the_name_has_not_is_named() {
         let error = look_up("127.0.0.1", Family::V6).unwrap_err();
-        assert_eq!(error.to_string(), "its name has no IPv6 address");
+        assert_eq!(error.to_string(), "its name has no usable IPv6 address");
+        let error = look_up("fe80::1", Family::Any).unwrap_err();
+        assert_eq!(error.to_string(), "its name has no usable address");
         assert_eq!(look_up("127.0.0.1", Family::V4).unwrap(), ["127.0.0.1".parse::<IpAddr>().unwrap()]);
     }
 

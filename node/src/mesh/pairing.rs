@@ -26,6 +26,14 @@ pub(crate) struct Ourselves {
     pub(crate) node_id: NodeId,
     pub(crate) name: NodeName,
     pub(crate) role: Role,
+    /// Drawn at the start of this program.
+    pub(crate) boot: u64,
+}
+
+impl Ourselves {
+    fn paired(self, mac: Option<ByteBuf>) -> Reply {
+        Reply::Paired { name: self.name, role: self.role, mac, boot: Some(self.boot) }
+    }
 }
 
 /// Asks the node at the other end of `stream` to pair with us.
@@ -43,7 +51,7 @@ pub(crate) async fn ask(stream: Stream, us: Ourselves, them: PeerKey, by: PairBy
 async fn ask_approval(wire: &mut Wire, us: Ourselves, them: PeerKey) -> Result<Paired, PairError> {
     let knock = Knock { versions: vec![VERSION], name: us.name, role: us.role, door: Door::Approval };
     match wire.knock(&knock).await? {
-        Reply::Paired { name, role, .. } => Ok(Paired::Done { key: them, name, role }),
+        Reply::Paired { name, role, boot, .. } => Ok(Paired::Done { key: them, name, role, boot }),
         Reply::Pending => Ok(Paired::Pending { key: them }),
         Reply::Refused(why) => Err(PairError::Refused(why)),
         Reply::Code { .. } => Err(PairError::Broken("an answer out of turn".into())),
@@ -62,9 +70,9 @@ async fn ask_by_code(wire: &mut Wire, us: Ourselves, them: PeerKey, code: &Pairi
     let (expected, mac) = exchange.finish(&message).map_err(|error| PairError::Broken(error.to_string()))?;
     wire.say(&Confirm { mac: ByteBuf::from(mac) }).await?;
     match wire.hear::<Reply>().await? {
-        Reply::Paired { name, role, mac: Some(mac) } => {
+        Reply::Paired { name, role, mac: Some(mac), boot } => {
             expected.verify(&mac).map_err(|_| PairError::FalseProof)?;
-            Ok(Paired::Done { key: them, name, role })
+            Ok(Paired::Done { key: them, name, role, boot })
         }
         Reply::Paired { mac: None, .. } => Err(PairError::FalseProof),
         Reply::Refused(why) => Err(PairError::Refused(why)),
@@ -109,7 +117,7 @@ async fn converse(
     let message = match knock.door {
         Door::Approval => {
             return Ok(match household.knock(stranger).await {
-                Knocked::Admitted => Reply::Paired { name: us.name, role: us.role, mac: None },
+                Knocked::Admitted => us.paired(None),
                 Knocked::Pending => Reply::Pending,
                 Knocked::Refused(why) => Reply::Refused(why),
             });
@@ -131,7 +139,7 @@ async fn converse(
         return Ok(Reply::Refused(PairRefusal::WrongCode));
     };
     Ok(match household.admit(stranger, number).await {
-        Ok(()) => Reply::Paired { name: us.name, role: us.role, mac: Some(ByteBuf::from(mac)) },
+        Ok(()) => us.paired(Some(ByteBuf::from(mac))),
         // Burned or used in the meantime: answered like a wrong code, so that a guess never learns that it was right.
         Err(PairRefusal::NoCode | PairRefusal::Busy) => Reply::Refused(PairRefusal::WrongCode),
         Err(why) => Reply::Refused(why),

@@ -80,7 +80,7 @@ where
         nonce: LinkNonce::generate(&mut rand::rng()),
         agent: String::new(),
         features: vec![],
-        instance: None,
+        boot: None,
     };
     let greeting = Greeting { hello, secret, signer };
     let (up, is_up) = oneshot::channel();

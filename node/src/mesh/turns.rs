@@ -156,8 +156,8 @@ impl Turns {
         }
         let Some(link) = &mut self.link else { return };
         let mut cx = Context::from_waker(&self.wakes_link);
-        // A connection that is flooded uses up what the runtime gives a task in one go, before its link has its turn. What a
-        // link finds to do at once is bounded by its own tables.
+        // A connection that is flooded uses up what the runtime gives a task in one go, before its link has its turn. It finds
+        // no more to do at once than what its connection has read for it, a window of Yamux, and its open requests.
         let mut link_without_limit = unconstrained(link.as_mut());
         // As in a task of its own: the connection outlives it, and is told by its substream's end.
         match catch_unwind(AssertUnwindSafe(|| Pin::new(&mut link_without_limit).poll(&mut cx))) {

@@ -9,8 +9,8 @@ use miner_ctrl_protocol::policy::Verb;
 use miner_ctrl_protocol::profile::{Invalid, Pool};
 use miner_ctrl_protocol::stats::{DeviceStats, HostStats};
 use miner_ctrl_protocol::{
-    Hashrate, Measure, MinerState, MinerStatus, Permission, Policy, ProfileDraft, Program, Refusal, Request, Response,
-    RigStats, Role, Shares,
+    Hashrate, Measure, MinerState, MinerStatus, NodeName, Permission, Policy, ProfileDraft, Program, Refusal, Request,
+    Response, RigStats, Role, Shares,
 };
 
 use crate::link::{key, nonce};
@@ -60,6 +60,9 @@ fn parse<T: std::str::FromStr<Err: Debug>>(text: &str) -> T {
     text.parse().expect("an example is valid")
 }
 
+/// A program's start.
+pub(crate) const BOOT: u64 = 0x0102_0304_0506_0708;
+
 pub(crate) fn hello() -> Hello {
     Hello {
         versions: vec![1],
@@ -69,7 +72,7 @@ pub(crate) fn hello() -> Hello {
         nonce: nonce(9),
         agent: "miner-ctrl/0.1.0".into(),
         features: vec!["none-yet".into()],
-        instance: None,
+        boot: None,
     }
 }
 
@@ -284,7 +287,8 @@ pub(crate) fn knocks() -> Vec<Knock> {
 }
 
 pub(crate) fn replies() -> Vec<Reply> {
-    let paired = |mac| Reply::Paired { name: "rig-alpha".parse().expect("a name"), role: Role::Worker, mac };
+    let name: NodeName = parse("rig-alpha");
+    let paired = |mac| Reply::Paired { name: name.clone(), role: Role::Worker, mac, boot: None };
     let mut replies = vec![
         Reply::Code { message: vec![0x42; 33].into() },
         paired(None),
@@ -292,6 +296,7 @@ pub(crate) fn replies() -> Vec<Reply> {
         Reply::Pending,
     ];
     replies.extend(pair_refusals().map(Reply::Refused));
+    replies.push(Reply::Paired { name, role: Role::Dual, mac: None, boot: Some(BOOT) });
     replies
 }
 

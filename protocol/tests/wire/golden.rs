@@ -77,6 +77,7 @@ fn every_message_has_the_bytes_it_always_had() {
     }
     page.example("Confirm", &examples::confirm());
     page.examples("Reply", &examples::replies());
+    page.example("Hello", &Hello { boot: Some(examples::BOOT), ..examples::hello() });
     page.compare("messages.hex");
 }
 

@@ -75,10 +75,9 @@ export function rig(row: Fixed & Live): Rig {
   judged.word = word;
   judged.why = row.problem;
   if (row.state === 'idle' && row.miners === 0) judged.word = 'No miner yet';
-  if (row.state !== 'mining') return judged;
-  // What the node calls mining may still be hot, or work for nothing.
-  judged.why = complaint(row);
-  if (judged.why !== null) {
+  // What the node calls mining may still be hot, or work for nothing; what it calls stopped may be two machines.
+  if (row.state === 'mining') judged.why = complaint(row);
+  if (judged.why !== null && (row.state === 'mining' || row.state === 'idle')) {
     judged.shown = 'warn';
     judged.word = 'Degraded';
   }
@@ -86,10 +85,11 @@ export function rig(row: Fixed & Live): Rig {
 }
 
 function complaint({ temp, acc, rej, problem }: Live): string | null {
+  if (problem !== null) return problem;
   if (temp !== null && temp >= HOT_CELSIUS) return `A device is at ${temp} °C`;
   const sent = (acc ?? 0) + (rej ?? 0);
   if (rej !== null && sent >= ENOUGH_SHARES && rej / sent > REJECTED) return `${((100 * rej) / sent).toFixed(1)} % of shares rejected`;
-  return problem;
+  return null;
 }
 
 /** What wants a person: a fault or a degradation. Offline is counted by itself. */

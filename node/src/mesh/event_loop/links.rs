@@ -6,9 +6,9 @@ use std::time::Duration;
 use futures::future::abortable;
 use libp2p::Stream;
 use libp2p::swarm::ConnectionId;
-use miner_ctrl_protocol::VERSION;
 use miner_ctrl_protocol::message::Hello;
 use miner_ctrl_protocol::smsg::LinkNonce;
+use miner_ctrl_protocol::{PeerKey, VERSION};
 use tokio::time::Instant;
 
 use super::super::behaviour::agent;
@@ -16,7 +16,7 @@ use super::super::command::Event;
 use super::super::convert::host_of;
 use super::super::link::{Answer, Greeting, Link, LinkEnd, LinkTask};
 use super::super::turns::Seat;
-use super::{Connection, EventLoop, LinkState};
+use super::swarm::{Connection, EventLoop, LinkState};
 
 /// Two links made within this time are a simultaneous dial; later, the newer one is the peer coming back.
 const SIMULTANEOUS: Duration = Duration::from_secs(5);
@@ -41,7 +41,7 @@ impl EventLoop {
             nonce: LinkNonce::generate(&mut rand::rng()),
             agent: agent(),
             features: vec![],
-            instance: Some(self.instance),
+            boot: Some(self.us.boot),
         };
         let answer: Arc<dyn Answer> = Arc::clone(&self.household) as Arc<dyn Answer>;
         let task = LinkTask {
@@ -82,20 +82,20 @@ impl EventLoop {
                 let (up, since) = other.link.as_ref()?.up.as_ref()?;
                 up.same_as(&present).then(|| (other.dialer, *since, host_of(&other.address)))
             });
+            let same_program = present.hello.boot == link.hello.boot;
             // Both sides keep the one that the smaller peer id dialled.
             let ours_wins = *self.swarm.local_peer_id() < peer;
             let keep_present = other.as_ref().is_some_and(|(present_dialer, since, _)| {
-                now.duration_since(*since) < SIMULTANEOUS && *present_dialer != dialer && *present_dialer == ours_wins
+                let at_once = now.duration_since(*since) < SIMULTANEOUS;
+                same_program && at_once && *present_dialer != dialer && *present_dialer == ours_wins
             });
             if keep_present {
                 link.retire();
                 return;
             }
-            present.retire();
-            if self.twins.replaced(key, present.hello.instance, link.hello.instance)
-                && let Some((_, _, other)) = other
-            {
-                self.household.observe(key, Event::Doubled { hosts: [other, host] });
+            match other {
+                Some((_, _, other)) if !same_program => self.look_for_copy(key, present, [other, host]),
+                _ => present.retire(),
             }
         }
         let hello = Arc::clone(&link.hello);
@@ -103,6 +103,19 @@ impl EventLoop {
         self.dialer.on_up(&peer, now, &mut rand::rng());
         self.household.observe(key, Event::Up { address, inbound: !dialer, hello });
         self.dial_more();
+    }
+
+    /// Another program with the same key has come, where a link is up. That is over when a rig was started again; when it
+    /// still answers, there are two machines, as a disk and its copy are.
+    fn look_for_copy(&mut self, key: PeerKey, present: Link, hosts: [String; 2]) {
+        let household = Arc::clone(&self.household);
+        self.checks.spawn(async move {
+            let answers = present.is_answered().await;
+            present.retire();
+            if answers {
+                household.observe(key, Event::Copied { hosts });
+            }
+        });
     }
 
     pub(super) fn on_link_ended(&mut self, id: ConnectionId, end: &LinkEnd) {

@@ -1,4 +1,4 @@
-//! Pairing: what we ask of others, and what we serve.
+//! Pairing, at both ends.
 
 use std::sync::Arc;
 
@@ -12,7 +12,7 @@ use super::super::command::{PairBy, PairError, Paired};
 use super::super::convert::peer_id;
 use super::super::pairing;
 use super::super::words::pair_error;
-use super::EventLoop;
+use super::swarm::EventLoop;
 
 /// Pairings that we ask for at once; each is a person at a terminal.
 const MAX_PAIRINGS: usize = 32;

@@ -232,7 +232,7 @@ impl Household for AtHome {
         match event {
             Event::Up { .. } => drop(self.0.online.send_replace(true)),
             Event::Down { .. } => drop(self.0.online.send_replace(false)),
-            Event::DialFailed { .. } | Event::Doubled { .. } | Event::Identified { .. } | Event::Pinged(_) => {}
+            Event::DialFailed { .. } | Event::Copied { .. } | Event::Identified { .. } | Event::Pinged(_) => {}
         }
     }
 }
