@@ -392,7 +392,7 @@ impl Node for Memory {
         Ok(DeployOutcome { rig: peer.name, profile: profile.clone(), changed: true })
     }
 
-    /// Every rig has stored what this node has.
+    /// There is one store for all: what this node has, every rig has.
     async fn rig_profiles(&self, peer: &str) -> Result<Vec<RigProfile>, NodeError> {
         let state = self.checked()?;
         state.find(peer)?;
@@ -406,9 +406,10 @@ impl Node for Memory {
     }
 
     async fn undeploy(&self, peer: &str, profile: &ProfileName) -> Result<DeployOutcome, NodeError> {
-        let state = self.checked()?;
+        let mut state = self.checked()?;
         let peer = state.find(peer)?;
-        Ok(DeployOutcome { rig: peer.name, profile: profile.clone(), changed: state.profiles.contains_key(profile) })
+        let changed = state.profiles.remove(profile).is_some();
+        Ok(DeployOutcome { rig: peer.name, profile: profile.clone(), changed })
     }
 
     async fn logs(&self, peer: &str, query: LogQuery) -> Result<LogPage, NodeError> {

@@ -237,12 +237,12 @@ impl NodeHandle {
     }
 
     /// Why what was just paired is not registered: it would drive out a rig that is there.
-    fn is_copy(&self, key: &PeerKey, address: &Address) -> NodeError {
+    fn copy_refused(&self, key: &PeerKey, address: &Address) -> NodeError {
         let fleet = self.inner.fleet.now();
         let name = fleet.peer(key).map_or_else(|| key.node_id().to_string(), |peer| peer.peer.name.to_string());
         NodeError::Conflict(format!(
             "the node at {address} has the identity of {name}, which is connected from another machine: one is a copy of \
-             the other's disk; see \"Rigs from one image\" in docs/operating.md"
+             the other's disk, and was not added; see \"Rigs from one image\" in docs/operating.md"
         ))
     }
 
@@ -356,7 +356,7 @@ impl Node for NodeHandle {
         let (key, own_name, role) = match paired.map_err(|error| pairing_failed(&error))? {
             Paired::Done { key, name, role, boot } => {
                 if self.inner.mesh.is_elsewhere(&key, boot).await {
-                    return Err(self.is_copy(&key, &address));
+                    return Err(self.copy_refused(&key, &address));
                 }
                 (key, name, role)
             }
@@ -529,7 +529,10 @@ impl Node for NodeHandle {
         let target = self.resolve(peer)?;
         let (rig, answer) = self.ask_target(&target, Request::Profiles, ASK).await?;
         match answer {
-            Response::Profiles(stored) => Ok(stored.into_iter().map(shown_profile).collect()),
+            Response::Profiles(mut stored) => {
+                stored.sort_by(|one, other| one.name.cmp(&other.name));
+                Ok(stored.into_iter().map(shown_profile).collect())
+            }
             _ => Err(out_of_turn(&rig)),
         }
     }

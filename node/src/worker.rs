@@ -69,6 +69,9 @@ impl Worker {
             Request::Ping { sent_at } => Ok(Response::Pong { sent_at }),
             Request::Policy => Ok(Response::Policy(self.policy.clone())),
             Request::Profiles => {
+                if self.without_miners == Refusal::RunsNoMiner {
+                    return Err(Refusal::RunsNoMiner);
+                }
                 let profiles = self.blocking(ProfileStore::list).await?;
                 Ok(Response::Profiles(profiles.into_iter().map(summary).collect()))
             }

@@ -3,13 +3,15 @@
 //! Encoded by [`crate::codec`]. New fields are optional, so that an older node ignores them; a request that a node
 //! does not know is refused as [`Refusal::Unsupported`].
 
+use std::collections::HashSet;
+
 use serde::{Deserialize, Serialize};
 
 use crate::history::HistoryPage;
 use crate::id::NodeId;
 use crate::name::{MinerName, NodeName, ProfileName};
 use crate::policy::{Policy, Verb};
-use crate::profile::{Invalid, ProfileDraft, Program};
+use crate::profile::{Invalid, MAX_POOL_URL, MAX_POOLS, MAX_PROFILES, ProfileDraft, Program};
 use crate::role::{Permission, Role};
 use crate::smsg::LinkNonce;
 use crate::stats::{self, MAX_MINERS, MinerStatus, RigStats};
@@ -246,12 +248,17 @@ impl Response {
             Self::Miners { statuses, .. } => stats::are_plausible(statuses),
             Self::Refused(refusal) => refusal.is_plausible(),
             Self::Stats(stats) => stats.is_plausible(),
+            Self::Profiles(stored) => are_plausible(stored),
             // Nobody shows these, or there is nothing in them.
-            Self::Deployed { .. } | Self::Policy(_) | Self::Pong { .. } | Self::Profiles(_) | Self::Removed { .. } => {
-                true
-            }
+            Self::Deployed { .. } | Self::Policy(_) | Self::Pong { .. } | Self::Removed { .. } => true,
         }
     }
+}
+
+/// Each of another name, and with what a profile may hold.
+fn are_plausible(stored: &[ProfileSummary]) -> bool {
+    let names: HashSet<_> = stored.iter().map(|profile| &profile.name).collect();
+    stored.len() <= MAX_PROFILES && names.len() == stored.len() && stored.iter().all(ProfileSummary::is_plausible)
 }
 
 /// A stored profile without its secrets.
@@ -265,6 +272,14 @@ pub struct ProfileSummary {
     pub algorithm: Option<String>,
     /// Pool addresses in order.
     pub pools: Vec<String>,
+}
+
+impl ProfileSummary {
+    fn is_plausible(&self) -> bool {
+        self.algorithm.as_ref().is_none_or(|text| text.len() <= stats::MAX_TEXT)
+            && self.pools.len() <= MAX_POOLS
+            && self.pools.iter().all(|pool| pool.len() <= MAX_POOL_URL)
+    }
 }
 
 /// A piece of a miner's console.
@@ -443,6 +458,22 @@ mod tests {
         assert!(!page(1001, 1).is_plausible() && !page(1, 241).is_plausible());
         let refused = |length| Response::Refused(Refusal::Conflict { why: "x".repeat(length) });
         assert!(refused(MAX_REASON).is_plausible() && !refused(MAX_REASON + 1).is_plausible());
+        let stored = |name: &str, pools: usize, length: usize| ProfileSummary {
+            name: name.parse().unwrap(),
+            program: Program::Xmrig,
+            algorithm: Some("rx/0".to_owned()),
+            pools: vec!["x".repeat(length); pools],
+        };
+        let profiles = |count: usize| (0..count).map(|n| stored(&format!("p{n}"), 1, 1)).collect();
+        let whole = stored("p", MAX_POOLS, MAX_POOL_URL);
+        for honest in [profiles(MAX_PROFILES), vec![whole.clone()]] {
+            assert!(Response::Profiles(honest).is_plausible());
+        }
+        let talkative = ProfileSummary { algorithm: Some("x".repeat(stats::MAX_TEXT + 1)), ..whole.clone() };
+        let larger = [vec![stored("p", MAX_POOLS + 1, 1)], vec![stored("p", 1, MAX_POOL_URL + 1)], vec![talkative]];
+        for more in larger.into_iter().chain([profiles(MAX_PROFILES + 1), vec![whole.clone(), whole]]) {
+            assert!(!Response::Profiles(more).is_plausible());
+        }
         let miners = vec!["m".parse().unwrap(); MAX_MINERS + 1];
         assert!(!Refusal::UnknownMiner { miner: "m".to_owned(), miners }.is_plausible());
     }

@@ -8,6 +8,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::name::{NodeName, ProfileName};
 
+/// Most profiles of a rig; a farm has a few per program. Keeps a runaway script from filling the disk.
+pub const MAX_PROFILES: usize = 256;
+
 /// Most pools of a profile. Failover beyond a handful is never reached.
 pub const MAX_POOLS: usize = 8;
 /// Longest wallet or login: an integrated Monero address with payment id, worker and difficulty fits well.

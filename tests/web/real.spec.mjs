@@ -126,13 +126,20 @@ test('what a rig has stored is listed and taken back, and what runs of it runs o
   await desk.cli('remote', 'start', 'rig-alpha', '--profile', 'monero-main');
   const base = await signIn(page, desk);
   await openRig(page, base, 'rig-alpha');
+  // What it has is offered where it is started with a profile of its own.
+  await page.getByRole('button', { name: 'Start…' }).first().click();
+  await page.getByLabel('Whose profile').selectOption('rig');
+  await expect(page.getByLabel('Profile', { exact: true })).toHaveValue('monero-main');
+  await page.keyboard.press('Escape');
   await page.getByRole('button', { name: 'More for rig-alpha' }).click();
   await page.getByRole('menuitem', { name: 'Profiles on it…' }).click();
   const dialog = page.getByRole('dialog', { name: 'Profiles on rig-alpha' });
   await expect(dialog.getByText('monero-main')).toBeVisible();
   await dialog.getByRole('button', { name: 'Remove monero-main' }).click();
+  await dialog.getByRole('button', { name: 'Remove monero-main for good' }).click();
   await expect(dialog.getByText('It has stored none.')).toBeVisible();
-  await dialog.getByRole('button', { name: 'Close' }).last().click();
+  await expect(dialog.getByText('Close', { exact: true })).toBeFocused();
+  await page.keyboard.press('Enter');
   await expect(facts(page).getByText('Mining')).toBeVisible({ timeout: 60_000 });
   expect(await desk.cli('remote', 'profiles', 'rig-alpha')).toContain('no profiles there');
 });

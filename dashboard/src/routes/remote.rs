@@ -85,7 +85,7 @@ pub(crate) struct Deploy {
 /// What to take back.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct Deployed {
+pub(crate) struct Undeploy {
     /// A profile of the rig.
     #[schemars(with = "shape::ProfileName")]
     profile: ProfileName,
@@ -167,7 +167,7 @@ pub(crate) fn routes<N: Node>() -> Routes<N> {
             undeploy::<N>,
             Operation::new("undeployProfile", "Makes a rig forget a profile that it has stored")
                 .notes("What runs of it runs on.")
-                .takes::<Deployed>(json!({ "profile": "monero" }))
+                .takes::<Undeploy>(json!({ "profile": "monero" }))
                 .answers::<DeployOutcome>(StatusCode::OK, "The rig has it no more.")
                 .fails(RIG)
                 .fails(&[Code::RunsNoMiner]),
@@ -177,7 +177,8 @@ pub(crate) fn routes<N: Node>() -> Routes<N> {
             profiles_of::<N>,
             Operation::new("listProfilesOfRig", "The profiles that a rig has stored, without their secrets")
                 .answers::<Vec<RigProfile>>(StatusCode::OK, "The profiles, by name.")
-                .fails(RIG),
+                .fails(RIG)
+                .fails(&[Code::RunsNoMiner]),
         )
         .get(
             "/remote/{peer}/logs",
@@ -253,9 +254,9 @@ async fn deploy<N: Node>(
 async fn undeploy<N: Node>(
     State(node): State<N>,
     Path(peer): Path<String>,
-    extract::Json(deployed_before): extract::Json<Deployed>,
+    extract::Json(undeploy): extract::Json<Undeploy>,
 ) -> Result<(About, Json<DeployOutcome>), ApiError> {
-    Ok(deployed(node.undeploy(&peer, &deployed_before.profile).await?))
+    Ok(deployed(node.undeploy(&peer, &undeploy.profile).await?))
 }
 
 fn deployed(outcome: DeployOutcome) -> (About, Json<DeployOutcome>) {

@@ -220,7 +220,7 @@ pub(crate) fn stored_profiles(profiles: &[RigProfile]) -> String {
         return "no profiles there: send one with `miner-ctrl remote deploy`\n".to_owned();
     }
     let rows = profiles.iter().map(|RigProfile { name, program, algorithm, pools }| {
-        let algorithm = algorithm.clone().unwrap_or_else(|| BY_POOL.to_owned());
+        let algorithm = algorithm.as_deref().map_or_else(|| BY_POOL.to_owned(), clipped);
         vec![name.to_string(), program.to_string(), algorithm, first_of(pools.iter().map(String::as_str))]
     });
     table(&["Profile", "Program", "Algorithm", "Pool"], rows, &[])

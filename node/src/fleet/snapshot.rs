@@ -56,7 +56,8 @@ pub struct PeerState {
     pub copied: Option<(String, Instant)>,
 }
 
-/// Two machines with one key drive each other out each second or two. When they have not for so long, one has gone.
+/// Two machines with one key drive each other out each second or two while they mine, and each 31 s while they do not: a
+/// link that lost waits for our open Watch. When they have not for so long, one has gone.
 const COPIED: Duration = Duration::from_secs(60);
 
 impl PeerState {
@@ -135,9 +136,9 @@ impl PeerSnapshot {
         let age = |heard: &Heard| heard.stale_since.map_or(0, |since| now.saturating_duration_since(since).as_secs());
         let problem = match (self.state.copied(now).or(self.state.problem.as_ref()), heard, self.state.online) {
             (Some(problem), ..) => Some(problem.clone()),
-            (None, None, true) => Some("no statistics yet".to_owned()),
             (None, _, false) => Some("not connected".to_owned()),
-            (None, Some(_), true) => None,
+            // Of one that has told nothing yet there are no statistics, and nothing is wrong.
+            (None, _, true) => None,
         };
         RigView {
             peer: self.view(now),

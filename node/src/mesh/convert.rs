@@ -76,6 +76,10 @@ pub fn dial_address(text: &str) -> Result<(Multiaddr, Option<PeerKey>), AddressE
     if text.is_empty() || text.len() > MAX_ADDRESS {
         return Err(AddressError::Length);
     }
+    // With the card's name it is none that can be told on.
+    if text.trim_start_matches('[').to_ascii_lowercase().starts_with("fe80:") {
+        return Err(AddressError::LinkLocal(text.to_owned()));
+    }
     let mut address = if text.starts_with('/') { multiaddr(text)? } else { host_and_port(text)? };
     let key = match address.iter().last() {
         Some(Protocol::P2p(id)) => {
@@ -85,7 +89,7 @@ pub fn dial_address(text: &str) -> Result<(Multiaddr, Option<PeerKey>), AddressE
         _ => None,
     };
     let address = over_websocket(address).ok_or_else(|| AddressError::Transport(text.to_owned()))?;
-    if matches!(ip_of(&address), Some(IpAddr::V6(ip)) if ip.is_unicast_link_local()) {
+    if is_link_local(&address) {
         return Err(AddressError::LinkLocal(text.to_owned()));
     }
     Ok((address, key))
@@ -133,6 +137,11 @@ pub(crate) fn ip_of(address: &Multiaddr) -> Option<IpAddr> {
         Protocol::Ip6(ip) => Some(ip.to_ipv4_mapped().map_or(IpAddr::V6(ip), IpAddr::V4)),
         _ => None,
     })
+}
+
+/// Whether it leads nowhere without the name of a network card (RFC 4007), for which a multiaddr has no place here.
+pub(crate) fn is_link_local(address: &Multiaddr) -> bool {
+    matches!(ip_of(address), Some(IpAddr::V6(ip)) if ip.is_unicast_link_local())
 }
 
 /// The machine in a multiaddr, for people; the whole of one that names none.
@@ -246,6 +255,18 @@ mod tests {
     }
 
     #[test]
+    fn people_are_told_the_machine_of_an_address() {
+        for (address, host) in [
+            ("/ip4/10.0.0.1/tcp/1/ws", "10.0.0.1"),
+            ("/ip6/::ffff:10.0.0.1/tcp/1/ws", "10.0.0.1"),
+            ("/dns/rig-alpha.local/tcp/1/ws", "rig-alpha.local"),
+            ("/memory/1", "/memory/1"),
+        ] {
+            assert_eq!(host_of(&address.parse().unwrap()), host);
+        }
+    }
+
+    #[test]
     fn a_peer_id_in_the_address_is_the_only_key_taken_there() {
         let key = peer_key(&PEER.parse().unwrap());
         assert!(key.is_some());
@@ -275,6 +296,9 @@ mod tests {
             ),
             ("/ip4/10.0.0.1/udp/1/quic-v1", AddressError::Transport("/ip4/10.0.0.1/udp/1/quic-v1".into())),
             ("/what", AddressError::Multiaddr("/what".into())),
+            ("fe80::1", AddressError::LinkLocal("fe80::1".into())),
+            ("[fe80::1%eth0]:9091", AddressError::LinkLocal("[fe80::1%eth0]:9091".into())),
+            ("/ip6/fe80::1/tcp/1/ws", AddressError::LinkLocal("/ip6/fe80::1/tcp/1/ws".into())),
         ] {
             assert_eq!(dial_address(text), Err(error), "{text}");
         }

@@ -35,7 +35,8 @@ const MAX_HANDSHAKES: usize = 4096;
 const MAX_STRANGERS: usize = 16;
 /// Of these, from one address.
 const MAX_STRANGERS_PER_IP: usize = 4;
-/// Connections that one registered peer may have: two after a simultaneous dial, one more on its way out, a pairing.
+/// Connections that one registered peer may have: two after a simultaneous dial, one more on its way out or
+/// asked whether it still answers, a pairing.
 const MAX_PER_PEER: usize = 4;
 /// How long a stranger's connection lives.
 pub(crate) const STRANGER_LIFE: Duration = Duration::from_secs(10);

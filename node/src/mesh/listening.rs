@@ -12,7 +12,7 @@ use libp2p::{Multiaddr, Swarm};
 use tokio::time::Instant;
 
 use super::behaviour::{Behaviour, BehaviourEvent};
-use super::convert::{ip_of, port_of};
+use super::convert::{ip_of, is_link_local, port_of};
 use super::event_loop::StartError;
 
 /// How long binding the listening sockets may take.
@@ -32,6 +32,17 @@ pub(super) fn claim(address: &Multiaddr) -> Result<(), StartError> {
         Err(_) if ip.is_ipv6() && ip.is_unspecified() => Ok(()),
         Err(source) => Err(StartError::Listen { address: address.clone(), source }),
     }
+}
+
+/// The addresses that are worth telling others, those first that most can use. A link-local one leads nowhere without the
+/// name of a network card.
+pub(super) fn told<'a>(listeners: impl Iterator<Item = &'a Multiaddr>) -> Vec<Multiaddr> {
+    let mut told: Vec<_> = listeners.filter(|address| !is_link_local(address)).cloned().collect();
+    told.sort_by_key(|address| {
+        let ip = ip_of(address);
+        (ip.is_none_or(|ip| ip.is_loopback()), ip.is_some_and(|ip| ip.is_ipv6()), address.to_string())
+    });
+    told
 }
 
 /// Listens and waits until every listener says where. Gives what came meanwhile.

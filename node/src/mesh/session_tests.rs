@@ -111,6 +111,15 @@ async fn ask(link: &Link) {
     assert_eq!(answer, Ok(Response::Refused(Refusal::Unsupported)));
 }
 
+/// Answers a Ping as every node does.
+struct Pongs;
+
+impl Answer for Pongs {
+    fn answer(&self, _: PeerKey, _: Request) -> Pin<Box<dyn Future<Output = Response> + Send>> {
+        Box::pin(async { Response::Pong { sent_at: 0 } })
+    }
+}
+
 /// Has a new reading some time after it was asked for it.
 struct Reads;
 
@@ -183,6 +192,27 @@ async fn a_watched_rig_lives_without_beats_and_a_hole_in_either_way_ends_its_lin
             let ends = ends_after(out_of_dialer, Duration::from_millis(up_for), true).await;
             assert!(ends.iter().all(|seconds| (6..=13).contains(seconds)), "{out_of_dialer} {up_for}: {ends:?}");
         }
+    }
+}
+
+/// Whether another program with the same key lives is asked of its link.
+#[tokio::test(start_paused = true)]
+async fn a_link_is_answered_while_somebody_reads_it() {
+    for reads in [true, false] {
+        let (ours, theirs) = (secret(0), secret(1));
+        let (here, there) = tokio::io::duplex(64 * 1024);
+        let hole = Arc::new(AtomicBool::new(false));
+        let wire = Wire { stream: ManuallyDrop::new(there.compat()), hole: Arc::clone(&hole) };
+        let (our_key, their_key) = (ours.public(), theirs.public());
+        let (signer, rigs) = (Signer::new(Arc::clone(&ours)), Signer::new(Arc::clone(&theirs)));
+        let ((link, _), (_other, _)) = tokio::join!(
+            end(Arc::new(Rig), here.compat(), their_key, ours, signer, true),
+            end(Arc::new(Pongs), wire, our_key, theirs, rigs, false),
+        );
+        hole.store(!reads, Ordering::Relaxed);
+        let asked = Instant::now();
+        assert_eq!(link.is_answered().await, reads);
+        assert!(asked.elapsed() < DEAD, "{:?}", asked.elapsed());
     }
 }
 

@@ -3,15 +3,12 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use miner_ctrl_protocol::profile::Invalid;
+use miner_ctrl_protocol::profile::{Invalid, MAX_PROFILES};
 use miner_ctrl_protocol::{Profile, ProfileDraft, ProfileName};
 use serde_json::Value;
 
 use super::drivers::driver;
 use crate::store::atomic::{self, WriteError};
-
-/// Most profiles of a rig; a farm has a few per program. Keeps a runaway script from filling the disk.
-pub const MAX_PROFILES: usize = 256;
 
 /// Largest profile file. The largest profile that passes its checks has some 20 KiB.
 const MAX_FILE: u64 = 64 * 1024;

@@ -978,11 +978,6 @@ export interface components {
             /** @description The rig. */
             rig: components["schemas"]["NodeName"];
         };
-        /** @description What to take back. */
-        Deployed: {
-            /** @description A profile of the rig. */
-            profile: components["schemas"]["ProfileName"];
-        };
         /** @description One GPU or other device of a mining program, as far as the program tells. */
         DeviceStats: {
             /**
@@ -1979,6 +1974,11 @@ export interface components {
             /** @description What it may do. */
             scope: components["schemas"]["Scope"];
         };
+        /** @description What to take back. */
+        Undeploy: {
+            /** @description A profile of the rig. */
+            profile: components["schemas"]["ProfileName"];
+        };
         /** @description What a job does to each of its rigs. */
         Verb: "deploy" | "ping" | "restart" | "start" | "stop";
         /** @description Why a stream ends. */
@@ -2340,6 +2340,21 @@ export interface components {
                 "application/problem+json": components["schemas"]["ProblemDetails"] & {
                     /** @enum {unknown} */
                     code?: "ambiguous-peer" | "conflict" | "key-in-use" | "runs-no-miner";
+                    /** @constant */
+                    status?: 409;
+                };
+            };
+        };
+        /** @description Conflict: `ambiguous-peer`, `conflict`, `runs-no-miner` */
+        "409.ambiguous-peer.conflict.runs-no-miner": {
+            headers: {
+                "X-Request-Id": components["headers"]["RequestId"];
+                [name: string]: unknown;
+            };
+            content: {
+                "application/problem+json": components["schemas"]["ProblemDetails"] & {
+                    /** @enum {unknown} */
+                    code?: "ambiguous-peer" | "conflict" | "runs-no-miner";
                     /** @constant */
                     status?: 409;
                 };
@@ -4421,7 +4436,7 @@ export interface operations {
             401: components["responses"]["401.sign-in-needed"];
             403: components["responses"]["403.cross-origin.not-allowed.not-registered.policy-forbids.scope-too-small"];
             404: components["responses"]["404.not-found.unknown-peer"];
-            409: components["responses"]["409.ambiguous-peer.conflict"];
+            409: components["responses"]["409.ambiguous-peer.conflict.runs-no-miner"];
             413: components["responses"]["413.too-large"];
             415: components["responses"]["415.unsupported-media-type"];
             421: components["responses"]["421.misdirected"];
@@ -4652,7 +4667,7 @@ export interface operations {
                  *       "profile": "monero"
                  *     }
                  */
-                "application/json": components["schemas"]["Deployed"];
+                "application/json": components["schemas"]["Undeploy"];
             };
         };
         responses: {

@@ -16,6 +16,7 @@ test('the state is the worst that is known', () => {
   expect(shown({ state: 'idle', miners: 0, run: 0 })).toBe('idle No miner yet');
   // What the node says is wrong of a rig that is there comes before what its numbers say.
   expect(shown({ state: 'idle', problem: 'two machines use its identity' })).toBe('warn Degraded');
+  expect(shown({ state: 'unknown', problem: 'two machines use its identity' })).toBe('warn Degraded');
   expect(rig(row({ temp: 90, problem: 'two machines use its identity' })).why).toBe('two machines use its identity');
   expect(shown({ state: 'offline', on: 0, temp: 90 })).toBe('off Offline');
   expect(shown({ state: 'unheard-of' as Live['state'] })).toBe('ok Online');

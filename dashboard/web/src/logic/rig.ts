@@ -77,7 +77,7 @@ export function rig(row: Fixed & Live): Rig {
   if (row.state === 'idle' && row.miners === 0) judged.word = 'No miner yet';
   // What the node calls mining may still be hot, or work for nothing; what it calls stopped may be two machines.
   if (row.state === 'mining') judged.why = complaint(row);
-  if (judged.why !== null && (row.state === 'mining' || row.state === 'idle')) {
+  if (judged.why !== null && ['idle', 'mining', 'unknown', 'wait'].includes(row.state)) {
     judged.shown = 'warn';
     judged.word = 'Degraded';
   }

@@ -102,7 +102,7 @@ function Actions({ rig, why, miners, peer, refresh }: ActionsProps) {
         items={[
           { label: 'Ping', run: () => void pingOne(rig), disabled: here },
           { label: 'Deploy profile…', run: () => open({ kind: 'deploy', rigs: [rig] }), disabled: why },
-          { label: 'Profiles on it…', run: () => open({ kind: 'stored', rig }), disabled: why },
+          { label: 'Profiles on it…', run: () => open({ kind: 'stored', rig }), disabled: here ? 'They are on the page Profiles' : why },
           { label: 'Name, permission…', run: () => peer && open({ kind: 'edit', peer, onChanged: refresh }), disabled: here ?? readOnly.value ?? (peer ? null : 'It is not loaded yet') },
           { label: 'Remove…', danger: true, run: () => open({ kind: 'remove', rigs: [rig] }), disabled: here ?? readOnly.value },
         ]}

@@ -3,10 +3,9 @@
 import { useEffect, useState } from 'preact/hooks';
 
 import { plural } from '../logic/format';
-import type { RigProfile } from '../api/types';
 import type { Rig } from '../logic/rig';
 import { failure } from '../api/client';
-import { outcomeText, remove, removeAll, restart, start, stop, storedProfiles, type Start } from '../store/commands';
+import { outcomeText, remove, removeAll, restart, start, stop, type Start } from '../store/commands';
 import { closeDialog, dialog } from '../store/dialogs';
 import { begin } from '../store/jobs';
 import { loadProfiles, NEW, profiles } from '../store/profiles';
@@ -18,8 +17,8 @@ import { Confirm, Dialog } from './dialog';
 import { EditPeerDialog } from './editpeer';
 import { JobDialog } from './job';
 import { Keys, Palette } from './palette';
-import { Choice, Field } from './parts';
-import { StoredDialog } from './stored';
+import { Choice, Field, Skeleton } from './parts';
+import { StoredDialog, useStored } from './stored';
 
 export function Dialogs() {
   const open = dialog.value;
@@ -58,10 +57,13 @@ function StartDialog({ rigs }: { rigs: Rig[] }) {
   useProfiles();
   const known = profiles.value ?? [];
   const stored = useStored(from === 'rig' && rigs.length === 1 ? rigs[0] : undefined);
-  const chosen = name || ((from === 'here' ? known : stored)[0]?.name ?? '');
+  const offered: Offered[] = from === 'here' ? known : Array.isArray(stored) ? stored : [];
+  // Typed for several rigs, or for one that does not tell.
+  const typed = from === 'rig' && (rigs.length > 1 || (stored !== undefined && !Array.isArray(stored)));
+  const chosen = typed ? name : (offered.find((one) => one.name === name) ?? offered[0])?.name ?? '';
   const send = () => {
     if (chosen === '') {
-      setError(from === 'here' ? 'There is no profile here yet' : 'Give the name of a profile on the rig');
+      if (typed) setError('Give the name of a profile on the rig');
       return;
     }
     closeDialog();
@@ -94,12 +96,14 @@ function StartDialog({ rigs }: { rigs: Rig[] }) {
           setError(undefined);
         }}
       />
-      {from === 'rig' && stored.length > 0 ? (
-        <Choice label="Profile" value={chosen} options={stored.map(profileOption)} onValue={setName} error={error} />
-      ) : from === 'rig' ? (
+      {typed ? (
         <Field label="Name on the rig" value={name} onValue={setName} error={error} mono focus />
-      ) : known.length > 0 ? (
-        <Choice label="Profile" value={chosen} options={known.map(profileOption)} onValue={setName} error={error} />
+      ) : offered.length > 0 ? (
+        <Choice label="Profile" value={chosen} options={offered.map(profileOption)} onValue={setName} error={error} />
+      ) : from === 'rig' && stored === undefined ? (
+        <Skeleton rows={1} />
+      ) : from === 'rig' ? (
+        <p class="t2">It has stored none: send one along, or deploy one first.</p>
       ) : (
         <NoProfile />
       )}
@@ -107,17 +111,10 @@ function StartDialog({ rigs }: { rigs: Rig[] }) {
   );
 }
 
-function profileOption({ name, algorithm, coin, program }: { name: string; algorithm?: string | null; coin?: string; program: string }): readonly [string, string] {
-  return [name, `${name} · ${algorithm ?? coin ?? 'by the pool'} · ${program}`];
-}
+interface Offered { name: string; algorithm?: string | null; coin?: string; program: string }
 
-/** What a rig has stored; nothing while it is not known, or of a rig that does not tell: then the name is typed. */
-function useStored(rig: Rig | undefined): RigProfile[] {
-  const [stored, setStored] = useState<RigProfile[]>([]);
-  useEffect(() => {
-    if (rig) storedProfiles(rig).then(setStored, () => setStored([]));
-  }, [rig?.id]);
-  return rig ? stored : [];
+function profileOption({ name, algorithm, coin, program }: Offered): readonly [string, string] {
+  return [name, `${name} · ${algorithm ?? coin ?? 'by the pool'} · ${program}`];
 }
 
 function NoProfile() {

@@ -191,7 +191,8 @@ pub(super) struct EventLoop {
     /// Connections that we dial to pair.
     pub(super) pairings: HashMap<ConnectionId, PairingAsked>,
     pub(super) served: JoinSet<()>,
-    /// Whether those still answer whose link another program's replaces; as many as such links.
+    /// Whether those still answer whose link another program's replaces. Each ends with that link, of which the door lets in
+    /// four of a peer, or after 5 s.
     pub(super) checks: JoinSet<()>,
     pub(super) asked: JoinSet<PairingDone>,
     pub(super) ups_sender: mpsc::Sender<(ConnectionId, Link)>,
@@ -345,8 +346,7 @@ impl EventLoop {
                 tracing::debug!(from = %send_back_addr, error = %root_cause(&error), "an incoming connection failed");
             }
             SwarmEvent::NewListenAddr { .. } | SwarmEvent::ExpiredListenAddr { .. } => {
-                let now: Vec<Multiaddr> = self.swarm.listeners().cloned().collect();
-                self.listening.send_replace(now);
+                self.listening.send_replace(listening::told(self.swarm.listeners()));
             }
             SwarmEvent::ListenerClosed { addresses, reason, .. } => {
                 tracing::error!(?addresses, ?reason, "a listener closed");
