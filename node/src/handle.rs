@@ -1,11 +1,8 @@
 //! All one can ask of this node: the gateway's trait on the mesh, the fleet and the worker.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::StreamExt;
-use futures::stream;
 use miner_ctrl_dashboard::node::{
     AddPeer, Added, DeployOutcome, History, HistoryQuery, InitNode, Initialised, Internals, LogQuery, MinerCommand,
     MinerOutcome, NodeInfo, PeerChange, PeerView, PendingView, Pinged, RigProfile, RigView,
@@ -14,14 +11,14 @@ use miner_ctrl_dashboard::{Node, NodeError};
 use miner_ctrl_protocol::message::{LogPage, MAX_WAIT_SECONDS, ProfileSummary};
 use miner_ctrl_protocol::profile::Invalid;
 use miner_ctrl_protocol::{
-    Admitted, NodeId, NodeName, PeerKey, Permission, Profile, ProfileDraft, ProfileName, Refusal, Request, Response,
+    Admitted, NodeName, PeerKey, Permission, Profile, ProfileDraft, ProfileName, Request, Response,
 };
 use tokio::time::Instant;
 
+use crate::asking::{SETTLE, Target, out_of_turn};
 use crate::causes::chain;
-use crate::fleet::snapshot::Heard;
-use crate::fleet::{FleetHandle, FleetSnapshot, NewPeer, Observation, PairingMode, PeerSnapshot, Words};
-use crate::house::{carried_out, dialable};
+use crate::fleet::{FleetHandle, FleetSnapshot, NewPeer, PairingMode, Words};
+use crate::house::carried_out;
 use crate::identity::{self, IdentityError, NodeRecord};
 use crate::mesh::{Address, AskError, MeshHandle, PairBy, PairError, Paired, dial_address};
 use crate::miners::drivers::driver;
@@ -36,14 +33,8 @@ const ASK: Duration = Duration::from_secs(10);
 const ACT: Duration = Duration::from_secs(30);
 /// Pairing takes under a second; the transport's own timeout is longer.
 const PAIR: Duration = Duration::from_secs(15);
-/// A node that lives for one command gives rigs this long to answer.
-const SETTLE: Duration = Duration::from_secs(5);
 /// A link comes up within milliseconds of pairing; whoever looks next shall see it.
 const COMES_UP: Duration = Duration::from_secs(3);
-/// What a rig just said is in the snapshot after this at the latest, for whoever looks next.
-const SHOWN: Duration = Duration::from_millis(500);
-/// Rigs asked at once by a node that lives for one command.
-const SETTLE_AT_ONCE: usize = 64;
 
 /// All one can ask of this node.
 #[derive(Debug, Clone)]
@@ -66,13 +57,6 @@ pub(crate) struct Inner {
     pub(crate) serving: bool,
 }
 
-/// Whom a person named.
-enum Target {
-    Peer(Arc<PeerSnapshot>),
-    /// This node itself.
-    Here,
-}
-
 impl NodeHandle {
     pub(crate) fn database(&self) -> &Database {
         &self.inner.database
@@ -86,86 +70,11 @@ impl NodeHandle {
         Ok(())
     }
 
-    fn resolve(&self, text: &str) -> Result<Target, NodeError> {
-        let record = &self.inner.record;
-        if text == record.name.as_str() || text == record.peer_id || text == record.id.to_string() {
-            return Ok(Target::Here);
-        }
-        self.resolve_peer(text).map(Target::Peer)
-    }
-
-    fn resolve_peer(&self, text: &str) -> Result<Arc<PeerSnapshot>, NodeError> {
-        Ok(self.inner.fleet.now().resolve(text).cloned()?)
-    }
-
-    /// A node that lives for one command has not dialled anybody yet.
-    async fn reach(&self, peer: &PeerSnapshot) {
-        if !self.inner.serving {
-            self.inner.mesh.register(peer.peer.key, dialable(&peer.peer.addresses)).await;
-        }
-    }
-
     /// The fleet, with the words of every stranger that waits: somebody looks at them now.
     async fn spelled(&self) -> Arc<FleetSnapshot> {
         let fleet = self.inner.fleet.now();
         Words::spell(fleet.pending.iter().map(|pending| pending.stranger.words.clone()).collect()).await;
         fleet
-    }
-
-    async fn ask(&self, peer: &PeerSnapshot, request: Request, limit: Duration) -> Result<Response, NodeError> {
-        self.reach(peer).await;
-        let key = peer.peer.key;
-        let answer = self.inner.mesh.ask(&key, &request, limit).await;
-        let fleet = &self.inner.fleet;
-        match &answer {
-            Ok(_) | Err(AskError::Refused(_)) => fleet.observe(key, Observation::Answered),
-            Err(AskError::Timeout) => fleet.observe(key, Observation::TimedOut),
-            Err(AskError::BadAnswer | AskError::Lost) => fleet.observe(key, Observation::Failed),
-            Err(AskError::Busy | AskError::TooLarge | AskError::Unreachable) => {}
-        }
-        answer.map_err(|error| self.explain(peer, error, limit))
-    }
-
-    /// Asks a registered peer, by its id.
-    pub(crate) async fn ask_rig(&self, rig: NodeId, request: Request, limit: Duration) -> Result<Response, NodeError> {
-        let peer = self.resolve_peer(&rig.to_string())?;
-        self.ask(&peer, request, limit).await
-    }
-
-    fn explain(&self, peer: &PeerSnapshot, error: AskError, limit: Duration) -> NodeError {
-        let name = peer.peer.name.clone();
-        match error {
-            AskError::BadAnswer => NodeError::BadAnswer { peer: name },
-            // Our own queue is full: the rig was not asked.
-            AskError::Busy => NodeError::RefusedHere(Refusal::Busy { retry_after_ms: 1000 }),
-            AskError::Lost => NodeError::Lost { peer: name },
-            AskError::Timeout => NodeError::Timeout { peer: name, seconds: limit.as_secs() },
-            AskError::Refused(refusal) => NodeError::Refused { peer: name, refusal },
-            AskError::TooLarge => NodeError::Invalid(Invalid::new("request", error.to_string())),
-            AskError::Unreachable => {
-                let problem = self.inner.fleet.now().peer(&peer.peer.key).and_then(|peer| peer.state.problem.clone());
-                let why = problem.or_else(|| {
-                    peer.peer.addresses.is_empty().then(|| "it has no address here, so it must dial this node".into())
-                });
-                NodeError::Unreachable { peer: name.to_string(), why }
-            }
-        }
-    }
-
-    /// Asks a peer, or this node itself; says who answered.
-    async fn ask_target(
-        &self,
-        target: &Target,
-        request: Request,
-        limit: Duration,
-    ) -> Result<(NodeName, Response), NodeError> {
-        match target {
-            Target::Here => {
-                let answer = self.inner.worker.carry_out(request).await.map_err(NodeError::RefusedHere)?;
-                Ok((self.inner.record.name.clone(), answer))
-            }
-            Target::Peer(peer) => Ok((peer.peer.name.clone(), self.ask(peer, request, limit).await?)),
-        }
     }
 
     /// This node's own row among the rigs.
@@ -189,51 +98,6 @@ impl NodeHandle {
             problem: None,
         };
         Some(RigView { peer, hashrate: stats.hashrate(), stats: Some(stats), age_seconds: Some(0), problem: None })
-    }
-
-    /// A node that lives for one command watches nobody: it asks.
-    async fn settle(&self, rigs: Vec<Arc<PeerSnapshot>>) -> BTreeMap<PeerKey, NodeError> {
-        stream::iter(rigs)
-            .map(|rig| async move { self.refresh(&rig).await.err().map(|error| (rig.peer.key, error)) })
-            .buffer_unordered(SETTLE_AT_ONCE)
-            .filter_map(|failed| async { failed })
-            .collect()
-            .await
-    }
-
-    async fn rig_views(&self, rigs: Vec<Arc<PeerSnapshot>>) -> Vec<RigView> {
-        let keys: Vec<PeerKey> = rigs.iter().map(|rig| rig.peer.key).collect();
-        let failures = if self.inner.serving { BTreeMap::new() } else { self.settle(rigs).await };
-        let (fleet, now) = (self.inner.fleet.now(), Instant::now());
-        keys.iter()
-            .filter_map(|key| {
-                let mut view = fleet.peer(key)?.rig_view(now);
-                if let Some(error) = failures.get(key) {
-                    view.problem = Some(error.to_string());
-                }
-                Some(view)
-            })
-            .collect()
-    }
-
-    /// Waits until the snapshot shows something; what does not come in time is seen later.
-    async fn shown(&self, limit: Duration, what: impl Fn(&FleetSnapshot) -> bool) {
-        let mut snapshots = self.inner.fleet.snapshot();
-        // No answer in time, or a node that is stopping.
-        let _ = tokio::time::timeout(limit, snapshots.wait_for(|fleet| what(fleet))).await;
-    }
-
-    /// Asks a rig for its statistics, so that whoever looks next sees what a command did.
-    async fn refresh(&self, peer: &PeerSnapshot) -> Result<(), NodeError> {
-        let Response::Stats(stats) = self.ask(peer, Request::Stats, SETTLE).await? else {
-            return Err(out_of_turn(&peer.peer.name));
-        };
-        let (key, revision) = (peer.peer.key, stats.revision);
-        self.inner.fleet.observe(key, Observation::Stats(Arc::from(stats)));
-        let same = |heard: &Heard| heard.stats.revision >= revision;
-        self.shown(SHOWN, |fleet| fleet.peer(&key).is_none_or(|peer| peer.state.stats.as_ref().is_some_and(same)))
-            .await;
-        Ok(())
     }
 
     /// Why what was just paired is not registered: it would drive out a rig that is there.
@@ -266,11 +130,6 @@ async fn blocking<T: Send + 'static, E: std::error::Error + Send + 'static>(
 fn shown_profile(summary: ProfileSummary) -> RigProfile {
     let ProfileSummary { name, program, algorithm, pools } = summary;
     RigProfile { name, program, algorithm, pools }
-}
-
-/// An answer of another kind than the request's; no honest node sends one.
-fn out_of_turn(rig: &NodeName) -> NodeError {
-    NodeError::BadAnswer { peer: rig.clone() }
 }
 
 impl Node for NodeHandle {

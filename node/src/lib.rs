@@ -6,6 +6,7 @@
 //!                                                fleet ◄── who we know, how they are          store ◄── files, SQLite
 //! ```
 
+mod asking;
 mod causes;
 #[cfg_attr(not(feature = "dashboard"), expect(dead_code, reason = "only the setting is read"))]
 mod certificate;
