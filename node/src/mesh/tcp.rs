@@ -20,8 +20,8 @@ use tokio::net::TcpSocket;
 use super::convert::{ip_of, port_of};
 
 /// What each link of the way carries by IPv6 (1280 bytes, RFC 8200, section 5), less the headers of IPv6 and TCP. On an
-/// Ethernet the same takes about 1 % more bytes. Who dials says so in its first segment (RFC 9293, section 3.7.1), and both sides
-/// keep to it.
+/// Ethernet the same takes about 1 % more bytes. Who dials says so in its first segment (RFC 9293, section 3.7.1), and
+/// both sides keep to it.
 const SEGMENT: u32 = 1280 - 40 - 20;
 
 /// What is asked for is asked for again after 1 s and 3 s. Waiting for more would be worse than to dial again: a network
