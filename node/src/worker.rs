@@ -72,7 +72,7 @@ impl Worker {
                 if self.without_miners == Refusal::RunsNoMiner {
                     return Err(Refusal::RunsNoMiner);
                 }
-                let profiles = self.blocking(ProfileStore::list).await?;
+                let profiles = self.blocking(ProfileStore::readable).await?;
                 Ok(Response::Profiles(profiles.into_iter().map(summary).collect()))
             }
             Request::RemoveProfile { name } => {

@@ -79,6 +79,19 @@ impl ProfileStore {
         Ok(profiles)
     }
 
+    /// Those that can be read, by name: somebody far away can do nothing about a damaged file, and the rest is of use. The
+    /// log has what is wrong with it.
+    ///
+    /// # Errors
+    /// [`ProfilesError::Read`] of the folder.
+    pub fn readable(&self) -> Result<Vec<Profile>, ProfilesError> {
+        let found = self.names()?.into_iter().filter_map(|name| {
+            let loaded = self.load(&name);
+            loaded.inspect_err(|error| tracing::warn!(%error, "a profile is left out")).ok().flatten()
+        });
+        Ok(found.collect())
+    }
+
     fn names(&self) -> Result<Vec<ProfileName>, ProfilesError> {
         let failed = |source| ProfilesError::Read { path: self.directory.clone(), source };
         let entries = match std::fs::read_dir(&self.directory) {
@@ -241,6 +254,7 @@ mod tests {
             std::fs::File::create(&path).unwrap().write_all(content.as_bytes()).unwrap();
             let error = store.list().unwrap_err().to_string();
             assert!(error.contains("bad.json"), "{error}");
+            assert_eq!(store.readable().unwrap(), [profile("good")]);
             assert_eq!(std::fs::read_to_string(&path).unwrap(), content);
         }
     }
