@@ -56,9 +56,7 @@ impl Worker {
             Request::DeployProfile { profile } => self.deploy(profile).await,
             Request::History { since, step } => {
                 // What was recorded is there before the miners are.
-                if self.without_miners == Refusal::RunsNoMiner {
-                    return Err(Refusal::RunsNoMiner);
-                }
+                self.mines()?;
                 Ok(Response::History(self.recorded.page(since, step).await?))
             }
             Request::Logs { miner, lines, after, wait } => {
@@ -69,9 +67,7 @@ impl Worker {
             Request::Ping { sent_at } => Ok(Response::Pong { sent_at }),
             Request::Policy => Ok(Response::Policy(self.policy.clone())),
             Request::Profiles => {
-                if self.without_miners == Refusal::RunsNoMiner {
-                    return Err(Refusal::RunsNoMiner);
-                }
+                self.mines()?;
                 let profiles = self.blocking(ProfileStore::readable).await?;
                 Ok(Response::Profiles(profiles.into_iter().map(summary).collect()))
             }
@@ -121,6 +117,11 @@ impl Worker {
             host: host::stats(),
             miners: snapshot.aged(Instant::now()),
         })
+    }
+
+    /// Refuses for a pure controller; a rig that lives for one command mines, and runs no miner meanwhile.
+    fn mines(&self) -> Result<(), Refusal> {
+        if self.without_miners == Refusal::RunsNoMiner { Err(Refusal::RunsNoMiner) } else { Ok(()) }
     }
 
     fn miners(&self) -> Result<&MinersHandle, Refusal> {

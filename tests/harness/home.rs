@@ -344,6 +344,15 @@ impl Home {
         Serving::start(self, words).await
     }
 
+    /// Pairs with a node that serves, by a new code that it shows: this one dials it.
+    ///
+    /// # Panics
+    /// When they do not become peers.
+    pub async fn add(&self, other: &Self) {
+        let code = other.json("pair").await["code"].as_str().expect("a code").to_owned();
+        let _ = self.run(&format!("peer add --address {} --code {code}", other.address())).await.done();
+    }
+
     /// Puts a file there.
     ///
     /// # Panics

@@ -164,9 +164,7 @@ async fn on_a_way_that_is_narrower_than_anybody_is_told_large_messages_pass() {
     }
     let controller = &farm.controller.home;
     farm.controller.pair_with(&farm.rigs[0]).await;
-    let code = controller.json("pair").await["code"].as_str().unwrap().to_owned();
-    let add = format!("peer add --address {} --code {code}", controller.address());
-    let _ = farm.rigs[1].home.run(&add).await.done();
+    farm.rigs[1].home.add(controller).await;
     for rig in names {
         Farm::online(controller, rig).await;
     }
@@ -311,9 +309,7 @@ async fn a_hole_in_one_way_alone_is_noticed_at_both_ends_whoever_dialled_and_hea
         farm.controller.pair_with(rig).await;
     }
     for rig in &rigs[2..] {
-        let code = controller.json("pair").await["code"].as_str().unwrap().to_owned();
-        let add = format!("peer add --address {} --code {code}", controller.address());
-        let _ = rig.home.run(&add).await.done();
+        rig.home.add(controller).await;
     }
     farm.add_profile("p").await;
     for rig in names {
@@ -532,9 +528,7 @@ async fn a_rig_that_comes_back_before_it_was_missed_is_one_rig() {
     let [first, host, elsewhere] = lan.hosts() else { unreachable!("three hosts") };
     let controller = Station::start_on(first, "control-center", "controller").await;
     let rig = Station::start_on(host, "rig-alpha", "worker").await;
-    let code = controller.home.json("pair").await["code"].as_str().unwrap().to_owned();
-    let add = format!("peer add --address {} --code {code}", controller.home.address());
-    let _ = rig.home.run(&add).await.done();
+    rig.home.add(&controller.home).await;
     Farm::online(&controller.home, "rig-alpha").await;
     // It says no goodbye.
     host.wire(CUT);

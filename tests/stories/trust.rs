@@ -346,14 +346,9 @@ async fn a_node_that_took_a_rigs_place_is_never_commanded() {
 async fn a_disk_and_its_copy_are_told_from_one_rig_until_the_copy_is_a_node_of_its_own() {
     const SAYS: &str = "two machines use its identity, as copies of one disk do: 127.0.0.1 and 127.0.0.1";
     let controller = Station::start("control-center", "controller").await;
-    let pair = async |rig: &Home| {
-        let code = controller.home.json("pair").await["code"].as_str().expect("a code").to_owned();
-        let add = format!("peer add --address {} --code {code}", controller.home.address());
-        let _ = rig.run(&add).await.done();
-    };
     let dials = ["--simulate", "--listen", "off"];
     let disk = Home::init("rig-alpha", "worker").await;
-    pair(&disk).await;
+    disk.add(&controller.home).await;
     let copy = Home::empty().with_copy_of(&disk);
     let node = disk.serve_with(&dials).await;
     Farm::online(&controller.home, "rig-alpha").await;
@@ -376,7 +371,7 @@ async fn a_disk_and_its_copy_are_told_from_one_rig_until_the_copy_is_a_node_of_i
         assert!(gone.expect("rm is there").success());
     }
     let copy = copy.initialised("rig-beta", "worker").await;
-    pair(&copy).await;
+    copy.add(&controller.home).await;
     let _twin = copy.serve_with(&dials).await;
     for rig in ["rig-alpha", "rig-beta"] {
         Farm::online(&controller.home, rig).await;
@@ -401,8 +396,6 @@ async fn a_copy_is_not_added_in_place_of_the_rig_that_is_connected() {
     // Where the rig is no more, it has moved.
     let Farm { controller, mut rigs } = farm;
     rigs.remove(0).node.kill();
-    let code = copy.json("pair").await["code"].as_str().expect("a code").to_owned();
-    let add = format!("peer add --address {address} --code {code}");
-    let _ = controller.home.run(&add).await.done();
+    controller.home.add(&copy).await;
     Farm::online(&controller.home, "rig-alpha").await;
 }

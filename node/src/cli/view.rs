@@ -229,9 +229,8 @@ pub(crate) fn stored_profiles(profiles: &[RigProfile]) -> String {
 const BY_POOL: &str = "by the pool";
 
 /// The first pool, and how many more there are.
-fn first_of<'a>(pools: impl ExactSizeIterator<Item = &'a str>) -> String {
+fn first_of<'a>(mut pools: impl ExactSizeIterator<Item = &'a str>) -> String {
     let more = pools.len().saturating_sub(1);
-    let mut pools = pools;
     match (pools.next(), more) {
         (Some(pool), 0) => pool.to_owned(),
         (Some(pool), _) => format!("{pool} +{more}"),

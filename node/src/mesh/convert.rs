@@ -76,8 +76,8 @@ pub fn dial_address(text: &str) -> Result<(Multiaddr, Option<PeerKey>), AddressE
     if text.is_empty() || text.len() > MAX_ADDRESS {
         return Err(AddressError::Length);
     }
-    // With the card's name it is none that can be told on.
-    if text.trim_start_matches('[').to_ascii_lowercase().starts_with("fe80:") {
+    // With its card's name, as in `fe80::1%eth0`, it is no IP address to what comes below.
+    if text.trim_start_matches('[').to_ascii_lowercase().starts_with("fe80::") {
         return Err(AddressError::LinkLocal(text.to_owned()));
     }
     let mut address = if text.starts_with('/') { multiaddr(text)? } else { host_and_port(text)? };
@@ -243,6 +243,7 @@ mod tests {
             ("192.168.1.100:9091", "/ip4/192.168.1.100/tcp/9091/ws"),
             ("192.168.1.100", "/ip4/192.168.1.100/tcp/9091/ws"),
             ("rig-alpha:9000", "/dns/rig-alpha/tcp/9000/ws"),
+            ("fe80:9000", "/dns/fe80/tcp/9000/ws"),
             ("rig-alpha.barn.example", "/dns/rig-alpha.barn.example/tcp/9091/ws"),
             ("[::1]:9000", "/ip6/::1/tcp/9000/ws"),
             ("::1", "/ip6/::1/tcp/9091/ws"),

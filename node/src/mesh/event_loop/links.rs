@@ -11,12 +11,12 @@ use miner_ctrl_protocol::smsg::LinkNonce;
 use miner_ctrl_protocol::{PeerKey, VERSION};
 use tokio::time::Instant;
 
-use super::super::behaviour::agent;
-use super::super::command::Event;
-use super::super::convert::host_of;
-use super::super::link::{Answer, Greeting, Link, LinkEnd, LinkTask};
-use super::super::turns::Seat;
 use super::swarm::{Connection, EventLoop, LinkState};
+use crate::mesh::behaviour::agent;
+use crate::mesh::command::Event;
+use crate::mesh::convert::host_of;
+use crate::mesh::link::{Answer, Greeting, Link, LinkEnd, LinkTask};
+use crate::mesh::turns::Seat;
 
 /// Two links made within this time are a simultaneous dial; later, the newer one is the peer coming back.
 const SIMULTANEOUS: Duration = Duration::from_secs(5);

@@ -8,11 +8,11 @@ use libp2p::{Multiaddr, Stream};
 use miner_ctrl_protocol::PeerKey;
 use tokio::sync::oneshot;
 
-use super::super::command::{PairBy, PairError, Paired};
-use super::super::convert::peer_id;
-use super::super::pairing;
-use super::super::words::pair_error;
 use super::swarm::EventLoop;
+use crate::mesh::command::{PairBy, PairError, Paired};
+use crate::mesh::convert::peer_id;
+use crate::mesh::pairing;
+use crate::mesh::words::pair_error;
 
 /// Pairings that we ask for at once; each is a person at a terminal.
 const MAX_PAIRINGS: usize = 32;

@@ -18,21 +18,21 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::super::behaviour::{Behaviour, BehaviourEvent};
-use super::super::command::{COMMANDS, Command, Counts, Event, Household, Links, MeshHandle, PairError};
-use super::super::convert::{self, peer_id};
-use super::super::dialer::Dialer;
-use super::super::gate::{Door, DoorEvent};
-use super::super::link::{Link, LinkEnd, RequestRate};
-use super::super::listening;
-use super::super::pairing::Ourselves;
-use super::super::signer::Signer;
-use super::super::streams::Protocol;
-use super::super::transport;
-use super::super::turns;
-use super::super::words::{NOT_REGISTERED, broke, explain, pair_error, root_cause};
 use super::pairings::{PairingAsked, PairingDone};
 use crate::files;
+use crate::mesh::behaviour::{Behaviour, BehaviourEvent};
+use crate::mesh::command::{COMMANDS, Command, Counts, Event, Household, Links, MeshHandle, PairError};
+use crate::mesh::convert::{self, peer_id};
+use crate::mesh::dialer::Dialer;
+use crate::mesh::gate::{Door, DoorEvent};
+use crate::mesh::link::{Link, LinkEnd, RequestRate};
+use crate::mesh::listening;
+use crate::mesh::pairing::Ourselves;
+use crate::mesh::signer::Signer;
+use crate::mesh::streams::Protocol;
+use crate::mesh::transport;
+use crate::mesh::turns;
+use crate::mesh::words::{NOT_REGISTERED, broke, explain, pair_error, root_cause};
 
 /// Due dials and overdue strangers are looked for this often.
 const TICK: Duration = Duration::from_millis(250);
