@@ -1,0 +1,151 @@
+//! Disks that are full.
+
+use std::fs;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use miner_ctrl_tests::farm::Station;
+use miner_ctrl_tests::history::{Past, now, told};
+use miner_ctrl_tests::{DEADLINE, Farm, Home};
+use serde_json::Value;
+
+use crate::clocks::Clock;
+use crate::{HEALED, Held, agreed, hashes, left_nothing_behind};
+
+/// A file system of its own, with little room.
+struct SmallDisk(PathBuf);
+
+impl SmallDisk {
+    fn over(directory: &Path, megabytes: u32) -> Self {
+        let size = format!("size={megabytes}m");
+        let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", &size, "tmpfs"]).arg(directory).status();
+        assert!(mounted.unwrap().success(), "root may mount");
+        Self(directory.to_owned())
+    }
+
+    /// Leaves no byte free.
+    fn fill(&self) -> PathBuf {
+        let file = self.0.join("filler");
+        let mut chunk = 1 << 20;
+        let mut filler = fs::File::create(&file).unwrap();
+        while chunk > 0 {
+            if filler.write_all(&vec![b'x'; chunk]).is_err() {
+                chunk /= 2;
+            }
+        }
+        file
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        // Lazily: what still runs there has it open.
+        let _ = Command::new("umount").arg("--lazy").arg(&self.0).status();
+    }
+}
+
+#[tokio::test]
+#[ignore = "needs root for a disk of its own; `.ci/run faults` runs it"]
+async fn on_a_full_disk_nothing_is_lost_and_nothing_is_claimed() {
+    let (rig_home, home) = (Home::empty(), Home::empty());
+    let (rig_disk, disk) = (SmallDisk::over(rig_home.path(), 24), SmallDisk::over(home.path(), 24));
+    let rig_home = rig_home.initialised("rig-alpha", "worker").await;
+    let home = home.initialised("control-center", "controller").await;
+    let rig = Station { name: "rig-alpha".into(), node: rig_home.serve().await, home: rig_home };
+    let controller = Station { name: "control-center".into(), node: home.serve().await, home };
+    controller.pair_with(&rig).await;
+    let farm = Farm { controller, rigs: vec![rig] };
+    farm.add_profile("p").await;
+    let (controller, rig) = (&farm.controller.home, farm.rig());
+    let _ = controller.run("remote start rig-alpha --profile p --from here").await.done();
+    let miner = rig.home.miners();
+    let id = rig.node.line("node id").to_owned();
+    let (past, rig_past) = tokio::join!(Past::of(controller, &id), Past::of(&rig.home, &id));
+    let held = Held::in_all(&farm);
+
+    let (filler, rig_filler) = (disk.fill(), rig_disk.fill());
+    let add = "profile add q --program xmrig --algorithm rx/0 --pool pool.example:3333 --wallet W";
+    let refused = controller.run(add).await;
+    assert!(refused.code != Some(0) && refused.stderr.contains("hint: "), "{refused:#?}");
+    let refused = controller.run("remote deploy rig-alpha --profile p").await;
+    assert!(refused.code != Some(0) && refused.stderr.contains("hint: "), "{refused:#?}");
+    // Mining, looking and stopping need no disk.
+    hashes(controller, "rig-alpha", HEALED).await;
+    assert_eq!(rig.home.miners(), miner);
+    let _ = controller.run("peer ping rig-alpha").await.done();
+
+    fs::remove_file(filler).unwrap();
+    fs::remove_file(rig_filler).unwrap();
+    let names = |list: Value| {
+        list.as_array().unwrap().iter().map(|entry| entry["name"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    assert_eq!(names(controller.json("profile list").await), ["p"]);
+    let _ = controller.run(add).await.done();
+    let _ = controller.run("remote deploy rig-alpha --profile q").await.done();
+    assert_eq!(names(controller.json("profile list").await), ["p", "q"]);
+    left_nothing_behind(held).await;
+    let Farm { controller, mut rigs } = farm;
+    // Who stops writes what it has of the minute. There is no room for it, and what was there before is worth more.
+    let filler = disk.fill();
+    let Station { name, node, home } = controller;
+    let _ = node.terminate().await;
+    fs::remove_file(filler).unwrap();
+    let back = async { Station { name, node: home.serve().await, home } };
+    let (controller, rig) = tokio::join!(back, rigs.remove(0).killed_and_back());
+    assert_eq!(agreed(&controller.home, &rig, DEADLINE).await, 1);
+    assert_eq!(rig.home.miners(), miner);
+    past.is_whole(&controller.home, "rig-alpha").await;
+    rig_past.is_whole(&rig.home, "rig-alpha").await;
+    assert_eq!(names(rig.home.json("profile list").await), ["q"]);
+    // Before the homes, which cannot be removed from under them.
+    drop((disk, rig_disk));
+}
+
+/// A controller whose disk is full for long writes a minute of numbers each minute, in vain.
+#[tokio::test]
+#[ignore = "needs root for a disk of its own, and libfaketime; `.ci/run faults` runs it"]
+async fn a_minute_that_finds_no_room_is_lost_alone() {
+    let (clock, home) = Clock::of(Home::empty());
+    // Its log has another disk, so that it can say what happened.
+    let data = home.path().join(".local");
+    fs::create_dir(&data).unwrap();
+    let disk = SmallDisk::over(&data, 24);
+    let home = home.initialised("control-center", "controller").await;
+    let controller = Station { name: "control-center".into(), node: home.serve().await, home };
+    let rig = Station::start("rig-alpha", "worker").await;
+    controller.pair_with(&rig).await;
+    let farm = Farm { controller, rigs: vec![rig] };
+    farm.add_profile("p").await;
+    let (controller, rig) = (&farm.controller, farm.rig());
+    let past = Past::of(&controller.home, rig.node.line("node id")).await;
+    let _ = controller.home.run("remote start rig-alpha --profile p --from here").await.done();
+    hashes(&controller.home, "rig-alpha", DEADLINE).await;
+    let held = Held::in_all(&farm);
+
+    // A minute passes as soon as the recorder may have taken its look, which it does each ten seconds.
+    let mut looks = tokio::time::interval(Duration::from_secs(12));
+    let mut ahead: i64 = 0;
+    let filler = disk.fill();
+    while !controller.node.log().contains("a minute of history is lost") {
+        assert!(ahead < 600, "ten minutes that nobody missed: {}", controller.node.log());
+        looks.tick().await;
+        ahead += 60;
+        clock.set(ahead);
+    }
+    hashes(&controller.home, "rig-alpha", HEALED).await;
+    fs::remove_file(filler).unwrap();
+    // Nothing of this minute and the one before was written so far.
+    let since = (now() + ahead.unsigned_abs()) / 60 * 60 - 60;
+    while told(&controller.home, "rig-alpha", "hashrate", 60, since..since + 600).await.iter().all(Option::is_none) {
+        assert!(ahead < 1200, "ten minutes that nobody kept: {}", controller.node.log());
+        looks.tick().await;
+        ahead += 60;
+        clock.set(ahead);
+    }
+    past.is_whole(&controller.home, "rig-alpha").await;
+    left_nothing_behind(held).await;
+    // Before the home, which cannot be removed from under it.
+    drop(disk);
+}
