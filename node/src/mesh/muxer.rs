@@ -128,7 +128,7 @@ impl<C: AsyncRead + AsyncWrite + Unpin> StreamMuxer for Muxer<C> {
 mod tests {
     use std::future::poll_fn;
 
-    use futures::{AsyncReadExt, AsyncWriteExt, FutureExt};
+    use futures::{AsyncReadExt, AsyncWriteExt, FutureExt, StreamExt};
     use tokio::io::DuplexStream;
     use tokio_util::compat::{Compat, TokioAsyncReadCompatExt};
 
@@ -187,6 +187,33 @@ mod tests {
         }
         let mut sends = sender.await.unwrap();
         assert!(unread(&mut sends).await <= DEFAULT_CREDIT as usize);
+    }
+
+    /// Its windows count bytes, and a piece of memory for each frame would cost many times as much.
+    #[tokio::test]
+    async fn what_comes_in_frames_of_one_byte_is_kept_in_pieces_of_many() {
+        const BYTES: usize = 50_000;
+        // This task alone moves both ends: nobody wakes it when a turn of tokio's is used up.
+        tokio::task::unconstrained(async {
+            let (here, there) = tokio::io::duplex(1 << 20);
+            let mut ours = Yamux::connection(here.compat(), Mode::Server);
+            let mut theirs = Connection::new(there.compat(), yamux::Config::default(), Mode::Client);
+            let mut sends = poll_fn(|cx| theirs.poll_new_outbound(cx)).await.unwrap();
+            for _ in 0..BYTES {
+                sends.write_all(b"x").await.unwrap();
+                assert!(poll_fn(|cx| theirs.poll_next_inbound(cx)).now_or_never().is_none());
+            }
+            // It is there, and nobody has read it.
+            let mut takes = poll_fn(|cx| Pin::new(&mut ours).poll_inbound(cx)).await.unwrap();
+            assert!(poll_fn(|cx| Pin::new(&mut ours).poll(cx)).now_or_never().is_none());
+            let (mut bytes, mut pieces) = (0, 0);
+            while bytes < BYTES {
+                bytes += takes.next().await.unwrap().unwrap().as_ref().len();
+                pieces += 1;
+            }
+            assert!(pieces <= 2 * BYTES.div_ceil(4096), "{pieces}");
+        })
+        .await;
     }
 
     #[tokio::test]
