@@ -104,7 +104,7 @@ impl Household for House {
         match event {
             Event::DialFailed { why } => self.fleet.observe(key, Observation::DialFailed { why }),
             Event::Copied { hosts } => self.fleet.observe(key, Observation::Copied { hosts }),
-            Event::Down { .. } => self.fleet.observe(key, Observation::Disconnected),
+            Event::Down => self.fleet.observe(key, Observation::Disconnected),
             Event::Identified { agent } => self.fleet.observe(key, Observation::Identified { agent }),
             Event::Pinged(round_trip) => self.fleet.observe(key, Observation::Pinged(round_trip)),
             Event::Up { address, inbound, hello } => {

@@ -12,7 +12,7 @@ use libp2p::Multiaddr;
 use miner_ctrl_protocol::message::{Hello, MinerChoice};
 use miner_ctrl_protocol::pair::PairRefusal;
 use miner_ctrl_protocol::smsg::{OpenError, PairingCode};
-use miner_ctrl_protocol::{NodeName, PeerKey, Request, Response, Role};
+use miner_ctrl_protocol::{NodeName, PeerKey, Permission, Refusal, Request, Response, Role};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
 
@@ -38,10 +38,7 @@ pub enum Event {
         hosts: [String; 2],
     },
     /// Its link is gone.
-    Down {
-        /// In words, for people.
-        why: String,
-    },
+    Down,
     /// identify told what it runs.
     Identified {
         /// Program and version, by its own word.
@@ -350,7 +347,8 @@ impl MeshHandle {
 
     /// Asks a peer, waiting a moment for its link when it is just coming up.
     ///
-    /// A request that can safely be made twice is made again when the connection ends under it.
+    /// A request that can safely be made twice is made again when the connection ends under it. Whatever refuses it then
+    /// refuses the second: of the first it says nothing.
     ///
     /// # Errors
     /// [`AskError`]; after [`AskError::Lost`] and [`AskError::Timeout`] it is not known whether it was carried out.
@@ -362,13 +360,29 @@ impl MeshHandle {
             let Some(link) = link else {
                 return Err(if lost { AskError::Lost } else { AskError::Unreachable });
             };
-            match link.ask(request, deadline.saturating_duration_since(Instant::now())).await {
-                Err(AskError::Lost | AskError::Unreachable) if Instant::now() < deadline && may_repeat(request) => {
+            let answer = link.ask(request, deadline.saturating_duration_since(Instant::now())).await;
+            let answer = match answer {
+                Ok(Response::Refused(refusal)) => Err(AskError::Refused(refusal)),
+                other => other,
+            };
+            let in_time = Instant::now() < deadline;
+            // What is only read has no outcome that could be unknown.
+            let in_doubt = lost && request.needs() == Permission::Control;
+            match answer {
+                // Nothing was sent; the link that just ended may still be in the table for an instant.
+                Err(AskError::Unreachable) if in_time => self.wait_for_other_link(key, &link, deadline).await,
+                Err(AskError::Lost) if in_time && may_repeat(request) => {
                     lost = true;
-                    // The link that just ended may still be in the table for an instant.
                     self.wait_for_other_link(key, &link, deadline).await;
                 }
-                Ok(Response::Refused(refusal)) => return Err(AskError::Refused(refusal)),
+                // A rig that was started again first looks after what ran before.
+                Err(AskError::Refused(Refusal::Busy { retry_after_ms })) if in_doubt && in_time => {
+                    let again = Instant::now() + Duration::from_millis(retry_after_ms.clamp(100, 5000).into());
+                    tokio::time::sleep_until(again.min(deadline)).await;
+                }
+                Err(AskError::Busy | AskError::Refused(_) | AskError::Unreachable) if in_doubt => {
+                    return Err(AskError::Lost);
+                }
                 answer => return answer,
             }
         }
@@ -419,4 +433,82 @@ impl MeshHandle {
 /// be another one the second time.
 const fn may_repeat(request: &Request) -> bool {
     !matches!(request, Request::RestartMiner { .. } | Request::StopMiner { miner: MinerChoice::Only })
+}
+
+#[cfg(test)]
+mod tests {
+    use miner_ctrl_protocol::smsg::NodeSecret;
+
+    use super::*;
+    use crate::mesh::link::Order;
+
+    const LIMIT: Duration = Duration::from_secs(35);
+
+    /// What comes of a request on the links that come up one after the other. Each link says what is listed for it, and
+    /// ends: without an answer where there is none.
+    async fn outcome(request: Request, links: Vec<Vec<Option<Response>>>) -> Result<Response, AskError> {
+        let key = NodeSecret::from_seed(&[1; 32]).unwrap().public();
+        let table = Arc::new(Links::new());
+        let (commands, _) = mpsc::channel(1);
+        let (_listening, listening) = watch::channel(vec![]);
+        let handle = MeshHandle { commands, links: Arc::clone(&table), listening, counts: Arc::default() };
+        let plays = async {
+            for answers in links {
+                let (link, mut orders) = Link::played();
+                table.put(key, link);
+                for answer in answers {
+                    let Some(Order::Ask(ask)) = orders.recv().await else { panic!("nobody asks") };
+                    match answer {
+                        Some(answer) => ask.reply.send(Ok(answer)).unwrap(),
+                        None => drop(ask),
+                    }
+                }
+                drop(orders);
+            }
+            std::future::pending().await
+        };
+        tokio::select! {
+            outcome = handle.ask(&key, &request, LIMIT) => outcome,
+            () = plays => unreachable!("it never ends"),
+        }
+    }
+
+    fn stop() -> Request {
+        Request::StopMiner { miner: MinerChoice::All }
+    }
+
+    fn busy() -> Option<Response> {
+        Some(Response::Refused(Refusal::Busy { retry_after_ms: 1000 }))
+    }
+
+    fn done() -> Option<Response> {
+        Some(Response::Pong { sent_at: 1 })
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_refusal_of_a_command_that_was_repeated_does_not_say_that_nothing_was_done() {
+        let unknown = || Response::Refused(Refusal::UnknownMiner { miner: "xmrig-1".into(), miners: vec![] });
+        assert_eq!(outcome(stop(), vec![vec![None], vec![Some(unknown())]]).await, Err(AskError::Lost));
+        let begun = Instant::now();
+        assert_eq!(outcome(stop(), vec![vec![None], vec![busy(), busy(), done()]]).await, Ok(done().unwrap()));
+        assert_eq!(begun.elapsed().as_secs(), 2, "it asks again when it was told to");
+        let always = std::iter::repeat_with(busy).take(100).collect();
+        assert_eq!(outcome(stop(), vec![vec![None], always]).await, Err(AskError::Timeout));
+        // Of the first, and of what is only read, it is the truth.
+        let refused = |refusal| Err(AskError::Refused(refusal));
+        assert_eq!(outcome(stop(), vec![vec![busy()]]).await, refused(Refusal::Busy { retry_after_ms: 1000 }));
+        assert_eq!(
+            outcome(Request::Stats, vec![vec![None], vec![busy()]]).await,
+            refused(Refusal::Busy { retry_after_ms: 1000 })
+        );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_was_not_sent_is_asked_on_the_other_link_and_never_in_doubt() {
+        let restart = || Request::RestartMiner { miner: None };
+        assert_eq!(outcome(restart(), vec![vec![], vec![done()]]).await, Ok(done().unwrap()));
+        assert_eq!(outcome(restart(), vec![vec![], vec![None]]).await, Err(AskError::Lost));
+        assert_eq!(outcome(restart(), vec![]).await, Err(AskError::Unreachable));
+        assert_eq!(outcome(restart(), vec![vec![]]).await, Err(AskError::Unreachable));
+    }
 }

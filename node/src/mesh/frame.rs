@@ -27,6 +27,11 @@ pub(crate) enum Kind {
 }
 
 impl Kind {
+    /// Whether it is what is said to each of a peer's frames without an answer's work: a refusal or a Beat.
+    pub(crate) const fn is_short(self) -> bool {
+        matches!(self, Self::Beat | Self::Refused)
+    }
+
     const fn longest(self) -> usize {
         match self {
             Self::Answer | Self::Request => MAX_MESSAGE,
@@ -114,9 +119,11 @@ impl Encoder<(Kind, u64, &[u8])> for Frames {
     }
 }
 
-/// How long the frame is that begins here, with its length.
-pub(crate) fn length_at(bytes: &[u8]) -> usize {
-    bytes.first_chunk::<4>().map_or_else(|| bytes.len().max(1), |length| 4 + u32::from_be_bytes(*length) as usize)
+/// How long the frame is that begins here, with its length, and whether it [is short](Kind::is_short).
+pub(crate) fn at(bytes: &[u8]) -> (usize, bool) {
+    let Some([a, b, c, d, kind]) = bytes.first_chunk::<5>() else { return (bytes.len().max(1), false) };
+    let length = 4 + u32::from_be_bytes([*a, *b, *c, *d]) as usize;
+    (length, Kind::try_from(*kind).is_ok_and(Kind::is_short))
 }
 
 #[cfg(test)]

@@ -107,6 +107,27 @@ impl Link {
     }
 }
 
+#[cfg(test)]
+impl Link {
+    /// One whose session a test plays.
+    pub(super) fn played() -> (Self, mpsc::Receiver<Order>) {
+        let secret = Arc::new(NodeSecret::from_seed(&[1; 32]).expect("a seed"));
+        let hello = Hello {
+            versions: vec![VERSION],
+            node_id: secret.public().node_id(),
+            name: "a-node".parse().expect("a name"),
+            role: miner_ctrl_protocol::Role::Dual,
+            nonce: miner_ctrl_protocol::smsg::LinkNonce::generate(&mut rand::rng()),
+            agent: String::new(),
+            features: vec![],
+            boot: None,
+        };
+        let (requests, orders) = mpsc::channel(QUEUE);
+        let signer = Signer::new(secret);
+        (Self { requests, retired: Arc::default(), signer, hello: Arc::new(hello) }, orders)
+    }
+}
+
 impl fmt::Debug for Link {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Link").field("peer", &self.hello.node_id).finish_non_exhaustive()
@@ -183,6 +204,8 @@ pub(crate) enum LinkEnd {
     Retired,
     #[error("bytes that make no sense")]
     Senseless(#[source] FrameError),
+    #[error("its greeting cannot be read: it may be of another version of miner-ctrl")]
+    Unintelligible,
     #[error("too many messages that cannot be opened")]
     Unreadable,
     #[error("no common version of the protocol")]
@@ -275,9 +298,9 @@ impl<S: AsyncRead + AsyncWrite + Send + 'static> LinkTask<S> {
 
 fn read_hello(frame: &Frame, peer: &PeerKey) -> Result<Hello, LinkEnd> {
     if frame.kind != Kind::Hello {
-        return Err(LinkEnd::NoHello);
+        return Err(LinkEnd::Unintelligible);
     }
-    let hello: Hello = codec::decode(&frame.payload, MAX_BODY).map_err(|_| LinkEnd::NoHello)?;
+    let hello: Hello = codec::decode(&frame.payload, MAX_BODY).map_err(|_| LinkEnd::Unintelligible)?;
     if !hello.versions.contains(&VERSION) {
         return Err(LinkEnd::Version);
     }

@@ -2,7 +2,7 @@
 //!
 //! Sealing and opening happen in the connection's task (see `turns`), off the swarm's.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::future::{Future, poll_fn};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use bytes::{Buf, BytesMut};
+use bytes::{Buf, Bytes, BytesMut};
 use futures::future::OptionFuture;
 use futures::{AsyncRead, AsyncWrite, FutureExt, StreamExt};
 use miner_ctrl_protocol::codec::{self, CodecError, MAX_BODY};
@@ -31,13 +31,16 @@ use super::signer::{AT_ONCE, Signer};
 
 /// Open requests each way. A rig has a handful of operators.
 const MAX_OPEN: usize = 32;
-/// Bytes waiting to be sent above which no further request is read: a peer that does not read its answers is not
-/// given more.
+/// Bytes waiting to be sent above which no further request is taken up, ours or theirs: a peer that does not read its
+/// answers is not given more. Answers are read all the same: of two that ask each other for much, each would wait for
+/// the other to read.
 const HIGH_WATER: usize = 2 * codec::MAX_MESSAGE;
 /// Messages that wait for a signature above which no further one is taken up. Those that were taken up before may still
-/// bring an answer each.
+/// bring an answer each, and a stale refusal a request.
 const LINK_BATCH: usize = 64;
 const _: () = assert!(LINK_BATCH + 2 * MAX_OPEN <= AT_ONCE);
+/// Refusals and Beats waiting to be sent above which nothing is read: an honest peer has fewer requests open.
+const MAX_SHORT: usize = 2 * MAX_OPEN;
 /// A clock that is later than this says that the whole process, or machine, stood still.
 const LATE: Duration = Duration::from_secs(1);
 
@@ -63,6 +66,13 @@ struct Asked {
     /// Sealed anew once already after a *stale* refusal.
     renewed: bool,
     sent: Instant,
+}
+
+/// A request of theirs that came while there was no room for its answer.
+struct SetAside {
+    id: u64,
+    came: Instant,
+    sealed: Bytes,
 }
 
 /// Its id, when it came, and what is said to it.
@@ -91,6 +101,8 @@ pub(super) struct Session<S> {
     unsigned_bytes: usize,
     open: HashMap<u64, Asked>,
     next_id: u64,
+    /// [`MAX_OPEN`] at most: an honest peer has no more open.
+    set_aside: VecDeque<SetAside>,
     answers: JoinSet<Answered>,
     answer: Arc<dyn Answer>,
     counts: Arc<Counts>,
@@ -132,6 +144,7 @@ impl<S: AsyncRead + AsyncWrite> Session<S> {
             unsigned_bytes: 0,
             open: HashMap::new(),
             next_id: 0,
+            set_aside: VecDeque::new(),
             answers: JoinSet::new(),
             answer,
             counts,
@@ -182,7 +195,8 @@ impl<S: AsyncRead + AsyncWrite> Session<S> {
                         retire = retire.or_else(|| Some(Instant::now() + RETIRE));
                     }
                 },
-                frame = frames.next(), if self.has_room() => {
+                () = std::future::ready(()), if !self.set_aside.is_empty() && self.has_room() => self.take_up()?,
+                frame = frames.next(), if self.out.short < MAX_SHORT => {
                     let now = Instant::now();
                     self.heartbeat.heard(now);
                     self.on_frame(&frame.ok_or(LinkEnd::Closed)?.map_err(LinkEnd::from)?, now)?;
@@ -217,7 +231,8 @@ impl<S: AsyncRead + AsyncWrite> Session<S> {
     }
 
     fn is_idle(&self) -> bool {
-        self.open.is_empty() && self.answers.is_empty() && self.unsigned.is_empty() && !self.out.waits()
+        let ours_done = self.open.is_empty() && self.unsigned.is_empty() && !self.out.waits();
+        ours_done && self.answers.is_empty() && self.set_aside.is_empty()
     }
 
     fn push_unsigned(&mut self, kind: Kind, id: u64, unsigned: Unsigned) {
@@ -270,9 +285,9 @@ impl<S: AsyncRead + AsyncWrite> Session<S> {
         match frame.kind {
             Kind::Answer => self.on_answer(frame.id, &frame.payload),
             Kind::Beat => self.on_beat(frame.id, now),
-            Kind::Hello => return Err(LinkEnd::NoHello),
+            Kind::Hello => return Err(LinkEnd::Unintelligible),
             Kind::Refused => self.on_refused(frame.id, &frame.payload),
-            Kind::Request => self.on_request(frame.id, now, &frame.payload)?,
+            Kind::Request => self.on_request(SetAside { id: frame.id, came: now, sealed: frame.payload.clone() })?,
         }
         Ok(())
     }
@@ -317,19 +332,29 @@ impl<S: AsyncRead + AsyncWrite> Session<S> {
         match codec::decode::<Refusal>(payload, MAX_BODY) {
             Ok(Refusal::Stale { nonce }) if !asked.renewed => {
                 self.sender.renew(nonce);
-                self.send(asked.body, asked.reply, true);
+                // Nothing was done: for an asker that gave up nothing shall be.
+                if !asked.reply.is_closed() {
+                    self.send(asked.body, asked.reply, true);
+                }
             }
             Ok(refusal) if refusal.is_plausible() => drop(asked.reply.send(Err(AskError::Refused(refusal)))),
             Ok(_) | Err(_) => drop(asked.reply.send(Err(AskError::BadAnswer))),
         }
     }
 
-    fn on_request(&mut self, id: u64, came: Instant, sealed: &[u8]) -> Result<(), LinkEnd> {
-        if !self.within_rate() || self.answers.len() >= MAX_OPEN {
-            self.refuse(id, &Refusal::Busy { retry_after_ms: 1000 });
+    fn on_request(&mut self, request: SetAside) -> Result<(), LinkEnd> {
+        if !self.within_rate() || self.answers.len() >= MAX_OPEN || self.set_aside.len() >= MAX_OPEN {
+            self.refuse(request.id, &Refusal::Busy { retry_after_ms: 1000 });
             return Ok(());
         }
-        let (body, answerer) = match self.receiver.open(sealed) {
+        self.set_aside.push_back(request);
+        if self.has_room() { self.take_up() } else { Ok(()) }
+    }
+
+    /// The oldest that was set aside.
+    fn take_up(&mut self) -> Result<(), LinkEnd> {
+        let Some(SetAside { id, came, sealed }) = self.set_aside.pop_front() else { return Ok(()) };
+        let (body, answerer) = match self.receiver.open(&sealed) {
             Ok(opened) => opened,
             Err(error) => return self.on_unopened(id, &error),
         };
@@ -441,6 +466,8 @@ pub(super) struct Out<S> {
     bytes: BytesMut,
     /// Bytes at the front that are the rest of a frame which has left in part.
     begun: usize,
+    /// Refusals and Beats that have not begun to leave.
+    short: usize,
     /// When an answer to a Beat may go first again.
     first_due: Instant,
     /// Nothing more is taken, and when last something was after that: then the peer has said that it read some, or TCP that
@@ -456,6 +483,7 @@ impl<S: AsyncRead + AsyncWrite> Out<S> {
             write,
             bytes: BytesMut::new(),
             begun: 0,
+            short: 0,
             first_due: Instant::now(),
             stuck: false,
             moved: Instant::now(),
@@ -464,8 +492,9 @@ impl<S: AsyncRead + AsyncWrite> Out<S> {
     }
 
     pub(super) fn push(&mut self, kind: Kind, id: u64, payload: &[u8]) {
-        if let Err(error) = Frames.encode((kind, id, payload), &mut self.bytes) {
-            tracing::error!(%error, "a frame does not fit");
+        match Frames.encode((kind, id, payload), &mut self.bytes) {
+            Ok(()) => self.short += usize::from(kind.is_short()),
+            Err(error) => tracing::error!(%error, "a frame does not fit"),
         }
     }
 
@@ -520,7 +549,9 @@ impl<S: AsyncRead + AsyncWrite> Out<S> {
         let mut end = self.begun;
         while end < count {
             // All of a frame is there but of one that has begun to leave: here one begins.
-            end += frame::length_at(&self.bytes[end..]);
+            let (length, short) = frame::at(&self.bytes[end..]);
+            end += length;
+            self.short -= usize::from(short);
         }
         self.begun = end - count;
         self.bytes.advance(count);

@@ -267,6 +267,67 @@ async fn a_narrow_wire_that_carries_much_is_no_dead_one() {
     }
 }
 
+/// Neither waits with reading for the other to read.
+#[tokio::test(start_paused = true)]
+async fn two_that_ask_each_other_for_much_at_once_both_have_it() {
+    let (ours, theirs) = (secret(0), secret(1));
+    let (here, there) = tokio::io::duplex(DEFAULT_CREDIT as usize);
+    let (our_key, their_key) = (ours.public(), theirs.public());
+    let (signer, rigs) = (Signer::new(Arc::clone(&ours)), Signer::new(Arc::clone(&theirs)));
+    let ((here, our_end), (there, their_end)) = tokio::join!(
+        end(Arc::new(Talkative), here.compat(), their_key, ours, signer, true),
+        end(Arc::new(Talkative), there.compat(), our_key, theirs, rigs, false),
+    );
+    let asked = Instant::now();
+    // More than may be open at once, but not more than wait for their turn.
+    let asks = (0..MAX_OPEN + 20).flat_map(|_| [&here, &there]).map(|link| link.ask(&Request::Stats, LIMIT));
+    let answers = join_all(asks).await;
+    assert!(answers.iter().all(|answer| matches!(answer, Ok(Response::Logs(_)))), "{answers:?}");
+    assert!(asked.elapsed() < DEAD, "{:?}", asked.elapsed());
+    assert!(!our_end.is_finished() && !their_end.is_finished());
+}
+
+/// It has a frame of its own for each that a hostile peer sends, and none of them leaves.
+#[tokio::test(start_paused = true)]
+async fn of_a_peer_that_floods_and_reads_nothing_no_more_is_kept_than_of_another() {
+    for kind in [Kind::Beat, Kind::Request] {
+        let (ours, theirs) = (secret(0), secret(1));
+        let (here, there) = tokio::io::duplex(DEFAULT_CREDIT as usize);
+        let signer = Signer::new(Arc::clone(&theirs));
+        let greeted = tokio::spawn(end(Arc::new(Rig), there.compat(), ours.public(), theirs, signer, false));
+        let (_read, mut write) = tokio::io::split(here);
+        let hello = Hello {
+            versions: vec![VERSION],
+            node_id: ours.public().node_id(),
+            name: "a-node".parse().unwrap(),
+            role: Role::Dual,
+            nonce: LinkNonce::generate(&mut rand::rng()),
+            agent: String::new(),
+            features: vec![],
+            boot: None,
+        };
+        let mut bytes = BytesMut::new();
+        Frames.encode((Kind::Hello, 0, &codec::encode(&hello, MAX_BODY).unwrap()), &mut bytes).unwrap();
+        for id in 0..1000 {
+            Frames.encode((kind, id % 2, &[]), &mut bytes).unwrap();
+        }
+        let (flood, mut taken) = (bytes.split_off(bytes.len() - 13_000), 0);
+        write.write_all(&bytes).await.unwrap();
+        let (_link, mut ended) = greeted.await.unwrap();
+        // Until its link takes no more, or is given up.
+        let pushes = async {
+            while taken < 2 * HIGH_WATER && write.write_all(&flood).await.is_ok() {
+                taken += flood.len();
+            }
+        };
+        tokio::select! {
+            () = pushes => {}
+            end = &mut ended => assert!(matches!(end.unwrap(), LinkEnd::Dead | LinkEnd::Unreadable)),
+        }
+        assert!(taken < 2 * HIGH_WATER, "{kind:?}: {taken} bytes were taken");
+    }
+}
+
 /// Each byte on its own way: what waits is whole, a Beat is first among it, and the next at once is not.
 #[tokio::test(start_paused = true)]
 async fn a_beat_goes_before_all_that_waits_and_no_frame_is_torn() {

@@ -11,7 +11,7 @@ use miner_ctrl_protocol::smsg::LinkNonce;
 use miner_ctrl_protocol::{PeerKey, VERSION};
 use tokio::time::Instant;
 
-use super::swarm::{Connection, EventLoop, LinkState};
+use super::swarm::{Connection, EventLoop, LinkState, Unlinked};
 use crate::mesh::behaviour::agent;
 use crate::mesh::command::Event;
 use crate::mesh::convert::host_of;
@@ -128,16 +128,21 @@ impl EventLoop {
             self.watchful = true;
             return;
         }
-        // One that speaks no version of ours, or is not who it says, is asked more and more rarely, too.
-        let broke = (!matches!(end, LinkEnd::Closed | LinkEnd::FalseHello | LinkEnd::Version)).then(|| end.to_string());
-        self.end_link(id, &end.to_string(), broke);
+        self.end_link(
+            id,
+            match end {
+                LinkEnd::Closed => Unlinked::Closed,
+                LinkEnd::FalseHello | LinkEnd::Unintelligible | LinkEnd::Version => Unlinked::Refused(end.to_string()),
+                other => Unlinked::Broke(other.to_string()),
+            },
+        );
         // What is to be said of this connection has been said; its closing is no failed dial.
         self.connections.remove(&id);
         self.swarm.close_connection(id);
     }
 
-    /// Takes the connection's link out of the table, once. `broke` says why it did, when the peer did not close it.
-    pub(super) fn end_link(&mut self, id: ConnectionId, why: &str, broke: Option<String>) {
+    /// Takes the connection's link out of the table, once.
+    pub(super) fn end_link(&mut self, id: ConnectionId, end: Unlinked) {
         let Some(connection) = self.connections.get_mut(&id) else { return };
         let (peer, key, dialer) = (connection.peer, connection.key, connection.dialer);
         match connection.link.take().and_then(|state| state.up) {
@@ -145,9 +150,9 @@ impl EventLoop {
                 self.links.take(&key);
                 self.dialer.on_down(&peer, Instant::now(), &mut rand::rng());
                 self.watchful = true;
-                self.household.observe(key, Event::Down { why: why.to_owned() });
+                self.household.observe(key, Event::Down);
             }
-            None if dialer => self.on_unlinked(peer, id, broke),
+            None if dialer => self.on_unlinked(peer, id, end),
             // One that lost to another, or that never came up and was not ours to bring up.
             Some(_) | None => {}
         }

@@ -169,6 +169,16 @@ impl Connection {
     }
 }
 
+/// How a connection ended without a link, or with its link.
+pub(super) enum Unlinked {
+    /// The wire broke, or the peer fell silent. It is dialled again as quickly as one that was not reached.
+    Broke(String),
+    /// The peer closed it.
+    Closed,
+    /// What it said is not for us. It is dialled more and more rarely, as one that closes.
+    Refused(String),
+}
+
 pub(super) struct LinkState {
     pub(super) task: AbortHandle,
     pub(super) up: Option<(Link, Instant)>,
@@ -398,12 +408,13 @@ impl EventLoop {
             // The caller may have given up.
             let _ = asked.reply.send(Err(PairError::NotPairing));
         }
+        let end = broke.map_or(Unlinked::Closed, Unlinked::Broke);
         if let Some(connection) = self.connections.get(&id) {
             if connection.link.is_some() {
-                self.end_link(id, broke.clone().as_deref().unwrap_or("the connection closed"), broke);
+                self.end_link(id, end);
             } else if connection.dialer && !connection.to_pair {
                 let peer = connection.peer;
-                self.on_unlinked(peer, id, broke);
+                self.on_unlinked(peer, id, end);
             }
         }
         self.connections.remove(&id);
@@ -415,19 +426,20 @@ impl EventLoop {
         self.on_not_linked(peer, why);
     }
 
-    /// We reached it, and no link came up: it closed the connection, or that broke.
-    pub(super) fn on_unlinked(&mut self, peer: PeerId, dial: ConnectionId, broke: Option<String>) {
+    /// We reached it, and no link came up.
+    pub(super) fn on_unlinked(&mut self, peer: PeerId, dial: ConnectionId, end: Unlinked) {
         let (now, rng) = (Instant::now(), &mut rand::rng());
-        match broke {
-            Some(why) => {
-                self.dialer.on_broken(dial, now, rng);
-                self.on_not_linked(peer, &why);
-            }
-            None => {
-                self.dialer.on_refused(dial, now, rng);
-                self.on_not_linked(peer, NOT_REGISTERED);
-            }
+        match &end {
+            Unlinked::Broke(_) => self.dialer.on_broken(dial, now, rng),
+            Unlinked::Closed | Unlinked::Refused(_) => self.dialer.on_refused(dial, now, rng),
         }
+        self.on_not_linked(
+            peer,
+            match &end {
+                Unlinked::Broke(why) | Unlinked::Refused(why) => why,
+                Unlinked::Closed => NOT_REGISTERED,
+            },
+        );
     }
 
     fn on_not_linked(&mut self, peer: PeerId, why: &str) {

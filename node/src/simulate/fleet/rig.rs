@@ -231,7 +231,7 @@ impl Household for AtHome {
     fn observe(&self, _: PeerKey, event: Event) {
         match event {
             Event::Up { .. } => drop(self.0.online.send_replace(true)),
-            Event::Down { .. } => drop(self.0.online.send_replace(false)),
+            Event::Down => drop(self.0.online.send_replace(false)),
             Event::DialFailed { .. } | Event::Copied { .. } | Event::Identified { .. } | Event::Pinged(_) => {}
         }
     }
