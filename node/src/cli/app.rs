@@ -15,6 +15,7 @@ use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
 use crate::cli::engine::Engine;
+use crate::cli::lines::Lines;
 use crate::cli::render::{Format, Output};
 use crate::cli::{Exit, Failure, demo, doctor, exit, fleet, node, peer, profile, remote, ui};
 use crate::control::{Client, ClientError};
@@ -271,9 +272,9 @@ fn simulate_pool<E: Engine>(pool: &SimulatedPool) -> ExitCode {
 /// What a node logs that is not told otherwise. The swarm tells its own peer id at info, which `node serve` prints already.
 const SERVING: &str = "info,libp2p_swarm=warn";
 
-/// Libraries that any stranger makes talk: what a peer does wrong on a connection they tell as errors, without its name, each
-/// time, a hundred megabytes in ten seconds. Who wants to hear them says so by name.
-const TALKATIVE: [&str; 2] = ["soketto", "yamux"];
+/// Libraries that any peer makes talk: what it does wrong on a connection, or says of itself anew, they tell each time, a
+/// hundred megabytes in a second. Who wants to hear them says so by name.
+const TALKATIVE: [&str; 3] = ["libp2p_identify", "soketto", "yamux"];
 
 /// A word alone is a level: taken for a target, as the library would, it would silence all others.
 fn targets(text: &str) -> Result<Targets, String> {
@@ -297,7 +298,7 @@ fn log(serves: bool) {
     };
     let colours = io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
     // Set already only when a test called this before.
-    let lines = tracing_subscriber::fmt::layer().with_writer(io::stderr).with_ansi(colours);
+    let lines = tracing_subscriber::fmt::layer().with_writer(Lines).with_ansi(colours);
     let _ = tracing_subscriber::registry().with(filter).with(lines).try_init();
     if let Some(Err(error)) = parsed {
         tracing::warn!(error, "MINER_CTRL_LOG is not understood: write e.g. `debug` or `miner_ctrl=debug,libp2p=info`");
@@ -328,10 +329,10 @@ mod tests {
     }
 
     #[test]
-    fn strangers_do_not_fill_the_log() {
+    fn peers_do_not_fill_the_log() {
         for wanted in [SERVING, "debug", "info,libp2p_yamux=debug"] {
             let wanted = targets(wanted).unwrap();
-            for library in ["yamux::connection", "soketto::connection"] {
+            for library in ["yamux::connection", "soketto::connection", "libp2p_identify::behaviour"] {
                 assert!(!wanted.would_enable(library, &tracing::Level::ERROR), "{library}");
             }
             assert!(wanted.would_enable("miner_ctrl::mesh", &tracing::Level::INFO));

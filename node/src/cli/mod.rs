@@ -11,6 +11,7 @@ mod engine;
 mod exit;
 mod failure;
 mod fleet;
+mod lines;
 mod node;
 mod peer;
 mod profile;

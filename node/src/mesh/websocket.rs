@@ -10,7 +10,7 @@ use std::mem::take;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-use futures::{AsyncRead, AsyncWrite};
+use futures::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use libp2p::core::transport::{DialOpts, ListenerId, TransportError, TransportEvent};
 use libp2p::multiaddr::Protocol;
 use libp2p::{Multiaddr, Transport};
@@ -35,6 +35,13 @@ const LONGEST_HEADER: usize = 14;
 
 /// An upgrade's request or answer: what most servers take. soketto reads an answer for as long as it goes on.
 const LONGEST_UPGRADE: usize = 8 * 1024;
+
+/// How every request begins that asks for an upgrade (section 4.1).
+const REQUEST: &[u8] = b"GET ";
+
+/// What whoever asks for no upgrade is told: a browser, curl, a proxy without its part of it.
+const NO_UPGRADE: &str =
+    "Here miner-ctrl nodes meet. A node's dashboard has another port: run `miner-ctrl ui` there.\n";
 
 /// Section 7.4.1: the purpose is fulfilled.
 const NORMAL: [u8; 2] = 1000_u16.to_be_bytes();
@@ -123,7 +130,7 @@ fn host_of(tcp: &Multiaddr) -> Option<String> {
 
 /// The client's part (section 4.1).
 async fn ask_to_upgrade<S: AsyncRead + AsyncWrite + Unpin>(tcp: S, host: &str) -> io::Result<Socket<S>> {
-    let mut client = Client::new(Head { tcp, left: LONGEST_UPGRADE }, host, "/");
+    let mut client = Client::new(Head { tcp, begins: b"", left: LONGEST_UPGRADE }, host, "/");
     match client.handshake().await.map_err(not_upgraded)? {
         ServerResponse::Accepted { .. } => {
             let ahead = client.take_buffer().to_vec();
@@ -137,14 +144,20 @@ async fn ask_to_upgrade<S: AsyncRead + AsyncWrite + Unpin>(tcp: S, host: &str) -
 
 /// The server's part (section 4.2). Any path is taken.
 async fn upgrade<S: AsyncRead + AsyncWrite + Unpin>(tcp: S) -> io::Result<Socket<S>> {
-    let mut server = Server::new(Head { tcp, left: LONGEST_UPGRADE });
+    let mut server = Server::new(Head { tcp, begins: REQUEST, left: LONGEST_UPGRADE });
     let asked = server.receive_request().await.map(|request| request.key());
     let key = match asked {
         Ok(key) => key,
         Err(error) => {
-            // A browser, or a proxy without its part of the upgrade. It may be gone.
-            if !matches!(error, handshake::Error::Io(_)) {
-                let _ = server.send_response(&Response::Reject { status_code: 400 }).await;
+            let is_gone = matches!(&error, handshake::Error::Io(error) if error.kind() != io::ErrorKind::InvalidData);
+            if !is_gone {
+                let length = NO_UPGRADE.len();
+                let answer = format!(
+                    "HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain\r\nContent-Length: {length}\r\n\
+                     Connection: close\r\n\r\n{NO_UPGRADE}"
+                );
+                // It may be gone by now.
+                let _ = server.into_inner().tcp.write_all(answer.as_bytes()).await;
             }
             return Err(not_upgraded(error));
         }
@@ -171,6 +184,8 @@ fn invalid(why: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> io::Erro
 /// A connection in its upgrade, of which no more than [`LONGEST_UPGRADE`] is read.
 struct Head<S> {
     tcp: S,
+    /// What is to come first. Something else, such as TLS or SSH, may never come to the end that HTTP has.
+    begins: &'static [u8],
     left: usize,
 }
 
@@ -182,6 +197,11 @@ impl<S: AsyncRead + Unpin> AsyncRead for Head<S> {
         }
         let count = ready!(Pin::new(&mut self.tcp).poll_read(cx, &mut bytes[..most]))?;
         self.left -= count;
+        let (begins, rest) = self.begins.split_at(self.begins.len().min(count));
+        if !bytes.starts_with(begins) {
+            return Poll::Ready(Err(invalid("something else than an upgrade to WebSocket")));
+        }
+        self.begins = rest;
         Poll::Ready(Ok(count))
     }
 }

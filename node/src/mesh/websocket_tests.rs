@@ -359,6 +359,26 @@ async fn an_upgrade_that_does_not_end_is_given_up() {
 }
 
 #[tokio::test]
+async fn who_asks_for_no_upgrade_is_told_where_the_dashboard_is_and_what_is_no_http_is_not_waited_for() {
+    for asks in [
+        "GET / HTTP/1.1\r\nHost: rig:9091\r\n\r\n",
+        "POST / HTTP/1.1\r\nHost: rig:9091\r\n\r\n",
+        "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+        "\u{16}\u{3}\u{1}",
+        "SSH-2.0-OpenSSH_9.2\r\n",
+    ] {
+        let (ours, theirs) = tokio::io::duplex(1 << 20);
+        let mut theirs = theirs.compat();
+        theirs.write_all(asks.as_bytes()).await.unwrap();
+        let error = upgrade(ours.compat()).await.err().unwrap();
+        assert_eq!(error.kind(), io::ErrorKind::InvalidData);
+        let mut answer = String::new();
+        theirs.read_to_string(&mut answer).await.unwrap();
+        assert!(answer.starts_with("HTTP/1.1 400 ") && answer.ends_with(NO_UPGRADE), "{asks}: {answer}");
+    }
+}
+
+#[tokio::test]
 async fn a_web_server_is_told_from_a_node() {
     for (answer, why) in [
         (

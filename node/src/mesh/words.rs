@@ -1,7 +1,9 @@
 //! Why two nodes did not meet, in words for people.
 
+use std::error::Error;
 use std::io;
 
+use libp2p::core::upgrade::NegotiationError;
 use libp2p::swarm::{ConnectionError, DialError};
 
 use super::command::PairError;
@@ -54,11 +56,25 @@ pub(super) fn explain(error: &DialError) -> String {
     }
 }
 
+/// What it was made of. An error of the system's that holds another one stands in its place.
+fn beneath<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a (dyn Error + 'static)> {
+    match error.downcast_ref().and_then(io::Error::get_ref) {
+        Some(held) => Some(held),
+        None => error.source(),
+    }
+}
+
 /// The system's own reason, beneath what libraries wrap around it.
-pub(super) fn root_cause(error: &(dyn std::error::Error + 'static)) -> String {
+pub(super) fn root_cause(error: &(dyn Error + 'static)) -> String {
     let mut cause = error;
-    while let Some(deeper) = cause.source() {
+    while let Some(deeper) = beneath(cause) {
         cause = deeper;
+    }
+    if cause.is::<libp2p::identity::DecodingError>() {
+        return "another libp2p program answers there: its identity is no Ed25519 key".to_owned();
+    }
+    if matches!(cause.downcast_ref(), Some(NegotiationError::Failed)) {
+        return "it speaks other protocols: is that the port of the mesh?".to_owned();
     }
     let text = cause.to_string();
     // The system's number says nothing to people that its words do not.
@@ -68,6 +84,13 @@ pub(super) fn root_cause(error: &(dyn std::error::Error + 'static)) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn another_program_is_told_in_words_that_help() {
+        let rsa = libp2p::identity::PublicKey::try_decode_protobuf(&[8, 0, 18, 1, 1]).unwrap_err();
+        assert!(root_cause(&io::Error::other(rsa)).contains("no Ed25519 key"));
+        assert!(root_cause(&io::Error::other(NegotiationError::Failed)).contains("is that the port of the mesh?"));
+    }
 
     #[test]
     fn a_connection_that_was_closed_is_told_from_one_that_broke() {
