@@ -236,6 +236,28 @@ mod tests {
         assert!(poll_fn(|cx| theirs.poll_next_inbound(cx)).await.is_none_or(|end| end.is_err()));
     }
 
+    #[tokio::test]
+    async fn who_does_not_heed_that_there_are_too_many_substreams_loses_the_connection() {
+        let (here, mut there) = tokio::io::duplex(1 << 20);
+        let mut ours = Yamux::connection(here.compat(), Mode::Server);
+        for id in 0..=u32::try_from(MAX_STREAMS).unwrap() {
+            // A window update that opens a substream.
+            let mut frame = vec![0, 1, 0, 1];
+            frame.extend((2 * id + 1).to_be_bytes());
+            frame.extend([0; 4]);
+            tokio::io::AsyncWriteExt::write_all(&mut there, &frame).await.unwrap();
+        }
+        let mut open = Vec::new();
+        let end = loop {
+            match poll_fn(|cx| Pin::new(&mut ours).poll_inbound(cx)).await {
+                Ok(stream) => open.push(stream),
+                Err(end) => break end,
+            }
+        };
+        assert!(matches!(end, ConnectionError::Closed), "{end}");
+        assert_eq!(open.len(), MAX_STREAMS);
+    }
+
     #[tokio::test(start_paused = true)]
     async fn closing_does_not_wait_for_a_peer_that_reads_nothing() {
         let begun = tokio::time::Instant::now();

@@ -297,6 +297,8 @@ struct Active<T> {
     no_streams_waker: Option<Waker>,
 
     pending_read_frame: Option<Frame<()>>,
+    // Changed in miner-ctrl: whether the connection ends with the `GoAway` that is pending or was sent.
+    terminated: bool,
     pending_write_frame: Option<Frame<()>>,
     new_outbound_stream_waker: Option<Waker>,
 
@@ -372,6 +374,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Active<T> {
                 Mode::Server => 2,
             },
             pending_read_frame: None,
+            terminated: false,
             pending_write_frame: None,
             new_outbound_stream_waker: None,
             rtt: rtt::Rtt::new(),
@@ -422,6 +425,9 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Active<T> {
             }
 
             match self.socket.poll_flush_unpin(cx)? {
+                Poll::Ready(()) if self.terminated && self.pending_read_frame.is_none() => {
+                    return Poll::Ready(Err(ConnectionError::Closed));
+                }
                 Poll::Ready(()) => {}
                 Poll::Pending => {}
             }
@@ -458,7 +464,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Active<T> {
                 }
             }
 
-            if self.pending_read_frame.is_none() {
+            if self.pending_read_frame.is_none() && !self.terminated {
                 match self.socket.poll_next_unpin(cx) {
                     Poll::Ready(Some(frame)) => {
                         match self.on_frame(frame?)? {
@@ -474,6 +480,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Active<T> {
                             Action::Terminate(f) => {
                                 log::trace!("{}: sending term", self.id);
                                 self.pending_read_frame.replace(f.into());
+                                self.terminated = true;
                             }
                         }
                         continue;
