@@ -270,7 +270,7 @@ impl Node for Memory {
         let asked_before = state.logs.contains(&add.address);
         if add.address.starts_with("pending") && !asked_before {
             state.logs.push(add.address);
-            return Ok(Added::Pending { id: view.id, words: "amber-birch".into() });
+            return Ok(Added::Pending { id: view.id, peer_id: view.peer_id, words: "amber-birch".into() });
         }
         state.peers.push(view.clone());
         Ok(Added::Paired { peer: Box::new(view) })

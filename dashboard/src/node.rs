@@ -207,6 +207,9 @@ pub struct AddPeer {
     #[serde(default)]
     #[schemars(with = "Option<shape::Permission>")]
     pub permission: Option<Permission>,
+    /// The peer id that [`Added::Pending`] gave: another node that answers there now is refused.
+    #[serde(default)]
+    pub peer_id: Option<String>,
 }
 
 /// How adding a peer stands.
@@ -218,11 +221,14 @@ pub enum Added {
         /// The new peer.
         peer: Box<PeerView>,
     },
-    /// The other side's operator must approve; ask again with the same address.
+    /// The other side's operator must approve; ask again with the same address, and this peer id: the words are those of
+    /// this node alone.
     Pending {
         /// Handle of the node found at the address.
         #[schemars(with = "shape::NodeId")]
         id: NodeId,
+        /// Its peer id.
+        peer_id: String,
         /// Words to compare with those shown there.
         words: String,
     },

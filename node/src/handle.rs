@@ -20,7 +20,7 @@ use crate::causes::chain;
 use crate::fleet::{FleetHandle, FleetSnapshot, NewPeer, PairingMode, Words};
 use crate::house::carried_out;
 use crate::identity::{self, IdentityError, NodeRecord};
-use crate::mesh::{Address, AskError, MeshHandle, PairBy, PairError, Paired, dial_address};
+use crate::mesh::{Address, AskError, MeshHandle, PairBy, PairError, Paired, dial_address, peer_id, peer_key_of};
 use crate::miners::drivers::driver;
 use crate::store::activity::Journal;
 use crate::store::clock::unix_now;
@@ -190,6 +190,9 @@ impl Node for NodeHandle {
     async fn add_peer(&self, add: AddPeer) -> Result<Added, NodeError> {
         let (address, expected) =
             dial_address(&add.address).map_err(|error| Invalid::new("address", error.to_string()))?;
+        // The one that answered before proves nothing but that it is still the same.
+        let before = add.peer_id.as_deref().map(peer_key_of).transpose();
+        let before = before.map_err(|error| Invalid::new("peer_id", error.to_string()))?;
         let how = if add.code.is_some() || expected.is_some() { Admitted::ByUsWithProof } else { Admitted::ByUs };
         let by = match &add.code {
             None => PairBy::Approval,
@@ -211,7 +214,7 @@ impl Node for NodeHandle {
                 "another peer is called {name} already ({id}): choose another name"
             )));
         }
-        let paired = self.inner.mesh.pair(address.clone(), expected, by, PAIR).await;
+        let paired = self.inner.mesh.pair(address.clone(), expected.or(before), by, PAIR).await;
         let (key, own_name, role) = match paired.map_err(|error| pairing_failed(&error))? {
             Paired::Done { key, name, role, boot } => {
                 if self.inner.mesh.is_elsewhere(&key, boot).await {
@@ -222,7 +225,8 @@ impl Node for NodeHandle {
             Paired::Pending { key } => {
                 let words = Words::of(self.inner.key, key);
                 Words::spell(vec![words.clone()]).await;
-                return Ok(Added::Pending { id: key.node_id(), words: words.text().to_owned() });
+                let peer_id = peer_id(&key).to_string();
+                return Ok(Added::Pending { id: key.node_id(), peer_id, words: words.text().to_owned() });
             }
         };
         let known = self.inner.fleet.now().peer(&key).map(|known| known.peer.permission);

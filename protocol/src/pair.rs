@@ -82,7 +82,7 @@ pub enum Reply {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 pub enum PairRefusal {
     /// Too many wait for approval already.
-    #[error("too many nodes wait for approval there")]
+    #[error("too many nodes ask there at once")]
     Busy,
     /// Its operator said no.
     #[error("its operator denied it")]

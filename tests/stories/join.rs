@@ -66,6 +66,26 @@ async fn an_operator_admits_or_turns_away_by_id() {
     let _ = other.home.run("remote stop rig-alpha --all").await.done();
 }
 
+/// The words that were compared are those of the node that answered first.
+#[tokio::test]
+async fn another_node_that_answers_later_is_not_taken_for_the_one_whose_words_were_shown() {
+    let farm = Farm::strangers(&["rig-alpha"]).await;
+    let Farm { controller, mut rigs } = farm;
+    let rig = rigs.pop().unwrap();
+    let address = rig.home.address();
+    let add = format!("peer add --address {address} --name alpha --permission control");
+    let swap = async {
+        waiting(&rig.home).await;
+        rig.node.kill();
+        let other = Home::init("rig-alpha", "worker").await;
+        let node = other.serve_with(&["--listen", &address]).await;
+        (other, node)
+    };
+    let (added, _other) = tokio::join!(controller.home.run(&add), swap);
+    added.fails(5, &["another node", "hint: "]);
+    assert_eq!(controller.home.json("peer list").await, Value::Array(vec![]));
+}
+
 #[tokio::test]
 async fn nobody_waits_for_ever() {
     let farm = Farm::strangers(&["rig-alpha"]).await;

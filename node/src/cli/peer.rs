@@ -164,11 +164,15 @@ async fn change_peer(peer: &str, change: &PeerChange, client: &Client, output: &
 async fn add(add: Add, client: &Client, output: &mut Output) -> Result<Exit, Failure> {
     let what = format!("cannot pair with {}", add.address);
     let wait = Duration::from_secs(add.wait);
-    let body = json!(AddPeer { address: add.address, name: add.name, code: add.code, permission: add.permission });
-    let ask = || client.send::<Added>("POST", "/peers", Some(&body));
-    let mut added = asked(&what, output.waiting("pairing", ask()).await)?;
+    let Add { address, name, code, permission, .. } = add;
+    let mut body = json!(AddPeer { address, name, code, permission, peer_id: None });
+    let mut added: Added = asked(&what, output.waiting("pairing", client.send("POST", "/peers", Some(&body))).await)?;
+    if let Added::Pending { peer_id, .. } = &added {
+        // The words are those of the node that answered first.
+        body["peer_id"] = json!(peer_id);
+    }
     let deadline = Instant::now() + wait;
-    if let Added::Pending { id, words } = &added
+    if let Added::Pending { id, words, .. } = &added
         && !wait.is_zero()
     {
         output.note(&format!(
@@ -179,7 +183,7 @@ async fn add(add: Add, client: &Client, output: &mut Output) -> Result<Exit, Fai
     while let (Added::Pending { .. }, true) = (&added, Instant::now() < deadline) {
         let again = async {
             sleep(LOOK_AGAIN.min(deadline - Instant::now())).await;
-            ask().await
+            client.send("POST", "/peers", Some(&body)).await
         };
         match output.waiting("waiting for approval", again).await {
             Ok(now) => added = now,
@@ -199,7 +203,7 @@ async fn add(add: Add, client: &Client, output: &mut Output) -> Result<Exit, Fai
             }
             Ok(Exit::Done)
         }
-        Added::Pending { id, words } if wait.is_zero() => {
+        Added::Pending { id, words, .. } if wait.is_zero() => {
             output.data(&added, || {
                 view::labelled(&[("state", "pending".into()), ("node id", id.to_string()), ("words", words.clone())])
             })?;

@@ -283,9 +283,9 @@ impl Admission {
         }
         let stranger = Stranger { address: shown(&stranger.address), ..stranger };
         if let Some(known) = self.pending.iter_mut().find(|known| known.stranger.key == stranger.key) {
-            // The words may be spelled already.
-            let words = known.stranger.words.clone();
-            known.stranger = Stranger { words, ..stranger };
+            // What a person looks at stays until it is decided: what it is for says what it may do once it is approved. Its
+            // words may be spelled already.
+            known.stranger.address = stranger.address;
             known.last_asked = now;
         } else if self.pending.len() >= MAX_PENDING && !self.makes_room(&stranger.address) {
             return Knock::Busy;

@@ -105,6 +105,19 @@ fn a_try_at_a_code_that_was_replaced_does_not_count_for_the_new_one() {
 }
 
 #[test]
+fn who_waits_stays_what_a_person_looked_at() {
+    let now = Instant::now();
+    let mut admission = Admission::new(PairingMode::Ask);
+    let first = Stranger { role: Role::Worker, ..stranger(1) };
+    assert_eq!(admission.knock(first.clone(), now), Knock::Pending);
+    let then = Stranger { name: "other".parse().unwrap(), address: "/ip4/10.0.0.2/tcp/1/ws".into(), ..stranger(1) };
+    assert_eq!(admission.knock(then, now), Knock::Pending);
+    let waits = &admission.pending(now).next().unwrap().stranger;
+    assert_eq!((waits.role, &waits.name), (first.role, &first.name));
+    assert_eq!(waits.address, "/ip4/10.0.0.2/tcp/1/ws", "where it is now");
+}
+
+#[test]
 fn with_pairing_off_nothing_opens_the_door() {
     let now = Instant::now();
     let mut admission = Admission::new(PairingMode::Off);

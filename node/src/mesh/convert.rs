@@ -95,6 +95,14 @@ pub fn dial_address(text: &str) -> Result<(Multiaddr, Option<PeerKey>), AddressE
     Ok((address, key))
 }
 
+/// The key of a peer id as it is written.
+///
+/// # Errors
+/// [`AddressError::PeerId`].
+pub fn peer_key_of(text: &str) -> Result<PeerKey, AddressError> {
+    PeerId::from_str(text).ok().as_ref().and_then(peer_key).ok_or(AddressError::PeerId)
+}
+
 /// What `--listen` takes: `:port` for every address of the machine, `host:port` with a literal address, or a multiaddr.
 ///
 /// # Errors

@@ -113,7 +113,7 @@ async fn converse(
     if !knock.versions.contains(&VERSION) {
         return Ok(Reply::Refused(PairRefusal::Version));
     }
-    let stranger = Stranger { key: them, name: knock.name, role: knock.role, address };
+    let stranger = Stranger { key: them, name: knock.name, role: knock.role, address: address.clone() };
     let message = match knock.door {
         Door::Approval => {
             return Ok(match household.knock(stranger).await {
@@ -128,13 +128,17 @@ async fn converse(
         Ok(tried) => tried,
         Err(why) => return Ok(Reply::Refused(why)),
     };
+    // Three of them are all that a code takes, and then the code is gone: its operator may wonder why.
+    let wrong = || tracing::warn!(peer = %them.node_id(), %address, "a wrong pairing code");
     let Ok((exchange, message)) = ShowerStart::respond(&code, them, us.key, &message, &mut rand::rng()) else {
+        wrong();
         household.wrong_code(them, number).await;
         return Ok(Reply::Refused(PairRefusal::WrongCode));
     };
     wire.say(&Reply::Code { message: ByteBuf::from(message) }).await?;
     let confirm: Confirm = wire.hear().await?;
     let Ok(mac) = exchange.verify(&confirm.mac) else {
+        wrong();
         household.wrong_code(them, number).await;
         return Ok(Reply::Refused(PairRefusal::WrongCode));
     };

@@ -817,6 +817,11 @@ export interface components {
              */
             name?: components["schemas"]["NodeName"] | null;
             /**
+             * @description The peer id that [`Added::Pending`] gave: another node that answers there now is refused.
+             * @default null
+             */
+            peer_id?: string | null;
+            /**
              * @description What it may ask of us; left out, by the roles.
              * @default null
              */
@@ -838,6 +843,8 @@ export interface components {
         } | {
             /** @description Handle of the node found at the address. */
             id: components["schemas"]["NodeId"];
+            /** @description Its peer id. */
+            peer_id: string;
             /** @constant */
             state: "pending";
             /** @description Words to compare with those shown there. */

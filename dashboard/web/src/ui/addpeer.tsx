@@ -26,6 +26,8 @@ export function AddPeerDialog({ onClose }: { onClose: () => void }) {
   const [words, setWords] = useState<string | null>(null);
   const alive = useRef(true);
   const timer = useRef(0);
+  /** Of the node that answered first: the words are its. */
+  const peerId = useRef<string | null>(null);
   useEffect(
     () => () => {
       alive.current = false;
@@ -45,6 +47,7 @@ export function AddPeerDialog({ onClose }: { onClose: () => void }) {
     if (name.trim() !== '') body.name = name.trim();
     if (code.trim() !== '') body.code = code.trim();
     if (permission !== '') body.permission = permission;
+    if (peerId.current !== null) body.peer_id = peerId.current;
     setBusy(true);
     setProblem(null);
     try {
@@ -56,10 +59,12 @@ export function AddPeerDialog({ onClose }: { onClose: () => void }) {
       }
       if (!alive.current) return;
       setWords(added.words);
+      peerId.current = added.peer_id;
       timer.current = window.setTimeout(() => void send(), ASK_AGAIN_MS);
     } catch (thrown) {
       if (!alive.current) return;
       setWords(null);
+      peerId.current = null;
       setBusy(false);
       setProblem(failure(thrown));
     }
