@@ -13,6 +13,7 @@ use crate::fleet::{
     self, AdmissionRefusal, FleetError, FleetHandle, FleetSnapshot, Knock, NewPeer, Observation, Peer, Words,
 };
 use crate::mesh::{Address, Answer, Event, Household, Knocked, Later, MeshHandle, Stranger};
+use crate::orders::Orders;
 use crate::store::clock::unix_now;
 use crate::worker::Worker;
 
@@ -27,6 +28,7 @@ pub(crate) struct House {
     pub(crate) mesh: OnceLock<MeshHandle>,
     /// Peers whose link came up, for whoever watches them.
     pub(crate) ups: mpsc::Sender<PeerKey>,
+    pub(crate) orders: Arc<Orders>,
 }
 
 /// What a registered peer may ask: what it was granted, and never anything for a worker.
@@ -39,9 +41,18 @@ pub(crate) fn granted(fleet: &FleetSnapshot, peer: &PeerKey) -> Permission {
 
 impl Answer for House {
     fn answer(&self, peer: PeerKey, request: Request) -> Pin<Box<dyn Future<Output = Response> + Send>> {
-        let granted = granted(&self.fleet.now(), &peer);
-        let worker = Arc::clone(&self.worker);
-        Box::pin(async move { worker.answer(granted, request).await })
+        let fleet = self.fleet.now();
+        let (granted, worker) = (granted(&fleet, &peer), Arc::clone(&self.worker));
+        let Some(asked) = Orders::of(&request) else {
+            return Box::pin(async move { worker.answer(granted, request).await });
+        };
+        let orders = Arc::clone(&self.orders);
+        let name = fleet.peer(&peer).map_or_else(|| peer.node_id().to_string(), |known| known.peer.name.to_string());
+        Box::pin(async move {
+            let answer = worker.answer(granted, request).await;
+            orders.tell(&name, &asked, &answer);
+            answer
+        })
     }
 }
 

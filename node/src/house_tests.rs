@@ -54,6 +54,7 @@ impl Running {
             worker: Arc::clone(&inner.worker),
             mesh: OnceLock::from(inner.mesh.clone()),
             ups: mpsc::channel(1).0,
+            orders: Arc::default(),
         }
     }
 

@@ -26,6 +26,7 @@ mod internals;
 pub mod mesh;
 pub mod miners;
 pub mod node;
+mod orders;
 mod recorded;
 mod recorder;
 mod records;

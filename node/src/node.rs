@@ -148,6 +148,7 @@ pub async fn start(places: Places, config: NodeConfig, mode: Mode) -> Result<Nod
         worker: Arc::clone(&worker),
         mesh: OnceLock::new(),
         ups,
+        orders: Arc::default(),
     });
     let peers = match mode {
         // Registered when the command needs them.

@@ -64,6 +64,11 @@ async fn an_operator_admits_or_turns_away_by_id() {
     let (added, _) = tokio::join!(other.home.run(&add), approve);
     assert!(added.done().starts_with("paired with rig-alpha"));
     let _ = other.home.run("remote stop rig-alpha --all").await.done();
+    // The rig has its own record of it.
+    wait_for("the rig's log tells who ordered what", DEADLINE, async || {
+        farm.rig().node.log().contains("ordered: stop all miners peer=\"other-center\"").then_some(())
+    })
+    .await;
 }
 
 /// The words that were compared are those of the node that answered first.

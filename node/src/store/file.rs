@@ -55,16 +55,26 @@ pub struct Secret {
 /// [`ReadError`]; a file that is no UTF-8 is one that cannot be read.
 pub fn read_text(path: &Path, limit: u64) -> Result<Option<String>, ReadError> {
     let failed = |source| ReadError::Read { path: path.to_owned(), source };
-    let file = match File::open(path) {
+    // A pipe in the file's place must not hold up the start.
+    let opened = OpenOptions::new().read(true).custom_flags(not_waiting()).open(path);
+    let file = match opened {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         opened => opened.map_err(failed)?,
     };
+    if !file.metadata().map_err(failed)?.is_file() {
+        return Err(failed(io::Error::other("it is no regular file")));
+    }
     let mut text = String::new();
     file.take(limit + 1).read_to_string(&mut text).map_err(failed)?;
     if text.len() as u64 > limit {
         return Err(ReadError::TooLarge { path: path.to_owned(), limit });
     }
     Ok(Some(text))
+}
+
+/// Opens a pipe without waiting for its other end.
+fn not_waiting() -> i32 {
+    i32::try_from(rustix::fs::OFlags::NONBLOCK.bits()).unwrap_or(0)
 }
 
 /// Whether anything is at a path, were it a dangling link.
@@ -87,7 +97,7 @@ pub fn read_secret(path: &Path, limit: u64) -> Result<Option<Secret>, ReadError>
     let failed = |source| ReadError::Read { path: path.to_owned(), source };
     let not_private = |why: String| Err(ReadError::NotPrivate { path: path.to_owned(), why });
     // A link is not followed, and a pipe put in the file's place must not hold up the start.
-    let flags = no_follow() | i32::try_from(rustix::fs::OFlags::NONBLOCK.bits()).unwrap_or(0);
+    let flags = no_follow() | not_waiting();
     let file = match OpenOptions::new().read(true).custom_flags(flags).open(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         opened => opened.map_err(failed)?,
@@ -255,5 +265,11 @@ mod tests {
         super::super::atomic::write(&path, b"four").unwrap();
         assert!(matches!(read_text(&path, 3), Err(ReadError::TooLarge { .. })));
         assert_eq!(read_text(&path, 4).unwrap().unwrap(), "four");
+        // Neither is waited for.
+        let pipe = directory.path().join("pipe");
+        rustix::fs::mknodat(rustix::fs::CWD, &pipe, rustix::fs::FileType::Fifo, 0o600.into(), 0).unwrap();
+        for other in [&*pipe, directory.path(), Path::new("/dev/zero")] {
+            assert!(matches!(read_text(other, 3), Err(ReadError::Read { .. })), "{}", other.display());
+        }
     }
 }

@@ -45,17 +45,6 @@ impl PeerKey {
     }
 }
 
-/// Whether two fingerprints are the same words, however they are spaced, hyphenated or capitalised. No words match
-/// nothing, not even no words.
-#[must_use]
-pub fn words_match(one: &str, other: &str) -> bool {
-    split(one).next().is_some() && split(one).eq(split(other))
-}
-
-fn split(text: &str) -> impl Iterator<Item = String> {
-    text.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty()).map(str::to_lowercase)
-}
-
 fn words(digest: &[u8; 32]) -> String {
     let bit = |index: usize| usize::from(digest[index / 8] >> (7 - index % 8) & 1);
     let word = |position: usize| {
@@ -104,13 +93,5 @@ mod tests {
         let mut digest = [0; 32];
         digest[8] = 0b0100_0000;
         assert_eq!(words(&digest), "abandon-abandon-abandon-abandon-abandon-ability");
-    }
-
-    #[test]
-    fn words_match_however_they_are_typed() {
-        assert!(words_match("able-acid-zoo", " Able  ACID\tzoo "));
-        for (one, other) in [("able-acid", "able"), ("able-acid", "acid-able"), ("ableacid", "able-acid"), ("", "")] {
-            assert!(!words_match(one, other), "{one:?} {other:?}");
-        }
     }
 }

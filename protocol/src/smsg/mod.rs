@@ -40,7 +40,7 @@ pub use batch::{Leaf, MAX_BATCH, Proof, sign};
 pub use code::{NotAPairingCode, PairingCode};
 pub use envelope::Unsigned;
 pub use error::{OpenError, SealError};
-pub use fingerprint::{fingerprint_words, words_match};
+pub use fingerprint::fingerprint_words;
 pub use keys::{KeyError, LinkNonce, NodeSecret};
 pub use pairing::{AdderConfirm, AdderStart, PairingError, ShowerStart, WrongCode};
 pub use receiver::{Answerer, Receiver, RefusalCounts};

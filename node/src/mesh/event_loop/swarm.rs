@@ -42,7 +42,7 @@ const UPS: usize = 1024;
 const ENDS: usize = 64;
 /// A connection of a registered peer without a substream is closed after this.
 const IDLE: Duration = Duration::from_secs(15);
-/// Negotiations of a connection at once. We have four protocols.
+/// Negotiations of a connection at once. We have five protocols.
 const MAX_NEGOTIATING: usize = 16;
 
 /// What the mesh starts with.
