@@ -47,7 +47,8 @@ const OPTIONS: [Argument; 33] = [
     option("--cuda-bsleep-hint", &["cuda", "bsleep-hint"], Takes::Number(0, 100_000)),
     option("--cuda-devices", &["cuda", "devices-hint"], Takes::Devices),
     option("--dns-ipv6", &["dns", "ip_version"], Takes::Flag(true)),
-    option("--donate-level", &["donate-level"], Takes::Number(1, 99)),
+    // More would send hashes past the rig's policy: XMRig's own default was 5 once, and is 1.
+    option("--donate-level", &["donate-level"], Takes::Number(1, 5)),
     option("--health-print-time", &["health-print-time"], Takes::Number(0, 3600)),
     option("--huge-pages-jit", &["cpu", "huge-pages-jit"], Takes::Flag(true)),
     option("--no-cpu", &["cpu", "enabled"], Takes::Flag(false)),
@@ -213,6 +214,7 @@ mod tests {
             "-o",
             "--url=evil.example:1",
             "--donate-level=0",
+            "--donate-level=6",
             "--donate-level=100",
             "--donate-level",
             "--cpu-priority=high",
