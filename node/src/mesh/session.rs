@@ -195,7 +195,7 @@ impl<S: AsyncRead + AsyncWrite> Session<S> {
                         retire = retire.or_else(|| Some(Instant::now() + RETIRE));
                     }
                 },
-                () = std::future::ready(()), if !self.set_aside.is_empty() && self.has_room() => self.take_up()?,
+                () = std::future::ready(()), if !self.set_aside.is_empty() && self.may_answer() => self.take_up()?,
                 frame = frames.next(), if self.out.short < MAX_SHORT => {
                     let now = Instant::now();
                     self.heartbeat.heard(now);
@@ -228,6 +228,10 @@ impl<S: AsyncRead + AsyncWrite> Session<S> {
 
     fn may_ask(&self) -> bool {
         self.open.len() < MAX_OPEN && self.has_room()
+    }
+
+    fn may_answer(&self) -> bool {
+        self.answers.len() < MAX_OPEN && self.has_room()
     }
 
     fn is_idle(&self) -> bool {
@@ -348,7 +352,7 @@ impl<S: AsyncRead + AsyncWrite> Session<S> {
             return Ok(());
         }
         self.set_aside.push_back(request);
-        if self.has_room() { self.take_up() } else { Ok(()) }
+        if self.may_answer() { self.take_up() } else { Ok(()) }
     }
 
     /// The oldest that was set aside.
