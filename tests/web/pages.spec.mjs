@@ -150,7 +150,7 @@ test.describe('signed in', () => {
     // The mock's fleet was away for three hours.
     expect(await numbers.getByRole('cell', { name: '–' }).count()).toBeGreaterThan(1);
     await page.getByRole('button', { name: '7 d', exact: true }).click();
-    expect(page.url()).toContain('range=7d');
+    await expect(page).toHaveURL(/range=7d/);
     await page.reload();
     await expect(page.getByRole('img', { name: /^Hashrate over the last 7 days/ })).toBeVisible();
   });

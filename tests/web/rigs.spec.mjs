@@ -19,14 +19,14 @@ test('the table is a real one and says how it is sorted', async ({ page }) => {
   await expect(table.getByRole('columnheader', { name: 'Score' })).toHaveAttribute('aria-sort', 'ascending');
   await page.getByRole('button', { name: 'Score' }).click();
   await expect(table.getByRole('columnheader', { name: 'Score' })).toHaveAttribute('aria-sort', 'descending');
-  expect(page.url()).toContain('sort=score&down=1');
+  await expect(page).toHaveURL(/sort=score&down=1/);
 });
 
 test('a filter is kept in the address bar, and a link to it leads back', async ({ page }) => {
   await page.keyboard.press('/');
   await page.keyboard.type('state:offline');
   await expect(rows(page)).toHaveCount(2);
-  expect(page.url()).toContain('f=state%3Aoffline');
+  await expect(page).toHaveURL(/f=state%3Aoffline/);
   await page.reload();
   await expect(page.getByLabel('Filter rigs')).toHaveValue('state:offline');
   await expect(rows(page)).toHaveCount(2);
