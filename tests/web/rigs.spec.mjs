@@ -191,6 +191,18 @@ test('removing one names it, and Cancel has the focus', async ({ page }) => {
   await expect(page.getByRole('link', { name: first, exact: true })).toBeHidden();
 });
 
+test('a dialog begins at its first field, and never at what closes it', async ({ page }) => {
+  await page.getByLabel('Filter rigs').fill('state:mining role:worker');
+  await page.locator('tbody input').first().click();
+  const dialog = page.getByRole('dialog');
+  for (const [opener, field] of [['Start 1…', 'Whose profile'], ['Deploy profile…', 'Profile']]) {
+    await page.getByRole('button', { name: opener }).click();
+    await expect(dialog.getByLabel(field)).toBeFocused();
+    await page.keyboard.press('Escape');
+    await expect(dialog).toBeHidden();
+  }
+});
+
 test('adding with a code pairs; without one it waits and shows words; a refusal stands at its field', async ({ page }) => {
   const add = async (address, code) => {
     await page.getByRole('button', { name: 'Add peer' }).click();

@@ -21,7 +21,7 @@ export function Dialog({ title, onClose, children, foot, onSubmit, wide }: Props
     const opener = document.activeElement;
     const dialog = ref.current;
     dialog?.showModal();
-    dialog?.querySelector<HTMLElement>('[data-focus]')?.focus();
+    if (dialog) first(dialog)?.focus();
     return () => {
       dialog?.close();
       if (opener instanceof HTMLElement && opener.isConnected) opener.focus();
@@ -68,6 +68,12 @@ export function Dialog({ title, onClose, children, foot, onSubmit, wide }: Props
       )}
     </dialog>
   );
+}
+
+/** Where the focus begins: what the dialog says, else its first field, else its main button. On "Close" Enter would undo all. */
+function first(dialog: HTMLElement): HTMLElement | undefined {
+  const all = (selector: string) => [...dialog.querySelectorAll<HTMLElement>(selector)];
+  return all('[data-focus]')[0] ?? all('.body :is(input, select, textarea, button):enabled')[0] ?? all('footer button:enabled').at(-1);
 }
 
 interface ConfirmProps {
