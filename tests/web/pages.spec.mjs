@@ -155,6 +155,18 @@ test.describe('signed in', () => {
     await expect(page.getByRole('img', { name: /^Hashrate over the last 7 days/ })).toBeVisible();
   });
 
+  for (const hours of [-3, 3]) {
+    test(`a browser whose clock is off by ${hours} h shows ages and charts by the node's`, async ({ page, node }) => {
+      await page.clock.install({ time: Date.now() + hours * 3_600_000 });
+      const asked = page.waitForRequest(/\/history\?since=\d+$/);
+      await page.goto(`${node.url}#/overview`);
+      await LIVE(page);
+      const since = Number(new URL((await asked).url()).searchParams.get('since'));
+      expect(Math.abs(Date.now() / 1000 - 86_400 - since)).toBeLessThan(60);
+      await expect(page.getByRole('table').locator('td[data-label=When]').last()).toHaveText(/^\d+ min$/);
+    });
+  }
+
   test('lines of very different sizes have axes of their own, and one cursor', async ({ page, node }) => {
     await page.goto(`${node.url}#/overview`);
     const charts = page.getByRole('img', { name: /^Hashrate over/ });

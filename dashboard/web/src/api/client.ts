@@ -1,5 +1,6 @@
 // The REST API. Paths are relative to the page, so that any proxy's prefix works.
 
+import { onDate } from './clock';
 import type { Problem } from './types';
 
 export const API = 'api/v1/mining';
@@ -41,6 +42,7 @@ export async function ask<T>(method: Method, path: string, body?: unknown, signa
     if (signal?.aborted) throw error;
     throw noServer();
   }
+  onDate(response.headers.get('Date'));
   if (!response.ok) {
     const failure = await failureOf(response);
     if (failure.status === 401 && failure.code === 'sign-in-needed') onSignedOut();

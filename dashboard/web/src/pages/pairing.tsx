@@ -3,6 +3,7 @@
 import { useEffect, useState } from 'preact/hooks';
 
 import { ask, failure, part, type Failure } from '../api/client';
+import { nodeNow } from '../api/clock';
 import type { Pending, PendingView, Permission } from '../api/types';
 import { span } from '../logic/format';
 import { loadNode, node, now, pending, readOnly, stale } from '../store/live';
@@ -17,7 +18,7 @@ export function Pairing() {
     // The stream tells of changes; this is for a page opened while it is away.
     ask<PendingView[]>('GET', '/peers/pending').then(
       (list) => {
-        const at = Math.floor(Date.now() / 1000);
+        const at = nodeNow();
         pending.value = list.map(({ age_seconds, ...request }) => ({ ...request, since: at - age_seconds }));
       },
       () => undefined,

@@ -3,6 +3,7 @@
 import { useEffect, useState } from 'preact/hooks';
 
 import { ask, failure as words, type Failure } from '../api/client';
+import { clockAhead, nodeNow } from '../api/clock';
 import type { History } from '../api/types';
 import type { Measure, Range } from '../logic/history';
 
@@ -11,7 +12,7 @@ const AGAIN_MS = 60_000;
 
 export interface HistoryState {
   history: History | null;
-  /** When it was asked for, Unix seconds: where its span ends. */
+  /** When it was asked for, by the node's clock, Unix seconds: where its span ends. */
   at: number;
   failure: Failure | null;
 }
@@ -19,13 +20,14 @@ export interface HistoryState {
 /** `path` is a rig's or the fleet's; `step` in seconds where another than the node's own choice is wanted. */
 export function useHistory(path: string, range: Range, measure: Measure, step?: number): HistoryState {
   const [state, setState] = useState<HistoryState>({ history: null, at: 0, failure: null });
+  const ahead = clockAhead();
   useEffect(() => {
     const abort = new AbortController();
     let busy = false;
     const load = () => {
       if (busy || document.hidden) return;
       busy = true;
-      const at = Math.floor(Date.now() / 1000);
+      const at = nodeNow();
       const query = new URLSearchParams({ since: String(at - range.seconds) });
       if (step !== undefined) query.set('step', String(step));
       // The node's first measure needs no name.
@@ -48,6 +50,6 @@ export function useHistory(path: string, range: Range, measure: Measure, step?: 
       clearInterval(timer);
       document.removeEventListener('visibilitychange', load);
     };
-  }, [path, range.key, measure.key, step]);
+  }, [path, range.key, measure.key, step, ahead]);
   return state;
 }

@@ -3,6 +3,7 @@
 import { computed, signal } from '@preact/signals';
 
 import { ask, failure, part, type Failure } from '../api/client';
+import { nodeNow } from '../api/clock';
 import type { Job, JobChange, JobSummary } from '../api/types';
 import { follow, forgotten, jobSummary, jobTitle, LINE_WORD } from '../logic/job';
 import { done, failed } from './toast';
@@ -110,7 +111,7 @@ async function refresh(id: string): Promise<void> {
   } catch (thrown) {
     const why = failure(thrown);
     const known = followed.value.get(id);
-    if (why.code === 'unknown-job' && known?.ended === null) keep(forgotten(known, Math.floor(Date.now() / 1000)));
+    if (why.code === 'unknown-job' && known?.ended === null) keep(forgotten(known, nodeNow()));
     else if (!known && shownJob.value === id) shownFailure.value = why;
   }
 }

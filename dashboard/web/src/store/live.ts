@@ -1,8 +1,9 @@
 // What the node tells while the page is open.
 
-import { batch, computed, signal } from '@preact/signals';
+import { batch, computed, effect, signal } from '@preact/signals';
 
 import { API, ask, Failure, failureOf } from '../api/client';
+import { nodeMillis, nodeNow, onFrameTime } from '../api/clock';
 import { Stream, type Link, type Message, type World } from '../api/stream';
 import type { Activity, JobChange, NodeInfo, Pending } from '../api/types';
 import { Fleet, type Frame } from '../logic/fleet';
@@ -27,9 +28,9 @@ export const link = signal<Link>({ kind: 'connecting' });
 export const pending = signal<Pending[]>([]);
 export const activity = signal<Activity[]>([]);
 export const node = signal<NodeInfo | null>(null);
-/** Unix seconds, one clock for all ages. */
-export const now = signal(Math.floor(Date.now() / 1000));
-/** When the data shown was current, Unix seconds by our own clock. */
+/** Unix seconds by the node's clock, one clock for all ages. */
+export const now = signal(nodeNow());
+/** When the data shown was current, by the same clock. */
 export const heard = signal<number | null>(null);
 
 export const rigs = computed<Rig[]>(() => {
@@ -68,9 +69,11 @@ function draw(): void {
 }
 
 function onMessage({ event, data }: Message): void {
-  heard.value = Math.floor(Date.now() / 1000);
   try {
     const value: unknown = JSON.parse(data);
+    // A snapshot is kept while nothing changes: its time may be long ago.
+    if (event === 'delta' || event === 'hb') onFrameTime((value as Frame).at);
+    heard.value = nodeNow();
     switch (event) {
       case 'snapshot':
         fleet.snapshot(value as Frame);
@@ -142,7 +145,7 @@ const world: World = {
       onText(value);
     }
   },
-  now: () => Date.now(),
+  now: nodeMillis,
   after(ms, run) {
     const timer = setTimeout(run, ms);
     return () => clearTimeout(timer);
@@ -160,7 +163,10 @@ let started = false;
 export function startLive(): void {
   if (started) return stream.open();
   started = true;
-  setInterval(() => (now.value = Math.floor(Date.now() / 1000)), 1000);
+  const tick = () => (now.value = nodeNow());
+  setInterval(tick, 1000);
+  // Another clock is gone by at once.
+  effect(() => void tick());
   let hiding = 0;
   const seen = () => {
     clearTimeout(hiding);
