@@ -2,7 +2,7 @@
 
 import { computed, signal } from '@preact/signals';
 
-import { ask, failure, whenSignedOut, type Failure } from '../api/client';
+import { ask, Failure, failure, whenSignedOut } from '../api/client';
 import type { Session } from '../api/types';
 
 /** Null until the node has said. */
@@ -40,7 +40,14 @@ export function signedOut(): void {
 whenSignedOut(signedOut);
 
 export async function signIn(proof: { link: string } | { password: string }): Promise<void> {
-  session.value = await ask<Session>('POST', '/session', proof);
+  await ask<Session>('POST', '/session', proof);
+  // What the answer says holds once the browser shows the cookie that came with it.
+  const shown = await ask<Session>('GET', '/session');
+  if (!shown.signed_in) {
+    const next = 'link' in proof ? 'then get a new link with `miner-ctrl ui`' : 'then sign in again';
+    throw new Failure('no-cookie', 'This browser did not keep the cookie of this page.', `allow cookies for it, ${next}`, null, [], 0, null);
+  }
+  session.value = shown;
   sessionFailure.value = null;
 }
 
