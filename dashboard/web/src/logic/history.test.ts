@@ -1,13 +1,22 @@
 import { expect, test } from 'vitest';
 
-import { alone, change, colours, facts, HASHRATE, lines, MAX_LINES, OTHERS, panels, rangeOf, rows, sentence, sparkPaths, timeMarks } from './history';
+import { alone, change, colours, current, facts, HASHRATE, lines, MAX_LINES, OTHERS, panels, rangeOf, rows, sentence, sparkPaths, timeMarks } from './history';
 
 const rig = (id: string, ...v: (number | null)[]) => ({ id, v });
 
 test('what is not known counts for nothing, and nothing known is no number', () => {
-  expect(facts([null, 2, null, 4])).toEqual({ min: 2, mean: 3, max: 4, last: 4, known: 2 });
+  expect(facts([null, 2, null, 4])).toEqual({ min: 2, mean: 3, max: 4, known: 2 });
   expect(facts([null, null])).toBeNull();
   expect(facts([])).toBeNull();
+});
+
+test('a number is current for some minutes, however fine the steps; then it is not known', () => {
+  const minutes = [41, 42, null, null];
+  expect(current(minutes, 60)).toBe(42);
+  expect(current([...minutes, null], 60)).toBeNull();
+  expect(current([42, ...Array<null>(17).fill(null)], 10)).toBe(42);
+  expect(current([42, ...Array<null>(18).fill(null)], 10)).toBeNull();
+  expect([current([42, null], 900), current([42, null, null], 900), current([], 900)]).toEqual([42, null, null]);
 });
 
 test('a chart is told in a sentence', () => {

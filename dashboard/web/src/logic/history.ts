@@ -59,7 +59,7 @@ export function lines(series: readonly HistorySeries[]): HistorySeries[] {
   return series.filter((one) => largest.includes(one));
 }
 
-export interface Facts { min: number; mean: number; max: number; last: number; known: number }
+export interface Facts { min: number; mean: number; max: number; known: number }
 
 /** Null when nothing at all is known. */
 export function facts(values: readonly (number | null)[]): Facts | null {
@@ -67,16 +67,23 @@ export function facts(values: readonly (number | null)[]): Facts | null {
   let max = -Infinity;
   let sum = 0;
   let known = 0;
-  let last = 0;
   for (const value of values) {
     if (value === null) continue;
     min = Math.min(min, value);
     max = Math.max(max, value);
     sum += value;
     known += 1;
-    last = value;
   }
-  return known === 0 ? null : { min, mean: sum / known, max, last, known };
+  return known === 0 ? null : { min, mean: sum / known, max, known };
+}
+
+/** A number is written when its minute is over, and asked for each minute. */
+const CURRENT_SECONDS = 180;
+
+/** The newest number, where it is new enough to be called current. */
+export function current(values: readonly (number | null)[], step: number): number | null {
+  const newest = values.slice(-Math.max(2, Math.ceil(CURRENT_SECONDS / step)));
+  return newest.findLast((value) => value !== null) ?? null;
 }
 
 /** What a chart shows, for whoever does not see it. */

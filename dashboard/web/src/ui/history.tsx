@@ -4,7 +4,7 @@ import { useEffect, useId, useMemo, useRef, useState } from 'preact/hooks';
 
 import type { History, HistorySeries } from '../api/types';
 import { clock, exactTime } from '../logic/format';
-import { colours, facts, lines, panels, RANGES, rangeOf, rows, sentence, type Measure, type Range } from '../logic/history';
+import { colours, current, facts, lines, panels, RANGES, rangeOf, rows, sentence, type Measure, type Range } from '../logic/history';
 import { useHistory } from '../store/history';
 import { stale } from '../store/live';
 import { darkSystem, prefs } from '../store/prefs';
@@ -83,7 +83,7 @@ function Chart({ history, at, range, measure, empty }: ChartProps) {
       </p>
       <ul class="lines">
         {drawn.map((one) => (
-          <Line key={one.id} series={one} colour={given.get(one.id) ?? 0} measure={measure} column={column} />
+          <Line key={one.id} series={one} step={history?.step ?? 1} colour={given.get(one.id) ?? 0} measure={measure} column={column} />
         ))}
       </ul>
       {left > 0 && <p class="small t2">{left} more in the table.</p>}
@@ -128,14 +128,16 @@ function Canvas({ history: { t0, step }, at, range, measure, series, tall, label
   );
 }
 
-function Line({ series: { id, v }, colour, measure, column }: { series: HistorySeries; colour: number; measure: Measure; column: number | null }) {
+interface LineProps { series: HistorySeries; step: number; colour: number; measure: Measure; column: number | null }
+
+function Line({ series: { id, v }, step, colour, measure, column }: LineProps) {
   const found = facts(v);
   if (!found) return null;
   return (
     <li>
       <i class="swatch" style={{ background: `var(--s${colour})` }} />
       <span class="clip">{id}</span>
-      <b>{measure.text(column === null ? found.last : (v[column] ?? null))}</b>
+      <b>{measure.text(column === null ? current(v, step) : (v[column] ?? null))}</b>
       <span class="small t2">
         {measure.text(found.min)} to {measure.text(found.max)}, mean {measure.text(found.mean)}
       </span>
