@@ -67,6 +67,31 @@ test.describe('signed in', () => {
     await expect(page.getByLabel('Wallet or pool login')).toHaveValue('');
   });
 
+  test('a profile that was changed elsewhere while one wrote is not put back without a word', async ({ page, node }) => {
+    const elsewhere = (wallet) => page.evaluate(async (wallet) => {
+      const at = '/api/v1/mining/profiles/raven';
+      const there = await (await fetch(at)).json();
+      await fetch(at, { method: 'PUT', headers: { 'content-type': 'application/json' }, body: JSON.stringify({ ...there, wallet }) });
+    }, wallet);
+    const there = () => page.evaluate(() => fetch('/api/v1/mining/profiles/raven').then((answer) => answer.json()));
+    await page.goto(`${node.url}#/profiles/raven`);
+    await LIVE(page);
+    await page.getByLabel('Worker name at the pool').fill('mine');
+    await elsewhere('RBelsewhere');
+    await page.getByRole('button', { name: 'Save' }).click();
+    await expect(page.getByText('it was changed elsewhere: wallet.')).toBeVisible();
+    expect((await there()).wallet).toBe('RBelsewhere');
+    await page.getByRole('button', { name: 'Take what is there' }).click();
+    await expect(page.getByLabel('Wallet or pool login')).toHaveValue('RBelsewhere');
+    await expect(page.getByLabel('Worker name at the pool')).toHaveValue('');
+    await page.getByLabel('Worker name at the pool').fill('mine');
+    await elsewhere('RCelsewhere');
+    await page.getByRole('button', { name: 'Save' }).click();
+    await page.getByRole('button', { name: 'Save mine over it' }).click();
+    await expect(page.getByText('Profile raven is saved')).toBeVisible();
+    expect(await there()).toMatchObject({ wallet: 'RBelsewhere', rig_name: 'mine' });
+  });
+
   test('an offline rig does not look as if it mined', async ({ page, node }) => {
     await page.goto(`${node.url}#/rigs?f=state%3Amining`);
     await LIVE(page);

@@ -243,6 +243,11 @@ const ROUTES = [
   ['POST', '/jobs/:id/retry', ({ id }) => beginJob({ ...bodies.get(jobNamed(id).id), rigs: jobNamed(id).rigs.filter(({ state }) => state === 'failed' || state === 'unknown').map(({ id: rig }) => rig) })],
   ['GET', '/profiles', () => [...profiles.values()]],
   ['POST', '/profiles', ({ body }) => { if (profiles.has(body.name)) throw new Refused(409, 'conflict', `profile \`${body.name}\` is there already`, 'look at what is there first'); profiles.set(body.name, checked(body)); return body; }],
+  ['GET', '/profiles/:name', ({ name }) => {
+    const profile = profiles.get(name);
+    if (!profile) throw new Refused(404, 'unknown-profile', `no profile \`${name}\``, 'list profiles with `miner-ctrl profile list`');
+    return profile;
+  }],
   ['PUT', '/profiles/:name', ({ name, body }) => { profiles.set(name, checked(body)); return body; }],
   ['DELETE', '/profiles/:name', ({ name }) => void profiles.delete(name)],
   ['GET', '/activity', () => ({ entries: activity.slice(0, 100), next: null })],

@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest';
 
 import type { Profile } from '../api/types';
-import { draftOf, fieldsOf, profileOf } from './draft';
+import { differences, draftOf, fieldsOf, profileOf } from './draft';
 import { level, MAX_LINES, Ring } from './ring';
 
 const PROFILE: Profile = {
@@ -11,6 +11,12 @@ const PROFILE: Profile = {
 
 test('a profile survives the form', () => {
   expect(profileOf(draftOf(PROFILE))).toEqual(PROFILE);
+});
+
+test('what somebody else changed is known by its fields', () => {
+  expect(differences(PROFILE, structuredClone(PROFILE))).toEqual([]);
+  expect(differences(PROFILE, { ...PROFILE, wallet: '44B', rig_name: 'x', pools: [...PROFILE.pools, { url: 'b.example:1', tls: false }] })).toEqual(['pools', 'wallet', 'rig name']);
+  expect(differences(null, null)).toEqual([]);
 });
 
 test('what is empty is left out', () => {

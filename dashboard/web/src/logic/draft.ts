@@ -40,6 +40,12 @@ export function draftOf(profile: Profile | null): Draft {
   };
 }
 
+/** In which fields two profiles differ, as far as a form shows them: a password that is set looks like any other. */
+export function differences(one: Profile | null, other: Profile | null): string[] {
+  const [a, b] = [draftOf(one), draftOf(other)];
+  return (Object.keys(a) as (keyof Draft)[]).filter((key) => JSON.stringify(a[key]) !== JSON.stringify(b[key])).map((key) => key.replace('_', ' '));
+}
+
 /** What to send. The node checks it all; a number that is none goes as it is, to be refused by its name. */
 export function profileOf(draft: Draft): Profile {
   const profile: Record<string, unknown> = {

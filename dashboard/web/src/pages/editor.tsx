@@ -4,15 +4,16 @@ import { useEffect, useRef, useState } from 'preact/hooks';
 
 import { failure, type Failure } from '../api/client';
 import type { Profile } from '../api/types';
-import { draftOf, EMPTY_POOL, fieldsOf, profileOf, type Draft, type PoolDraft } from '../logic/draft';
+import { differences, draftOf, EMPTY_POOL, fieldsOf, profileOf, type Draft, type PoolDraft } from '../logic/draft';
 import { fieldErrors, fieldOf } from '../logic/pointer';
 import { drafts, keepDraft } from '../store/drafts';
 import { readOnly } from '../store/live';
-import { NEW, saveProfile } from '../store/profiles';
+import { loadProfiles, NEW, profileNow, saveProfile } from '../store/profiles';
 import { go, href } from '../store/route';
 import { done } from '../store/toast';
 import { Head } from '../ui/frame';
 import { Act, Choice, Field, Trouble } from '../ui/parts';
+import { Shape } from '../ui/shape';
 
 /** As many as the node takes. */
 const MAX_POOLS = 8;
@@ -20,10 +21,13 @@ const MAX_POOLS = 8;
 export function Editor({ profile }: { profile: Profile | null }) {
   const key = profile?.name ?? NEW;
   const kept = drafts.value.get(key);
-  const draft = kept ?? draftOf(profile);
+  const draft = kept?.draft ?? draftOf(profile);
+  const from = kept ? kept.from : profile;
   const [resumed] = useState(kept !== undefined);
   const [problem, setProblem] = useState<Failure | null>(null);
   const [busy, setBusy] = useState(false);
+  /** What somebody else made of it meanwhile. */
+  const [other, setOther] = useState<Profile | null>(null);
   const form = useRef<HTMLFormElement>(null);
   const errors = fieldErrors(problem, fieldsOf(draft));
   // An argument's error is shown at the box of all of them.
@@ -32,7 +36,7 @@ export function Editor({ profile }: { profile: Profile | null }) {
   const set = (change: Partial<Draft>) => {
     const next = { ...draft, ...change };
     // What was undone is no change.
-    keepDraft(key, JSON.stringify(next) === JSON.stringify(draftOf(profile)) ? null : next);
+    keepDraft(key, JSON.stringify(next) === JSON.stringify(draftOf(from)) ? null : { draft: next, from });
   };
   const setPool = (at: number, change: Partial<PoolDraft>) => set({ pools: draft.pools.map((pool, index) => (index === at ? { ...pool, ...change } : pool)) });
 
@@ -40,11 +44,19 @@ export function Editor({ profile }: { profile: Profile | null }) {
     form.current?.querySelector<HTMLElement>('[aria-invalid=true]')?.focus();
   }, [problem]);
 
-  const save = async () => {
+  /** `known`: what the person has seen, and means to replace. */
+  const save = async (known: Profile | null) => {
     setBusy(true);
     setProblem(null);
+    setOther(null);
     try {
       const wanted = profileOf(draft);
+      const there = profile && (await profileNow(profile.name));
+      if (differences(there, known).length > 0) {
+        setOther(there);
+        setBusy(false);
+        return;
+      }
       await saveProfile(wanted, profile === null);
       keepDraft(key, null);
       done(`Profile ${wanted.name} is saved`);
@@ -53,6 +65,12 @@ export function Editor({ profile }: { profile: Profile | null }) {
       setProblem(failure(thrown));
       setBusy(false);
     }
+  };
+
+  const takeOther = async () => {
+    await loadProfiles();
+    keepDraft(key, null);
+    setOther(null);
   };
 
   return (
@@ -65,7 +83,7 @@ export function Editor({ profile }: { profile: Profile | null }) {
           noValidate
           onSubmit={(event) => {
             event.preventDefault();
-            if (!busy && readOnly.value === null) void save();
+            if (!busy && readOnly.value === null) void save(from);
           }}
         >
           {resumed && kept && <p class="t2">Here is what you wrote before; it is not saved yet.</p>}
@@ -131,6 +149,22 @@ export function Editor({ profile }: { profile: Profile | null }) {
               )}
             </div>
           </details>
+          {other && (
+            <div class="trouble" role="alert">
+              <Shape state="warn" />
+              <div>
+                <p>Not saved: meanwhile it was changed elsewhere: {differences(other, from).join(', ')}.</p>
+                <p class="row">
+                  <Act why={readOnly.value} onClick={() => void save(other)}>
+                    Save mine over it
+                  </Act>
+                  <button type="button" onClick={() => void takeOther()}>
+                    Take what is there
+                  </button>
+                </p>
+              </div>
+            </div>
+          )}
           <p class="row">
             <Act class="primary" type="submit" why={readOnly.value}>
               {busy ? 'Saving…' : 'Save'}

@@ -2,15 +2,22 @@
 
 import { signal } from '@preact/signals';
 
+import type { Profile } from '../api/types';
 import type { Draft } from '../logic/draft';
 
-/** By the profile's name, or that of a new one. In this page's memory alone: there may be passwords in them. */
-export const drafts = signal<ReadonlyMap<string, Draft>>(new Map());
+export interface Written {
+  draft: Draft;
+  /** What was there when the writing began; null for a new one. */
+  from: Profile | null;
+}
 
-export function keepDraft(name: string, draft: Draft | null): void {
+/** By the profile's name, or that of a new one. In this page's memory alone: there may be passwords in them. */
+export const drafts = signal<ReadonlyMap<string, Written>>(new Map());
+
+export function keepDraft(name: string, written: Written | null): void {
   const next = new Map(drafts.value);
-  if (draft === null) next.delete(name);
-  else next.set(name, draft);
+  if (written === null) next.delete(name);
+  else next.set(name, written);
   drafts.value = next;
 }
 

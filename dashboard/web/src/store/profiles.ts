@@ -21,6 +21,11 @@ export async function loadProfiles(): Promise<void> {
   }
 }
 
+/** As it is on the node now, whatever this page knows. */
+export function profileNow(name: string): Promise<Profile> {
+  return ask('GET', `/profiles/${part(name)}`);
+}
+
 export async function saveProfile(profile: Profile, isNew: boolean): Promise<void> {
   if (isNew) await ask('POST', '/profiles', profile);
   else await ask('PUT', `/profiles/${part(profile.name)}`, profile);
