@@ -75,9 +75,12 @@ export function closeJob(): void {
 }
 
 export async function loadJobs(): Promise<void> {
-  const { jobs } = await ask<{ jobs: JobSummary[] }>('GET', '/jobs?limit=20');
+  const before = new Set(underWay.value.map(({ id }) => id));
+  const { jobs } = await ask<{ jobs: JobSummary[] }>('GET', `/jobs?limit=${MAX_SUMMARIES}`);
+  for (const { id } of jobs) before.delete(id);
+  // A node that was started anew knows nothing of what was under way.
+  summaries.value = (summaries.value ?? []).filter(({ id, ended }) => ended !== null || !before.has(id));
   for (const job of [...jobs].reverse()) summarise(job);
-  summaries.value ??= [];
 }
 
 /** The event `job`. */
