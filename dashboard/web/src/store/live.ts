@@ -161,7 +161,10 @@ const stream = new Stream(world, {
 
 let started = false;
 export function startLive(): void {
-  if (started) return stream.open();
+  // Rigs opened in tabs behind this one would take all connections, and this page would wait for one.
+  if (document.hidden) stream.pause();
+  else stream.open();
+  if (started) return;
   started = true;
   const tick = () => (now.value = nodeNow());
   setInterval(tick, 1000);
@@ -175,10 +178,7 @@ export function startLive(): void {
     else if (link.value.kind === 'paused') stream.open();
   };
   document.addEventListener('visibilitychange', seen);
-  // One that was opened in the background is hidden from its beginning.
-  seen();
   addEventListener('online', () => link.value.kind === 'lost' && stream.open());
-  stream.open();
 }
 
 export function retryNow(): void {
