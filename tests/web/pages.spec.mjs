@@ -121,6 +121,41 @@ test.describe('signed in', () => {
     await expect(page.getByText('Nobody waits.')).toBeVisible();
   });
 
+  test('a pairing code that is used up is not shown any longer', async ({ page, node }) => {
+    let spent = false;
+    await page.route('**/node/info', async (route) => {
+      const info = await (await route.fetch()).json();
+      if (spent) delete info.pairing_code;
+      await route.fulfill({ json: info });
+    });
+    await page.clock.install();
+    await page.goto(`${node.url}#/pairing`);
+    await LIVE(page);
+    await page.getByRole('button', { name: 'Show a code' }).click();
+    await expect(page.getByText('7KQ2-M9XD', { exact: true })).toBeVisible();
+    spent = true;
+    await page.clock.runFor(60_000);
+    await expect(page.getByRole('button', { name: 'Show a code' })).toBeVisible();
+    await expect(page.getByText('7KQ2-M9XD')).toHaveCount(0);
+  });
+
+  test('a page that is opened behind others takes no stream until it is seen', async ({ page, node }) => {
+    await page.addInitScript(() => {
+      window.seen = false;
+      Object.defineProperty(document, 'hidden', { get: () => !window.seen });
+    });
+    const streams = [];
+    page.on('request', (request) => request.url().endsWith('/events') && streams.push(request.url()));
+    await page.goto(`${node.url}#/rig/${ALPHA}`);
+    await expect(page.getByText('Paused', { exact: true })).toBeVisible();
+    expect(streams).toEqual([]);
+    await page.evaluate(() => {
+      window.seen = true;
+      document.dispatchEvent(new Event('visibilitychange'));
+    });
+    await LIVE(page);
+  });
+
   test('a token is shown once', async ({ page, node }) => {
     await page.goto(`${node.url}#/settings`);
     await LIVE(page);

@@ -11,6 +11,9 @@ import { done, failed } from '../store/toast';
 import { Head } from '../ui/frame';
 import { Act, Choice, Copy, PERMISSIONS, Trouble } from '../ui/parts';
 
+/** How often it is looked whether the code still is one. */
+const AGAIN_MS = 60_000;
+
 const CHOICES = [['', 'By the roles'], ...PERMISSIONS] as const;
 
 export function Pairing() {
@@ -98,13 +101,19 @@ function Request({ request }: { request: Pending }) {
 }
 
 function Code() {
-  const [code, setCode] = useState<string | null>(null);
   const [problem, setProblem] = useState<Failure | null>(null);
-  const shown = code ?? node.value?.pairing_code ?? null;
+  // The node's word alone: a code that was used up is no code any more.
+  const shown = node.value?.pairing_code ?? null;
+  useEffect(() => {
+    // The stream tells of a peer that came by it; of wrong tries and of its age nobody does.
+    const timer = setInterval(() => void loadNode(), AGAIN_MS);
+    return () => clearInterval(timer);
+  }, []);
   const renew = async () => {
     setProblem(null);
     try {
-      setCode((await ask<{ code: string }>('POST', '/node/pairing-code')).code);
+      await ask('POST', '/node/pairing-code');
+      await loadNode();
     } catch (thrown) {
       setProblem(failure(thrown));
     }
