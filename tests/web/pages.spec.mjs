@@ -110,6 +110,9 @@ test.describe('signed in', () => {
     await expect(miners.getByText('was: Mining')).toBeVisible();
     await expect(miners.getByText('H/s')).toHaveCount(0);
     await expect(page.getByText('It cannot be reached: connection refused')).toBeVisible();
+    await page.goBack();
+    await page.locator('tbody tr[data-id]').first().getByRole('button', { name: /^Stats/ }).click();
+    for (const measured of ['Hashrate', 'Hottest', 'Power']) await expect(page.locator(`.peek dt:has-text("${measured}") + dd`)).toHaveText(/^– ?/);
   });
 
   test('a request is approved by its words', async ({ page, node }) => {
@@ -166,6 +169,24 @@ test.describe('signed in', () => {
     await LIVE(page);
     await expect(page.getByRole('rowheader', { name: 'script' })).toBeVisible();
     await expect(page.getByText(/^mc_k2_/)).toBeHidden();
+  });
+
+  test('a token is shown no longer than it is good, and its button does not go on saying what it did', async ({ page, node }) => {
+    await page.goto(`${node.url}#/settings`);
+    await LIVE(page);
+    const make = async (name) => {
+      await page.getByLabel('Token name').fill(name);
+      await page.getByRole('button', { name: 'Make token' }).click();
+    };
+    await make('one');
+    const copy = page.getByRole('button', { name: 'Copy token' });
+    await copy.click();
+    await expect(copy).toHaveText(/^(Copied|Selected)$/);
+    await expect(copy).toHaveText('Copy');
+    await make('two');
+    await expect(page.getByText(/^mc_k3_/)).toBeVisible();
+    await page.getByRole('button', { name: 'Revoke token two' }).click();
+    await expect(page.getByText(/^mc_k/)).toHaveCount(0);
   });
 
   test('on a phone a long press selects and the actions come up from below', async ({ page, node }) => {

@@ -201,7 +201,7 @@ const ROUTES = [
   ['GET', '/access', () => ({ password_set: true, sessions: [{ id: 's1', created_at: now() - 4000, last_used: now(), expires_at: now() + 1e6, agent: 'Chromium on Linux', current: true }, { id: 's2', created_at: now() - 90_000, last_used: now() - 7000, expires_at: now() + 1e6, agent: 'Firefox on Android', current: false }], tokens })],
   ['PUT', '/access/password', ({ body }) => { if ((body.password ?? '').length < 10) throw invalid('password', 'has fewer than 10 characters'); }],
   ['DELETE', '/access/sessions/:id', () => undefined],
-  ['POST', '/access/tokens', ({ body }) => { const token = { id: `k${tokens.length + 1}`, ...body, created_at: now(), last_used: null }; tokens = [...tokens, token]; return { ...token, token: 'mc_k2_0123456789abcdef0123456789abcdef' }; }],
+  ['POST', '/access/tokens', ({ body }) => { const token = { id: `k${tokens.length + 1}`, ...body, created_at: now(), last_used: null }; tokens = [...tokens, token]; return { ...token, token: `mc_${token.id}_0123456789abcdef0123456789abcdef` }; }],
   ['DELETE', '/access/tokens/:id', ({ id }) => void (tokens = tokens.filter((token) => token.id !== id))],
   ['GET', '/node/info', info],
   ['POST', '/node/pairing-code', () => ({ code: (code = '7KQ2-M9XD') })],

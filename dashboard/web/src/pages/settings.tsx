@@ -55,14 +55,17 @@ function AccessCards() {
     );
   };
   useEffect(load, []);
-  const revoke = (kind: 'sessions' | 'tokens', id: string, what: string) => {
-    ask('DELETE', `/access/${kind}/${part(id)}`).then(
-      () => {
-        done(`${what} is revoked`);
-        load();
-      },
-      (thrown: unknown) => failed(`${what} is not revoked`, failure(thrown)),
-    );
+  /** Whether it is gone. */
+  const revoke = async (kind: 'sessions' | 'tokens', id: string, what: string) => {
+    try {
+      await ask('DELETE', `/access/${kind}/${part(id)}`);
+    } catch (thrown) {
+      failed(`${what} is not revoked`, failure(thrown));
+      return false;
+    }
+    done(`${what} is revoked`);
+    load();
+    return true;
   };
   const out = () => signOut().catch((thrown: unknown) => failed('Not signed out', failure(thrown)));
   const why = link.value.kind === 'lost' ? 'The node cannot be reached' : null;
@@ -103,7 +106,7 @@ function AccessCards() {
                       <td role="cell" data-label="Since">{exactTime(one.created_at)}</td>
                       <td role="cell" class="right actions">
                         {!one.current && (
-                          <Act class="plain remove" why={why} aria-label={`Revoke the session of ${one.agent ?? one.id}`} onClick={() => revoke('sessions', one.id, 'The session')}>
+                          <Act class="plain remove" why={why} aria-label={`Revoke the session of ${one.agent ?? one.id}`} onClick={() => void revoke('sessions', one.id, 'The session')}>
                             Revoke
                           </Act>
                         )}
@@ -124,21 +127,23 @@ function AccessCards() {
 
 const SCOPES: [Scope, string][] = [['read', 'Read'], ['control', 'Read and control'], ['admin', 'Everything']];
 
-function Tokens({ tokens, why, onChange, onRevoke }: { tokens: Token[]; why: string | null; onChange: () => void; onRevoke: (token: Token) => void }) {
+function Tokens({ tokens, why, onChange, onRevoke }: { tokens: Token[]; why: string | null; onChange: () => void; onRevoke: (token: Token) => Promise<boolean> }) {
   const [name, setName] = useState('');
   const [scope, setScope] = useState<Scope>('read');
-  const [made, setMade] = useState<string | null>(null);
+  const [made, setMade] = useState<Token | null>(null);
   const [problem, setProblem] = useState<Failure | null>(null);
   const make = async () => {
     setProblem(null);
     try {
-      const token = await ask<Token>('POST', '/access/tokens', { name: name.trim(), scope });
-      setMade(token.token ?? null);
+      setMade(await ask<Token>('POST', '/access/tokens', { name: name.trim(), scope }));
       setName('');
       onChange();
     } catch (thrown) {
       setProblem(failure(thrown));
     }
+  };
+  const revoke = async (token: Token) => {
+    if (await onRevoke(token)) setMade((had) => (had?.id === token.id ? null : had));
   };
   return (
     <>
@@ -164,7 +169,7 @@ function Tokens({ tokens, why, onChange, onRevoke }: { tokens: Token[]; why: str
                   <td role="cell" data-label="Scope">{token.scope}</td>
                   <td role="cell" data-label="Last used">{exactTime(token.last_used)}</td>
                   <td role="cell" class="right actions">
-                    <Act class="plain remove" why={why} aria-label={`Revoke token ${token.name}`} onClick={() => onRevoke(token)}>
+                    <Act class="plain remove" why={why} aria-label={`Revoke token ${token.name}`} onClick={() => void revoke(token)}>
                       Revoke
                     </Act>
                   </td>
@@ -174,9 +179,9 @@ function Tokens({ tokens, why, onChange, onRevoke }: { tokens: Token[]; why: str
           </table>
         </TableBox>
       )}
-      {made !== null && (
+      {made?.token !== undefined && (
         <p role="status">
-          This once: <Copy text={made} label="token" />
+          This once: <Copy text={made.token} label="token" />
         </p>
       )}
       <form

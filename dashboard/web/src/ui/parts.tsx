@@ -131,10 +131,21 @@ export function Meter({ value }: { value: number }) {
   );
 }
 
+/** How long a button says what it did. */
+const SAID_MS = 2000;
+
 /** Text to take along. Plain HTTP pages may not write the clipboard: then it is selected, ready for Ctrl+C. */
 export function Copy({ text, label }: { text: string; label: string }) {
   const [said, say] = useState('Copy');
   const ref = useRef<HTMLElement>(null);
+  // Of another text nothing was said yet.
+  useEffect(() => {
+    say('Copy');
+  }, [text]);
+  useEffect(() => {
+    const timer = setTimeout(say, SAID_MS, 'Copy');
+    return () => clearTimeout(timer);
+  }, [said]);
   const copy = async () => {
     try {
       await navigator.clipboard.writeText(text);
