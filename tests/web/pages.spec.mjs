@@ -122,6 +122,7 @@ test.describe('signed in', () => {
     await page.getByRole('button', { name: 'Approve rig-new' }).click();
     await expect(page.getByText('rig-new is admitted')).toBeVisible();
     await expect(page.getByText('Nobody waits.')).toBeVisible();
+    await expect(page.getByRole('heading', { name: 'Requests' })).toBeFocused();
   });
 
   test('a pairing code that is used up is not shown any longer', async ({ page, node }) => {

@@ -78,6 +78,27 @@ test('the keyboard alone moves, ticks, opens and comes back', async ({ page }) =
   await expect(page.getByRole('heading', { level: 1 })).toBeFocused();
 });
 
+test('the side panel takes the focus, gives it back to its row, and Escape closes it from both', async ({ page }) => {
+  const [, second] = await names(page);
+  const row = page.locator('tbody tr[data-id]').nth(1);
+  const panel = page.getByRole('complementary', { name: `Stats of ${second}` });
+  const open = async () => {
+    await row.getByRole('button', { name: `Stats of ${second}` }).click();
+    await expect(panel.getByRole('heading', { name: second })).toBeFocused();
+  };
+  await open();
+  await page.keyboard.press('Escape');
+  await expect(panel).toBeHidden();
+  await expect(row).toBeFocused();
+  await open();
+  await panel.getByRole('button', { name: 'Close stats' }).click();
+  await expect(row).toBeFocused();
+  await open();
+  await row.focus();
+  await page.keyboard.press('Escape');
+  await expect(panel).toBeHidden();
+});
+
 test('a shift-click ticks a range, and a selection outlives a filter', async ({ page }) => {
   await page.locator('tbody input').nth(1).click();
   await page.locator('tbody input').nth(4).click({ modifiers: ['Shift'] });

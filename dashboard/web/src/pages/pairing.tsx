@@ -34,7 +34,9 @@ export function Pairing() {
       <Head title="Pairing" />
       <div class={stale.value ? 'fill page dim' : 'fill page'}>
         <section class="card" aria-labelledby="requests">
-          <h2 id="requests">Requests</h2>
+          <h2 id="requests" tabIndex={-1}>
+            Requests
+          </h2>
           {pending.value.length === 0 && (
             <p class="t2">
               Nobody waits. {way === 'off' ? 'Pairing is off on this node.' : 'A node that wants to join appears here, with words to compare with those it shows.'}
@@ -72,6 +74,8 @@ function Request({ request }: { request: Pending }) {
       await ask('POST', `/peers/pending/${part(request.id)}/${verb}`, body);
       pending.value = pending.value.filter((one) => one.id !== request.id);
       done(verb === 'approve' ? `${request.name} is admitted` : `${request.name} is turned away`);
+      // The button goes with its request; a focus that is elsewhere by now stays there.
+      if (document.activeElement?.matches('body, :disabled')) document.getElementById('requests')?.focus();
     } catch (thrown) {
       failed(`${request.name} was not ${verb === 'approve' ? 'admitted' : 'turned away'}`, failure(thrown));
       setBusy(false);

@@ -1,5 +1,7 @@
 // The side panel of a rig: enough to judge it without leaving the list.
 
+import { useLayoutEffect, useRef } from 'preact/hooks';
+
 import { celsius, exactTime, hashrate, shortAddress, UNKNOWN } from '../logic/format';
 import { open } from '../store/dialogs';
 import { readOnly, rigById } from '../store/live';
@@ -13,13 +15,20 @@ export function Peek({ id, onClose }: { id: string; onClose: () => void }) {
   const row = rigById(id);
   const { view, failure } = useRig(id);
   const state = row ? shownState(row) : null;
+  const title = useRef<HTMLHeadingElement>(null);
+  // Rows make room for the panel, and the button that opened it is gone.
+  useLayoutEffect(() => title.current?.focus(), []);
+  const close = () => {
+    onClose();
+    (document.getElementById(`r-${id}`) ?? document.querySelector<HTMLElement>('.tablebox'))?.focus();
+  };
   return (
-    <aside class="peek" aria-label={`Stats of ${row?.name ?? id}`} onKeyDown={(event) => event.key === 'Escape' && onClose()}>
+    <aside class="peek" aria-label={`Stats of ${row?.name ?? id}`} onKeyDown={(event) => event.key === 'Escape' && close()}>
       <header>
-        <h2>
+        <h2 tabIndex={-1} ref={title}>
           <a href={href('rig', id)}>{row?.name ?? id}</a>
         </h2>
-        <button type="button" class="plain close" aria-label="Close stats" onClick={onClose}>
+        <button type="button" class="plain close" aria-label="Close stats" onClick={close}>
           ✕
         </button>
       </header>

@@ -8,7 +8,7 @@ import type { Column } from '../logic/sort';
 import { reveal, visible } from '../logic/window';
 import { pingOne } from '../store/commands';
 import { phone, prefs, rowHeight } from '../store/prefs';
-import { go, href } from '../store/route';
+import { go, href, setQuery } from '../store/route';
 import { active, anchor, clearSelection, focused, pointed, selected, sort, sortBy, view } from '../store/table';
 import { PhoneRow, Row } from './row';
 
@@ -124,6 +124,8 @@ export function Table({ narrow }: { narrow: boolean }) {
       if (stepInside(target, event.key === 'ArrowRight' ? 1 : -1)) event.preventDefault();
     } else if (event.key === 'Escape' && selected.value.size > 0) {
       clearSelection();
+    } else if (event.key === 'Escape' && narrow) {
+      setQuery({ peek: null });
     } else if (rig && ((event.key === ' ' && onRow) || (event.key === 'x' && letters))) {
       event.preventDefault();
       selected.value = toggled(selected.value, rig.id);
