@@ -276,6 +276,27 @@ test.describe('signed in', () => {
     });
   }
 
+  test('what is printed is all of a page, not what was in sight', async ({ page, node }) => {
+    await page.goto(`${node.url}#/settings`);
+    await LIVE(page);
+    await expect(page.getByRole('heading', { name: 'This node' })).toBeAttached();
+    await page.emulateMedia({ media: 'print' });
+    const cut = () => page.evaluate(() => ['html', 'body', '#page', '.app', '#main'].filter((selector) => {
+      const box = document.querySelector(selector);
+      return box.scrollHeight > box.clientHeight && getComputedStyle(box).overflow !== 'visible';
+    }));
+    expect(await cut()).toEqual([]);
+    expect(await page.evaluate(() => document.body.clientHeight)).toBeGreaterThan(800);
+  });
+
+  test('what is chosen can be seen in forced colours', async ({ page, node }) => {
+    await page.emulateMedia({ forcedColors: 'active' });
+    await page.goto(`${node.url}#/rigs?show=online`);
+    await LIVE(page);
+    const outline = (name) => page.getByRole('button', { name }).evaluate((chip) => getComputedStyle(chip).outlineStyle);
+    expect([await outline(/^Online/), await outline(/^Offline/)]).toEqual(['solid', 'none']);
+  });
+
   test('a peer gets another name and another permission; a refused name stands at its field', async ({ page, node }) => {
     await page.goto(`${node.url}#/rig/${ALPHA}`);
     await page.getByRole('button', { name: 'Change name and permission of rig-alpha' }).click();
