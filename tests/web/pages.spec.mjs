@@ -67,6 +67,33 @@ test.describe('signed in', () => {
     await expect(page.getByLabel('Wallet or pool login')).toHaveValue('');
   });
 
+  test('with a filter, what is new comes on top of what was asked for, and is not asked for with each entry', async ({ page, node }) => {
+    let newest = 250;
+    let asked = 0;
+    await page.route('**/activity?*', (route) => {
+      const query = new URL(route.request().url()).searchParams;
+      asked += 1;
+      const first = Math.min(newest, Number(query.get('before') ?? newest + 1) - 1);
+      const entries = Array.from({ length: Math.min(100, first) }, (_, at) => ({ id: first - at, at: 1_796_000_000, by: 'local', who: null, from: null, action: 'start', target: `rig-${first - at}`, detail: null, result: 'ok' }));
+      return route.fulfill({ json: { entries, next: first > 100 ? first - 99 : null } });
+    });
+    await page.goto(`${node.url}#/activity?action=start`);
+    await LIVE(page);
+    const rows = page.locator('.list tbody tr');
+    await expect(rows).toHaveCount(100);
+    await page.getByRole('button', { name: 'Older' }).click();
+    await expect(rows).toHaveCount(200);
+    newest = 260;
+    const before = asked;
+    const written = 20;
+    await page.evaluate((written) => Promise.all(Array.from({ length: written }, () => fetch('/api/v1/mining/remote/rig-alpha/stop', { method: 'POST', headers: { 'content-type': 'application/json' }, body: '{}' }))), written);
+    await expect(rows).toHaveCount(210);
+    await expect(rows.first()).toContainText('rig-260');
+    await page.getByRole('button', { name: 'Older' }).click();
+    await expect(rows).toHaveCount(260);
+    expect(asked - before).toBeLessThan(written / 2);
+  });
+
   test('a profile that was changed elsewhere while one wrote is not put back without a word', async ({ page, node }) => {
     const elsewhere = (wallet) => page.evaluate(async (wallet) => {
       const at = '/api/v1/mining/profiles/raven';

@@ -1,13 +1,13 @@
 // Everything that was changed, by whom, and with what result.
 
-import { useEffect, useState } from 'preact/hooks';
+import { useEffect, useRef, useState } from 'preact/hooks';
 
 import { API, ask, failure, type Failure } from '../api/client';
-import type { Activity } from '../api/types';
+import { below, onTop, type Entries } from '../logic/activity';
 import { exactTime } from '../logic/format';
 import { jobSummary, jobTitle, toRetry } from '../logic/job';
 import { loadJobs, show, summaries } from '../store/jobs';
-import { activity, stale } from '../store/live';
+import { activity, link, stale } from '../store/live';
 import { route, setQuery } from '../store/route';
 import { ActivityTable } from '../ui/activity';
 import { Head } from '../ui/frame';
@@ -19,6 +19,8 @@ const FILTERS = ['target', 'who', 'action', 'result'] as const;
 const LABELS: Record<(typeof FILTERS)[number], string> = { target: 'Target', who: 'Who', action: 'What', result: 'Result' };
 /** Typing asks once, not for each letter. */
 const TYPING_MS = 300;
+/** A command to many rigs writes many entries; nobody reads faster. */
+const AT_MOST_EACH_MS = 2000;
 
 /** More jobs than this are history: what they did stands below, rig by rig. */
 const MAX_JOBS = 5;
@@ -48,10 +50,13 @@ function Jobs() {
   );
 }
 
+const NONE: Entries = { entries: [], next: null };
+
 export function ActivityPage() {
-  const [entries, setEntries] = useState<Activity[] | null>(null);
-  const [next, setNext] = useState<number | null>(null);
+  /** `of`: the filter that they were asked with; what comes late for another is of no use. */
+  const [held, setHeld] = useState<(Entries & { of: string }) | null>(null);
   const [problem, setProblem] = useState<Failure | null>(null);
+  const asks = useRef({ last: 0, timer: 0 }).current;
   const filters = new URLSearchParams();
   for (const key of FILTERS) {
     const value = route.value.query.get(key);
@@ -59,40 +64,59 @@ export function ActivityPage() {
   }
   const asked = filters.toString();
 
-  const load = (before: number | null, signal?: AbortSignal) => {
+  const get = (before: number | null, signal?: AbortSignal): Promise<Entries> => {
     const query = new URLSearchParams(asked);
     query.set('limit', String(PAGE));
     if (before !== null) query.set('before', String(before));
-    ask<{ entries: Activity[]; next: number | null }>('GET', `/activity?${query}`, undefined, signal).then(
+    return ask('GET', `/activity?${query}`, undefined, signal);
+  };
+  const more = (before: number | null, joined: (had: Entries, page: Entries) => Entries) => {
+    get(before).then(
       (page) => {
-        setEntries((had) => (before === null ? page.entries : [...(had ?? []), ...page.entries]));
-        setNext(page.next);
+        setHeld((had) => (had !== null && had.of !== asked ? had : { ...joined(had ?? NONE, page), of: asked }));
         setProblem(null);
       },
-      (thrown: unknown) => {
-        if (!signal?.aborted) setProblem(failure(thrown));
-      },
+      (thrown: unknown) => setProblem(failure(thrown)),
     );
   };
 
+  const refresh = useRef<() => void>(() => undefined);
+  refresh.current = () => more(null, onTop);
+
   useEffect(() => {
     const abort = new AbortController();
-    const timer = setTimeout(() => load(null, abort.signal), entries === null ? 0 : TYPING_MS);
+    const load = () => {
+      asks.last = Date.now();
+      get(null, abort.signal).then(
+        (page) => {
+          setHeld({ ...page, of: asked });
+          setProblem(null);
+        },
+        (thrown: unknown) => abort.signal.aborted || setProblem(failure(thrown)),
+      );
+    };
+    const timer = setTimeout(load, held === null ? 0 : TYPING_MS);
     return () => {
       clearTimeout(timer);
       abort.abort();
     };
   }, [asked]);
 
-  // What the stream brings comes on top; only the node knows whether a filter holds for it.
-  const newest = entries?.[0]?.id ?? -1;
-  const fresh = activity.value.filter((entry) => entry.id > newest);
+  // The stream says that there is something new; only the node knows whether a filter holds for it, and what was written
+  // while there was no stream.
+  const live = link.value.kind === 'live';
   useEffect(() => {
-    if (entries === null || fresh.length === 0) return;
-    if (asked === '') setEntries([...fresh, ...entries]);
-    else load(null);
-  }, [activity.value]);
+    if (!live || asks.timer !== 0) return;
+    const due = Math.max(0, asks.last + AT_MOST_EACH_MS - Date.now());
+    asks.timer = window.setTimeout(() => {
+      asks.timer = 0;
+      asks.last = Date.now();
+      refresh.current();
+    }, due);
+  }, [activity.value, live]);
+  useEffect(() => () => clearTimeout(asks.timer), []);
 
+  const { entries, next } = held ?? {};
   return (
     <>
       <Head title="Activity">
@@ -108,15 +132,15 @@ export function ActivityPage() {
         </div>
         {asked === '' && <Jobs />}
         {problem && <Trouble failure={problem} />}
-        {entries === null && !problem && <Skeleton />}
+        {entries === undefined && !problem && <Skeleton />}
         {entries?.length === 0 && <p class="empty">{asked === '' ? 'Nothing was changed yet.' : 'No entry matches.'}</p>}
         {entries && entries.length > 0 && (
           <div class="card">
             <ActivityTable entries={entries} />
           </div>
         )}
-        {next !== null && (
-          <button type="button" onClick={() => load(next)}>
+        {typeof next === 'number' && (
+          <button type="button" onClick={() => more(next, below)}>
             Older
           </button>
         )}

@@ -6,7 +6,7 @@ import { now } from '../store/live';
 import { Shape } from './shape';
 import { TableBox } from './tablebox';
 
-export function ActivityTable({ entries, brief }: { entries: Activity[]; brief?: boolean }) {
+export function ActivityTable({ entries, brief }: { entries: readonly Activity[]; brief?: boolean }) {
   return (
     <TableBox label="Activity">
       <table class="list" role="table">
