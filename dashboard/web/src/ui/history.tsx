@@ -95,7 +95,19 @@ type Library = typeof import('./plot');
 
 // Apart from its `.then`: the bundler takes one that follows at once into what it waits for styles with, and then a style
 // that cannot be had is told to nobody.
-const load = (): Promise<Library> => import('./plot');
+const load = (): Promise<Library> => {
+  speak();
+  return import('./plot');
+};
+
+/** A browser of a bare system may say that its language is "C": the library takes it for one, and could not be loaded. */
+function speak(): void {
+  try {
+    new Intl.NumberFormat(navigator.language);
+  } catch {
+    Object.defineProperty(navigator, 'language', { value: 'en', configurable: true });
+  }
+}
 
 interface CanvasProps extends Omit<ChartProps, 'empty' | 'history'> {
   history: History;
