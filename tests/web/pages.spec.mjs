@@ -276,6 +276,27 @@ test.describe('signed in', () => {
     });
   }
 
+  test('a chart is drawn where the browser says that its language is none', async ({ page, node }) => {
+    await page.addInitScript(() => Object.defineProperty(Navigator.prototype, 'language', { get: () => 'C', configurable: true }));
+    await page.goto(`${node.url}#/overview`);
+    await LIVE(page);
+    await expect(page.locator('.plot canvas').first()).toBeVisible();
+  });
+
+  test('two tabs of a browser agree about how it shows the page', async ({ page, context, node }) => {
+    await page.goto(`${node.url}#/settings`);
+    await LIVE(page);
+    const other = await context.newPage();
+    await other.goto(`${node.url}#/settings`);
+    await other.getByLabel('Rows').selectOption('comfortable');
+    await expect(page.getByLabel('Rows')).toHaveValue('comfortable');
+    await page.getByLabel('Single-key shortcuts').uncheck();
+    await expect(other.getByLabel('Single-key shortcuts')).not.toBeChecked();
+    await page.reload();
+    await expect(page.getByLabel('Rows')).toHaveValue('comfortable');
+    await expect(page.getByLabel('Single-key shortcuts')).not.toBeChecked();
+  });
+
   test('lines of very different sizes have axes of their own, and one cursor', async ({ page, node }) => {
     await page.goto(`${node.url}#/overview`);
     const charts = page.getByRole('img', { name: /^Hashrate over/ });

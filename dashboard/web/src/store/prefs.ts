@@ -9,9 +9,12 @@ interface Prefs { theme: Theme; density: Density; pages: boolean; keys: boolean 
 const KEY = 'miner-ctrl';
 const DEFAULTS: Prefs = { theme: 'system', density: 'normal', pages: false, keys: true };
 
-function read(): Prefs {
+/** What this browser keeps; `otherwise` where it keeps nothing. */
+function read(otherwise: Prefs): Prefs {
   try {
-    const kept = JSON.parse(localStorage.getItem(KEY) ?? '{}') as Partial<Prefs>;
+    const text = localStorage.getItem(KEY);
+    if (text === null) return otherwise;
+    const kept = JSON.parse(text) as Partial<Prefs>;
     return {
       theme: kept.theme === 'dark' || kept.theme === 'light' ? kept.theme : DEFAULTS.theme,
       density: kept.density === 'compact' || kept.density === 'comfortable' ? kept.density : DEFAULTS.density,
@@ -19,19 +22,23 @@ function read(): Prefs {
       keys: kept.keys !== false,
     };
   } catch {
-    // No storage (private window) or not ours: the defaults are fine.
-    return DEFAULTS;
+    // No storage (private window) or not ours.
+    return otherwise;
   }
 }
 
-export const prefs = signal<Prefs>(read());
+export const prefs = signal<Prefs>(read(DEFAULTS));
 
 export function prefer(change: Partial<Prefs>): void {
-  prefs.value = { ...prefs.value, ...change };
+  // Another tab may have kept others since.
+  prefs.value = { ...read(prefs.value), ...change };
 }
 
-/** Writes preferences to the document and keeps them. */
+/** Writes preferences to the document and keeps them; what another tab keeps holds here, too. */
 export function applyPrefs(): void {
+  addEventListener('storage', ({ key }) => {
+    if (key === KEY) prefs.value = read(prefs.value);
+  });
   effect(() => {
     const { theme } = prefs.value;
     const root = document.documentElement;
