@@ -4,6 +4,7 @@ import { useEffect, useState } from 'preact/hooks';
 
 import { ask, failure, part, type Failure } from '../api/client';
 import type { Access, Scope, Token } from '../api/types';
+import { agentText } from '../logic/agent';
 import { exactTime, UNKNOWN } from '../logic/format';
 import { fieldErrors } from '../logic/pointer';
 import { link, node } from '../store/live';
@@ -99,14 +100,14 @@ function AccessCards() {
                 <tbody role="rowgroup">
                   {access.sessions.map((one) => (
                     <tr key={one.id} role="row">
-                      <th scope="row" role="rowheader" class="clip" title={one.agent ?? undefined}>
-                        {one.current && <span class="tag">this one</span>} {one.agent ?? UNKNOWN}
+                      <th scope="row" role="rowheader" class="clip" title={one.agent}>
+                        {one.current && <span class="tag">this one</span>} {agentText(one.agent) || UNKNOWN}
                       </th>
                       <td role="cell" data-label="Last used">{exactTime(one.last_used)}</td>
                       <td role="cell" data-label="Since">{exactTime(one.created_at)}</td>
                       <td role="cell" class="right actions">
                         {!one.current && (
-                          <Act class="plain remove" why={why} aria-label={`Revoke the session of ${one.agent ?? one.id}`} onClick={() => void revoke('sessions', one.id, 'The session')}>
+                          <Act class="plain remove" why={why} aria-label={`Revoke the session of ${agentText(one.agent) || one.id}, last used ${exactTime(one.last_used)}`} onClick={() => void revoke('sessions', one.id, 'The session')}>
                             Revoke
                           </Act>
                         )}
