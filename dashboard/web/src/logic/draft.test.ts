@@ -42,6 +42,13 @@ test('the ring keeps the newest lines and tells gaps', () => {
   expect(ring.newest).toBe(12 + MAX_LINES);
 });
 
+test('one line that is lost is one line', () => {
+  const ring = new Ring();
+  ring.add(page(1, 1));
+  ring.add(page(3, 3, 1));
+  expect(ring.lines[1]?.text).toBe('1 line dropped');
+});
+
 test('lines lost before we came are no gap of ours', () => {
   const ring = new Ring();
   ring.add(page(500, 501, 499));

@@ -1,6 +1,7 @@
 // Console lines kept in the page: the newest, with gaps told.
 
 import type { LogPage } from '../api/types';
+import { plural } from './format';
 
 /** A screen has fifty lines; this is some minutes of a talkative program. */
 export const MAX_LINES = 5000;
@@ -16,12 +17,12 @@ export class Ring {
   /** Takes a page; how many lines came. */
   add(page: LogPage): number {
     if (this.newest !== null && page.newest < this.newest) {
-      // Numbers begin anew with the rig's node.
+      // Numbers go on above those from before a restart, but where the rig's clock went back meanwhile.
       this.newest = null;
       this.push('gap', 'The node of the rig was started anew');
       return 0;
     }
-    if (page.lost > 0 && this.newest !== null) this.push('gap', `${page.lost} lines dropped`);
+    if (page.lost > 0 && this.newest !== null) this.push('gap', `${plural(page.lost, 'line')} dropped`);
     for (const line of page.lines) this.push('line', line.text);
     this.newest = page.newest;
     if (this.lines.length > MAX_LINES) this.lines = this.lines.slice(-MAX_LINES);

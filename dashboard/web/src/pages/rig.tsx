@@ -4,7 +4,7 @@ import { useState } from 'preact/hooks';
 
 import { part } from '../api/client';
 import type { MinerStatus, PeerView, RigView } from '../api/types';
-import { bytes, celsius, duration, exactTime, hashrate, lastSeen, ping, span, UNKNOWN } from '../logic/format';
+import { bytes, celsius, duration, exactTime, hashrate, lastSeen, ping, plural, span, UNKNOWN } from '../logic/format';
 import { HASHRATE, OTHERS, RANGES } from '../logic/history';
 import { minerShown, runs, type Rig } from '../logic/rig';
 import { pingOne } from '../store/commands';
@@ -199,7 +199,7 @@ function MinerTable({ miners, rig, why, onConsole, refresh }: TableProps) {
                   <Word state={shown} word={word} />
                   <div class="small t2 wrap">
                     {miner.problem ?? (away ? `was: ${said.word}` : `for ${span(miner.state_seconds)}`)}
-                    {miner.restarts > 0 && `, restarted ${miner.restarts} times`}
+                    {miner.restarts > 0 && `, restarted ${plural(miner.restarts, 'time')}`}
                   </div>
                 </td>
                 <td role="cell" data-label="Algorithm, pool">
