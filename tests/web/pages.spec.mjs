@@ -379,6 +379,16 @@ test.describe('signed out', () => {
     await expect(page.getByRole('heading', { name: 'Sign in to miner-ctrl' })).toBeVisible();
   });
 
+  test('a tab at the sign-in page goes on when another has signed in', async ({ page, node, faults }) => {
+    void faults;
+    await page.goto(node.url);
+    await expect(page.getByLabel('Password')).toBeVisible();
+    await page.evaluate(() => fetch('/api/v1/mining/session', { method: 'POST', headers: { 'content-type': 'application/json' }, body: '{"password": "correct horse"}' }));
+    await expect(page.getByLabel('Password')).toBeVisible();
+    await page.evaluate(() => dispatchEvent(new Event('focus')));
+    await LIVE(page);
+  });
+
   test('a link lets in and leaves the address bar; a spent one says so', async ({ page, node, faults }) => {
     void faults;
     await page.goto(`${node.url}#/link/${'B'.repeat(43)}`);

@@ -224,6 +224,31 @@ test('a dialog begins at its first field, and never at what closes it', async ({
   }
 });
 
+test('after many are removed, what was not removed and what was ticked meanwhile is still ticked', async ({ page }) => {
+  let goOn;
+  const ticked = new Promise((tell) => (goOn = tell));
+  const refused = await rows(page).nth(1).getAttribute('data-id');
+  await page.route('**/peers/*', async (route) => {
+    if (route.request().method() !== 'DELETE') return route.continue();
+    await ticked;
+    if (!route.request().url().endsWith(refused)) return route.continue();
+    await route.fulfill({ status: 404, json: { code: 'unknown-peer', detail: 'no such peer', hint: '' } });
+  });
+  const boxes = page.locator('tbody input');
+  await boxes.nth(1).click();
+  await boxes.nth(2).click();
+  const [, kept, gone, other] = await names(page);
+  await page.getByRole('button', { name: 'Remove…' }).click();
+  await page.getByRole('dialog').getByRole('button', { name: 'Remove 2' }).click();
+  await boxes.nth(3).click();
+  await expect(page.getByText('3 selected')).toBeVisible();
+  goOn();
+  await expect(page.getByText('1 rig is not removed')).toBeVisible();
+  await expect(page.getByText('2 selected')).toBeVisible();
+  expect(await names(page)).not.toContain(gone);
+  for (const name of [kept, other]) await expect(page.getByLabel(`Select ${name}`, { exact: true })).toBeChecked();
+});
+
 test('adding with a code pairs; without one it waits and shows words; a refusal stands at its field', async ({ page }) => {
   const add = async (address, code) => {
     await page.getByRole('button', { name: 'Add peer' }).click();

@@ -3,7 +3,7 @@
 import { useEffect, useRef, useState } from 'preact/hooks';
 
 import { failure, type Failure } from '../api/client';
-import { session, signIn } from '../store/session';
+import { loadSession, session, signIn } from '../store/session';
 import { Exposed } from '../ui/frame';
 import { Field, Trouble } from '../ui/parts';
 
@@ -14,6 +14,16 @@ export function Login({ linkFailure }: { linkFailure: Failure | null }) {
   const wrong = problem?.code === 'wrong-credentials' && problem !== linkFailure;
   const form = useRef<HTMLFormElement>(null);
   useEffect(() => form.current?.querySelector('input')?.focus(), []);
+  useEffect(() => {
+    // Another tab may have signed in.
+    const look = () => document.hidden || void loadSession();
+    document.addEventListener('visibilitychange', look);
+    addEventListener('focus', look);
+    return () => {
+      document.removeEventListener('visibilitychange', look);
+      removeEventListener('focus', look);
+    };
+  }, []);
   const send = async () => {
     setBusy(true);
     setProblem(null);

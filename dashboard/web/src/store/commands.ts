@@ -82,8 +82,8 @@ const AT_ONCE = 4;
 /** Tries for one rig when the gateway says "too many requests" or the rig says "busy". */
 const TRIES = 4;
 
-/** Removes many, some at a time, and says how it went. Rows go as they are removed. */
-export async function removeAll(rigs: Named[]): Promise<void> {
+/** Removes many, some at a time, and says how it went; gives those that are gone. Rows go as they are removed. */
+export async function removeAll(rigs: Named[]): Promise<Named[]> {
   const waiting = [...rigs];
   const kept: { rig: Named; why: Failure }[] = [];
   const worker = async () => {
@@ -97,10 +97,12 @@ export async function removeAll(rigs: Named[]): Promise<void> {
     }
   };
   await Promise.all(Array.from({ length: Math.min(AT_ONCE, rigs.length) }, worker));
-  const gone = rigs.length - kept.length;
-  if (gone > 0) done(`${plural(gone, 'rig is', 'rigs are')} removed`);
+  const left = new Set(kept.map(({ rig }) => rig));
+  const gone = rigs.filter((rig) => !left.has(rig));
+  if (gone.length > 0) done(`${plural(gone.length, 'rig is', 'rigs are')} removed`);
   const [first] = kept;
   if (first) failed(`${plural(kept.length, 'rig is', 'rigs are')} not removed, ${first.rig.name} first`, first.why);
+  return gone;
 }
 
 async function patiently<T>(run: () => Promise<T>): Promise<T> {

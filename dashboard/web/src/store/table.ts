@@ -82,6 +82,13 @@ export function clearFilter(): void {
   setQuery({ f: null, show: null });
 }
 
+/** Takes these from what is ticked; what was ticked meanwhile stays. */
+export function unselect(rigs: readonly { id: string }[]): void {
+  const rest = new Set(selected.value);
+  for (const { id } of rigs) rest.delete(id);
+  selected.value = rest;
+}
+
 /** Nobody is signed in any more, or the page was left: nothing stays ticked. */
 export function clearSelection(): void {
   batch(() => {

@@ -10,7 +10,7 @@ import { closeDialog, dialog } from '../store/dialogs';
 import { begin } from '../store/jobs';
 import { loadProfiles, NEW, profiles } from '../store/profiles';
 import { href } from '../store/route';
-import { clearSelection } from '../store/table';
+import { unselect } from '../store/table';
 import { done, failed, notDone } from '../store/toast';
 import { AddPeerDialog } from './addpeer';
 import { Confirm, Dialog } from './dialog';
@@ -230,7 +230,7 @@ function RemoveDialog({ rigs }: { rigs: Rig[] }) {
   const one = rigs.length === 1 && only;
   const run = () => {
     if (!one) {
-      void removeAll(rigs).then(clearSelection);
+      void removeAll(rigs).then(unselect);
       return;
     }
     remove(one).then(
