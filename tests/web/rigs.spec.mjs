@@ -107,6 +107,15 @@ test('a shift-click ticks a range, and a selection outlives a filter', async ({ 
   await expect(page.getByText('4 selected')).toBeVisible();
 });
 
+test('all rigs are printed, not those in sight, and then the table is as it was', async ({ page }) => {
+  const inSight = await rows(page).count();
+  expect(inSight).toBeLessThan(60);
+  await page.evaluate(() => dispatchEvent(new Event('beforeprint')));
+  await expect(rows(page)).toHaveCount(60);
+  await page.evaluate(() => dispatchEvent(new Event('afterprint')));
+  await expect(rows(page)).toHaveCount(inSight);
+});
+
 test('rows do not jump under the pointer', async ({ page }) => {
   await page.getByRole('button', { name: 'Hashrate' }).click();
   const body = page.locator('tbody');

@@ -50,6 +50,7 @@ export function Table({ narrow }: { narrow: boolean }) {
   const [scroll, setScroll] = useState(0);
   const [{ width, height }, setSize] = useState({ width: innerWidth, height: 600 });
   const [page, setPage] = useState(0);
+  const [printed, setPrinted] = useState(false);
   const { rows: all } = view.value;
   const high = rowHeight();
   const paged = prefs.value.pages;
@@ -58,7 +59,7 @@ export function Table({ narrow }: { narrow: boolean }) {
   const rows = paged ? all.slice(onPage * PAGE, (onPage + 1) * PAGE) : all;
   const offset = paged ? onPage * PAGE : 0;
   const head = phone.value ? 0 : 36;
-  const seen = paged ? { first: 0, last: rows.length, above: 0, below: 0 } : visible(rows.length, high, scroll, height);
+  const seen = paged || printed ? { first: 0, last: rows.length, above: 0, below: 0 } : visible(rows.length, high, scroll, height);
   const slice = rows.slice(seen.first, seen.last);
   const tabStop = useComputed(() => active.value).value;
   const stopInSight = slice.some((rig) => rig.id === tabStop) ? tabStop : (slice[0]?.id ?? null);
@@ -75,6 +76,18 @@ export function Table({ narrow }: { narrow: boolean }) {
       clearTimeout(leaving.current);
       pointed.value = false;
       focused.value = false;
+    };
+  }, []);
+
+  useLayoutEffect(() => {
+    // Paper does not scroll: all rows are in sight.
+    const before = () => setPrinted(true);
+    const after = () => setPrinted(false);
+    addEventListener('beforeprint', before);
+    addEventListener('afterprint', after);
+    return () => {
+      removeEventListener('beforeprint', before);
+      removeEventListener('afterprint', after);
     };
   }, []);
 
