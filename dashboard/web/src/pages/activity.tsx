@@ -56,7 +56,7 @@ export function ActivityPage() {
   /** `of`: the filter that they were asked with; what comes late for another is of no use. */
   const [held, setHeld] = useState<(Entries & { of: string }) | null>(null);
   const [problem, setProblem] = useState<Failure | null>(null);
-  const asks = useRef({ last: 0, timer: 0 }).current;
+  const asks = useRef({ last: Date.now(), timer: 0 }).current;
   const filters = new URLSearchParams();
   for (const key of FILTERS) {
     const value = route.value.query.get(key);
