@@ -21,7 +21,7 @@ use crate::fleet::{FleetHandle, FleetSnapshot, NewPeer, PairingMode, Words};
 use crate::house::carried_out;
 use crate::identity::{self, IdentityError, NodeRecord};
 use crate::mesh::{Address, AskError, MeshHandle, PairBy, PairError, Paired, dial_address, peer_id, peer_key_of};
-use crate::miners::drivers::driver;
+use crate::miners::drivers::{checked, driver};
 use crate::store::activity::Journal;
 use crate::store::clock::unix_now;
 use crate::store::{Database, Places};
@@ -432,7 +432,7 @@ impl Node for NodeHandle {
     }
 
     async fn put_profile(&self, draft: ProfileDraft, replace: bool) -> Result<ProfileDraft, NodeError> {
-        let profile = draft.check()?;
+        let profile = checked(draft)?;
         driver(profile.program).check(&profile)?;
         let (store, name) = (self.inner.worker.profiles.clone(), profile.name.clone());
         let stored = blocking(move || {

@@ -10,7 +10,7 @@ use miner_ctrl_protocol::{
 
 use tokio::time::{Instant, timeout};
 
-use crate::miners::drivers::driver;
+use crate::miners::drivers::{checked, driver};
 use crate::miners::profiles::{ProfileStore, ProfilesError};
 use crate::miners::{MinersHandle, host};
 use crate::recorded::Recorded;
@@ -82,7 +82,7 @@ impl Worker {
             }
             Request::StartMiner { profile, miner } => {
                 let profile = match profile {
-                    ProfileChoice::Inline(draft) => draft.check()?,
+                    ProfileChoice::Inline(draft) => checked(*draft)?,
                     ProfileChoice::Stored(name) => self.stored(name).await?,
                 };
                 let profile = self.permitted(profile)?;
@@ -137,7 +137,7 @@ impl Worker {
 
     async fn deploy(&self, draft: ProfileDraft) -> Result<Response, Refusal> {
         self.miners()?;
-        let profile = self.permitted(draft.check()?)?;
+        let profile = self.permitted(checked(draft)?)?;
         let changed = self.blocking(move |store| store.save(&profile)).await?;
         Ok(Response::Deployed { changed })
     }

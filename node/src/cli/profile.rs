@@ -113,10 +113,10 @@ pub(crate) async fn run<E: Engine>(
         ProfileCommand::Import { file, name } => {
             let what = || format!("cannot import {}", file.display());
             let text = read(&file)?;
-            let (imported, left_out) = import_xmrig(&text, name)
+            let (imported, notes) = import_xmrig(&text, name)
                 .map_err(|why| Failure::new(Exit::Usage, "not-a-configuration", what()).caused_by(&why))?;
-            for what in left_out {
-                output.note(&format!("left out: {what}"));
+            for note in notes {
+                output.note(&note);
             }
             store(&imported, client, output).await
         }

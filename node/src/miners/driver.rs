@@ -7,7 +7,7 @@ use futures::future::BoxFuture;
 use miner_ctrl_protocol::profile::{Invalid, pool_host_and_port};
 use miner_ctrl_protocol::stats::DeviceStats;
 use miner_ctrl_protocol::text::is_visible;
-use miner_ctrl_protocol::{Hashrate, NodeName, Policy, Profile, Program, Shares};
+use miner_ctrl_protocol::{Hashrate, NodeName, Policy, Profile, ProfileDraft, Program, Shares};
 use serde::{Deserialize, Serialize};
 
 use super::lifecycle::{Phase, StartLimits};
@@ -186,6 +186,12 @@ pub trait Driver: fmt::Debug + Send + Sync {
 
     /// How long a start may take, and how often it is tried on another port.
     fn limits(&self) -> StartLimits;
+
+    /// The draft by the names that the program's API answers with, where it takes others for them: what is stored, shown
+    /// and compared with readings is one name.
+    fn named(&self, draft: ProfileDraft) -> ProfileDraft {
+        draft
+    }
 
     /// Checks what [`miner_ctrl_protocol::ProfileDraft::check`] leaves to the program: names, arguments, schemes.
     ///

@@ -7,7 +7,7 @@ use miner_ctrl_protocol::profile::{Invalid, MAX_PROFILES};
 use miner_ctrl_protocol::{Profile, ProfileDraft, ProfileName};
 use serde_json::Value;
 
-use super::drivers::driver;
+use super::drivers::{checked, driver};
 use crate::store::atomic::{self, WriteError};
 
 /// Largest profile file. The largest profile that passes its checks has some 20 KiB.
@@ -135,7 +135,7 @@ impl ProfileStore {
         if draft.name != *name {
             return Err(damaged(format!("it is named `{}` inside", draft.name)));
         }
-        let profile = draft.check().map_err(|invalid| damaged(invalid.to_string()))?;
+        let profile = checked(draft).map_err(|invalid| damaged(invalid.to_string()))?;
         Ok(Some(profile))
     }
 
@@ -257,6 +257,16 @@ mod tests {
             assert_eq!(store.readable().unwrap(), [profile("good")]);
             assert_eq!(std::fs::read_to_string(&path).unwrap(), content);
         }
+    }
+
+    #[test]
+    fn an_algorithm_in_a_file_may_have_another_of_its_names() {
+        let (directory, store) = store();
+        store.save(&profile("p")).unwrap();
+        let path = directory.path().join("profiles/p.json");
+        let text = std::fs::read_to_string(&path).unwrap().replace("rx/0", "randomx");
+        std::fs::File::create(&path).unwrap().write_all(text.as_bytes()).unwrap();
+        assert_eq!(store.load(&"p".parse().unwrap()).unwrap(), Some(profile("p")));
     }
 
     #[test]

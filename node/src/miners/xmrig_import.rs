@@ -1,15 +1,16 @@
-//! An XMRig configuration, as people have it, becomes a profile. What cannot be taken is said.
+//! An XMRig configuration, as people have it, becomes a profile. What XMRig does anyhow is taken out of it, then what a
+//! profile can say; what is left is told.
 
-use miner_ctrl_protocol::profile::{Invalid, Pool};
+use miner_ctrl_protocol::profile::{Invalid, MAX_THREADS, Pool};
 use miner_ctrl_protocol::{ProfileDraft, ProfileName, Program};
-use serde_json::Value;
+use serde_json::{Value, json};
 
-use super::drivers::{is_xmrig_algorithm, is_xmrig_coin};
+use super::drivers::{is_xmrig_coin, suggest_xmrig_algorithm, take_xmrig_arguments, xmrig_algorithm};
 
 /// Largest file taken. XMRig's own, with thread lists for hundreds of threads, stay below.
 const MAX_FILE: usize = 256 * 1024;
 
-/// A profile from XMRig's configuration, and what was left out, in words.
+/// A profile from XMRig's configuration, and what the operator should know of it, in words.
 ///
 /// # Errors
 /// The first value that a profile cannot carry and that matters for what is mined where.
@@ -19,66 +20,73 @@ pub fn import_xmrig(json: &str, name: ProfileName) -> Result<(ProfileDraft, Vec<
     }
     let config: Value = serde_json::from_str(&relaxed(json))
         .map_err(|error| Invalid::new("config", format!("is not JSON: {error}")))?;
-    let mut import = Import { warnings: Vec::new() };
-    let draft = import.draft(&config, name)?;
+    let mut import = Import::default();
+    let draft = import.draft(config, name)?;
     draft.clone().check()?;
-    Ok((draft, import.warnings))
+    Ok((draft, import.told()))
 }
 
+#[derive(Default)]
 struct Import {
-    warnings: Vec<String>,
+    notes: Vec<String>,
+    /// Keys that list threads.
+    lists: Vec<String>,
+    /// Keys that nothing in a profile stands for.
+    left: Vec<String>,
 }
 
 impl Import {
-    fn draft(&mut self, config: &Value, name: ProfileName) -> Result<ProfileDraft, Invalid> {
-        let listed = config["pools"].as_array().ok_or_else(|| Invalid::new("pools", "is missing"))?;
-        let enabled: Vec<(usize, &Value)> =
-            listed.iter().enumerate().filter(|(_, pool)| pool["enabled"] != Value::Bool(false)).collect();
-        let Some((_, first)) = enabled.first().copied() else {
+    fn draft(&mut self, mut config: Value, name: ProfileName) -> Result<ProfileDraft, Invalid> {
+        let listed = config.get_mut("pools").map(Value::take);
+        let Some(Value::Array(listed)) = listed else { return Err(Invalid::new("pools", "is missing")) };
+        let mut pools = Vec::new();
+        for (index, mut pool) in listed.into_iter().enumerate().filter(|(_, pool)| pool["enabled"] != json!(false)) {
+            strip(&mut pool, &usual_pool());
+            let algorithm = text(&mut pool, "algo").map(|name| xmrig_algorithm(&name).map_or(name, str::to_owned));
+            let mined = [("algo", algorithm), ("coin", text(&mut pool, "coin")), ("rig-id", text(&mut pool, "rig-id"))];
+            pools.push((index, mined, self.pool(index, pool)?));
+        }
+        let Some((first, mined, shared)) = pools.first().cloned() else {
             return Err(Invalid::new("pools", "has no enabled pool"));
         };
-        let wallet = text(first, "user").ok_or_else(|| Invalid::new("pools[0].user", "is missing"))?;
-        let password = text(first, "pass");
-        let mut pools = Vec::new();
-        for (index, pool) in enabled.iter().copied() {
-            pools.push(self.pool(index, pool, &wallet, password.as_deref())?);
-        }
-        for (index, pool) in enabled.iter().copied().skip(1) {
-            for key in ["algo", "coin", "rig-id"] {
-                if pool[key] != first[key] && !pool[key].is_null() {
-                    self.warn(format!("pools[{index}].{key} differs from the first pool's, which is taken for all"));
+        for (index, own, _) in &pools {
+            for ((key, own), (_, shared)) in own.iter().zip(&mined) {
+                if own.is_some() && own != shared {
+                    self.note(format!("pools[{index}].{key} differs from pools[{first}]'s, which is taken for all"));
                 }
             }
         }
-        let mut algorithm = text(first, "algo");
-        let mut coin = text(first, "coin");
+        let field = |key: &str| format!("pools[{first}].{key}");
+        let [(_, algorithm), (_, mut coin), (_, rig_name)] = mined;
+        if let Some(unknown) = algorithm.as_deref().filter(|name| xmrig_algorithm(name).is_none()) {
+            let near = suggest_xmrig_algorithm(unknown);
+            return Err(Invalid::new(field("algo"), format!("`{unknown}` is not known to xmrig: it knows {near}")));
+        }
+        if let Some(unknown) = coin.as_deref().filter(|coin| !is_xmrig_coin(coin)) {
+            return Err(Invalid::new(field("coin"), format!("`{unknown}` is not known: give algo instead")));
+        }
         if algorithm.is_some() && coin.take().is_some() {
-            self.warn("pools[0].coin is left out: algo says it already".to_owned());
+            self.note(format!("left out: {}: algo says it already", field("coin")));
         }
-        if let Some(unknown) = algorithm.take_if(|algorithm| !is_xmrig_algorithm(algorithm)) {
-            return Err(Invalid::new("pools[0].algo", format!("`{unknown}` is not known")));
-        }
-        if let Some(unknown) = coin.take_if(|coin| !is_xmrig_coin(coin)) {
-            return Err(Invalid::new("pools[0].coin", format!("`{unknown}` is not known: give algo instead")));
-        }
-        let cpu = &config["cpu"];
-        let threads = cpu["*"]["threads"].as_u64().and_then(|threads| u32::try_from(threads).ok());
-        let threads_hint = match (threads, cpu["max-threads-hint"].as_u64()) {
-            (Some(_), _) | (None, None) => None,
-            (None, Some(hint)) => u8::try_from(hint).ok().filter(|hint| *hint != 100),
-        };
-        let lists = cpu.as_object().into_iter().flatten().filter(|(key, value)| {
-            value.is_array()
-                && (is_xmrig_algorithm(key)
-                    || matches!(
-                        key.as_str(),
-                        "*" | "rx" | "cn" | "cn-lite" | "cn-heavy" | "cn-pico" | "argon2" | "ghostrider"
-                    ))
+        let wallet = shared.wallet.ok_or_else(|| Invalid::new(field("user"), "is missing"))?;
+        let pools = pools.into_iter().map(|(_, _, pool)| Pool {
+            wallet: pool.wallet.filter(|own| *own != wallet),
+            // XMRig sends `x` where there is none; the first pool's must not go to another.
+            password: match (pool.password, &shared.password) {
+                (Some(own), shared) => (Some(&own) != shared.as_ref()).then_some(own),
+                (None, Some(_)) => Some("x".to_owned()),
+                (None, None) => None,
+            },
+            ..pool
         });
-        let lists: Vec<_> = lists.map(|(key, _)| format!("cpu.{key}")).collect();
-        if !lists.is_empty() {
-            self.warn(format!("{} left out: XMRig makes its thread lists itself", lists.join(", ")));
-        }
+        let pools = pools.collect();
+        self.stripped(&mut config);
+        let threads = take(&mut config, &["cpu", "*", "threads"], |threads| {
+            u32::try_from(threads.as_u64()?).ok().filter(|threads| (1..=MAX_THREADS).contains(threads))
+        });
+        let threads_hint = take(&mut config, &["cpu", "max-threads-hint"], |hint| {
+            u8::try_from(hint.as_u64()?).ok().filter(|hint| (1..100).contains(hint))
+        });
         let draft = ProfileDraft {
             name,
             program: Program::Xmrig,
@@ -86,117 +94,192 @@ impl Import {
             coin,
             pools,
             wallet,
-            password,
-            rig_name: text(first, "rig-id"),
+            password: shared.password,
+            rig_name,
             threads,
-            threads_hint,
-            huge_pages: cpu["huge-pages"].as_bool(),
-            arguments: self.arguments(config),
+            // A number of threads counts more, in XMRig too.
+            threads_hint: threads_hint.filter(|_| threads.is_none()),
+            huge_pages: take(&mut config, &["cpu", "huge-pages"], Value::as_bool),
+            arguments: take_xmrig_arguments(&mut config),
         };
-        self.leftovers(config);
+        self.leave(&config, &usual(), "");
         Ok(draft)
     }
 
-    fn pool(&mut self, index: usize, pool: &Value, wallet: &str, password: Option<&str>) -> Result<Pool, Invalid> {
+    /// A pool, with its own login.
+    fn pool(&mut self, index: usize, mut pool: Value) -> Result<Pool, Invalid> {
         let field = |key: &str| format!("pools[{index}].{key}");
-        let mut url = text(pool, "url").ok_or_else(|| Invalid::new(field("url"), "is missing"))?;
+        let mut url = text(&mut pool, "url").ok_or_else(|| Invalid::new(field("url"), "is missing"))?;
+        let (scheme, bare) = url.split_once("://").map_or((None, url.as_str()), |(scheme, bare)| (Some(scheme), bare));
         // XMRig's own default port.
-        let bare = url.split_once("://").map_or(url.as_str(), |(_, rest)| rest);
-        if !bare.contains(':') {
-            url.push_str(":3333");
-            self.warn(format!("{} has no port: XMRig's 3333 is written", field("url")));
+        let port = if bare.contains(':') { "" } else { ":3333" };
+        if !port.is_empty() {
+            self.note(format!("{} has no port: XMRig's 3333 is written", field("url")));
         }
-        if pool["daemon"] == Value::Bool(true) && !url.contains("://") {
-            url.insert_str(0, "daemon+http://");
-        }
-        // These say where the hashes go; left out silently they would go elsewhere.
+        let scheme = match (flag(&mut pool, "daemon"), scheme) {
+            (true, None | Some("stratum+tcp")) => Some("daemon+http"),
+            (true, Some("stratum+ssl")) => Some("daemon+https"),
+            (_, scheme) => scheme,
+        };
+        url = scheme.map_or_else(|| format!("{bare}{port}"), |scheme| format!("{scheme}://{bare}{port}"));
+        // Ours are kept alive in any case.
+        flag(&mut pool, "keepalive");
+        // These say where the hashes go; left out they would go elsewhere.
         for key in ["socks5", "self-select"] {
-            if !pool[key].is_null() {
+            if matches!(pool[key], Value::Number(_) | Value::String(_)) {
                 return Err(Invalid::new(field(key), "is nothing that a profile carries: take it out first"));
             }
         }
-        for key in ["nicehash", "submit-to-origin", "sni"] {
-            if pool[key] == Value::Bool(true) {
-                self.warn(format!("{} is left out", field(key)));
-            }
-        }
-        let fingerprint = text(pool, "tls-fingerprint");
-        Ok(Pool {
+        let fingerprint = text(&mut pool, "tls-fingerprint");
+        let read = Pool {
             url,
-            wallet: text(pool, "user").filter(|own| own != wallet),
-            // XMRig sends `x` where there is none; the first pool's must not go to another.
-            password: match (text(pool, "pass"), password) {
-                (Some(own), shared) => (Some(own.as_str()) != shared).then_some(own),
-                (None, Some(_)) => Some("x".to_owned()),
-                (None, None) => None,
-            },
-            tls: pool["tls"] == Value::Bool(true) || fingerprint.is_some(),
+            wallet: text(&mut pool, "user"),
+            password: text(&mut pool, "pass"),
+            tls: flag(&mut pool, "tls") || fingerprint.is_some(),
             fingerprint,
-        })
-    }
-
-    fn arguments(&mut self, config: &Value) -> Vec<String> {
-        let mut arguments = Vec::new();
-        let mut number = |place: &Value, usual: u64, name: &str| {
-            if let Some(number) = place.as_u64().filter(|number| *number != usual) {
-                arguments.push(format!("{name}={number}"));
-            }
         };
-        number(&config["cpu"]["priority"], u64::MAX, "--cpu-priority");
-        number(&config["donate-level"], 1, "--donate-level");
-        number(&config["print-time"], 60, "--print-time");
-        number(&config["retries"], 5, "--retries");
-        number(&config["retry-pause"], 5, "--retry-pause");
-        if let Some(mode @ ("fast" | "light")) = config["randomx"]["mode"].as_str() {
-            arguments.push(format!("--randomx-mode={mode}"));
+        self.leave(&pool, &Value::Null, &format!("pools[{index}]."));
+        Ok(read)
+    }
+
+    /// Takes out what XMRig does anyhow, and what means nothing for a profile.
+    fn stripped(&mut self, config: &mut Value) {
+        let Some(keys) = config.as_object_mut() else { return };
+        // Of its console and of its file, which are ours.
+        for key in ["autosave", "colors", "title", "verbose", "watch"] {
+            keys.remove(key);
         }
-        for (place, when, name) in [
-            (&config["randomx"]["1gb-pages"], true, "--randomx-1gb-pages"),
-            (&config["randomx"]["numa"], false, "--randomx-no-numa"),
-            (&config["cpu"]["yield"], false, "--cpu-no-yield"),
-            (&config["cpu"]["huge-pages-jit"], true, "--huge-pages-jit"),
-            (&config["cpu"]["enabled"], false, "--no-cpu"),
-            (&config["cuda"]["enabled"], true, "--cuda"),
-            (&config["opencl"]["enabled"], true, "--opencl"),
-            (&config["pause-on-battery"], true, "--pause-on-battery"),
+        for key in ["api", "http"] {
+            let asked = keys.remove(key).unwrap_or_default();
+            if asked["enabled"] == json!(true) || asked["access-token"].is_string() {
+                self.note(format!("left out: {key}: each start gets an API of its own"));
+            }
+        }
+        for key in ["cpu", "cuda", "opencl"] {
+            if let Some(enabled @ Value::Bool(_)) = keys.get_mut(key) {
+                *enabled = json!({ "enabled": enabled });
+            }
+        }
+        // What is off does nothing, however it is set.
+        for key in ["cuda", "opencl"] {
+            if keys.get(key).is_some_and(|backend| backend["enabled"] != json!(true)) {
+                keys.remove(key);
+            }
+        }
+        strip(config, &usual());
+        if take(config, &["randomx", "wrmsr"], |wrmsr| Some(wrmsr.clone())).is_some() {
+            self.note("left out: randomx.wrmsr: a profile asks for it with --randomx-wrmsr".to_owned());
+        }
+    }
+
+    /// Keeps the names of what was not taken.
+    fn leave(&mut self, rest: &Value, usual: &Value, path: &str) {
+        let Some(rest) = rest.as_object() else { return };
+        for (key, value) in rest.iter().filter(|(_, value)| !is_blank(value)) {
+            let name = format!("{path}{key}");
+            match value {
+                Value::Object(_) if usual[key].is_object() => self.leave(value, &usual[key], &format!("{name}.")),
+                Value::Array(_) | Value::Object(_) if matches!(path, "cpu." | "cuda." | "opencl.") => {
+                    self.lists.push(name);
+                }
+                _ => self.left.push(name),
+            }
+        }
+    }
+
+    fn told(mut self) -> Vec<String> {
+        for (keys, why) in [
+            (self.lists, "XMRig makes its lists of threads itself"),
+            (self.left, "nothing in a profile stands for that"),
         ] {
-            if place.as_bool() == Some(when) {
-                arguments.push(name.to_owned());
+            if !keys.is_empty() {
+                self.notes.push(format!("left out: {}: {why}", keys.join(", ")));
             }
         }
-        if arguments.iter().any(|argument| argument == "--donate-level=0") {
-            arguments.retain(|argument| argument != "--donate-level=0");
-            self.warn("donate-level 0 is left out: XMRig keeps 1".to_owned());
-        }
-        arguments
+        self.notes
     }
 
-    fn leftovers(&mut self, config: &Value) {
-        for (key, value) in config.as_object().into_iter().flatten() {
-            match key.as_str() {
-                "http" | "api" if value["access-token"].is_string() || value["enabled"] == Value::Bool(true) => {
-                    self.warn(format!("{key} is left out: each start gets an API of its own"));
-                }
-                "log-file" | "user-agent" if value.is_string() => self.warn(format!("{key} is left out")),
-                "background" | "syslog" if *value == Value::Bool(true) => self.warn(format!("{key} is left out")),
-                "pause-on-active" if !matches!(value, Value::Bool(false) | Value::Null) => {
-                    self.warn(format!("{key} is left out: write it as an argument"));
-                }
-                _ => {}
-            }
-        }
-        if !matches!(config["randomx"]["wrmsr"], Value::Null | Value::Bool(false)) {
-            self.warn("randomx.wrmsr is left out: a profile asks for it with --randomx-wrmsr".to_owned());
-        }
-    }
-
-    fn warn(&mut self, warning: String) {
-        self.warnings.push(warning);
+    fn note(&mut self, note: String) {
+        self.notes.push(note);
     }
 }
 
-fn text(place: &Value, key: &str) -> Option<String> {
-    place[key].as_str().filter(|text| !text.is_empty()).map(str::to_owned)
+/// What XMRig does where a key is not there. Huge pages are not among it: a profile can ask for them.
+fn usual() -> Value {
+    json!({
+        "background": false,
+        "cpu": {
+            "*": {"affinity": -1, "intensity": 1},
+            "asm": true, "cn-lite/0": false, "cn/0": false, "enabled": true, "huge-pages-jit": false, "kawpow": false,
+            "max-threads-hint": 100, "memory-pool": false, "priority": -1, "yield": true,
+        },
+        "cuda": {"cn-lite/0": false, "cn/0": false, "nvml": true},
+        "dmi": true,
+        "dns": {"ip_version": 0, "ttl": 30},
+        "donate-level": 1,
+        "donate-over-proxy": 1,
+        "dry-run": false,
+        "health-print-time": 60,
+        "opencl": {"adl": true, "cache": true, "cn-lite/0": false, "cn/0": false, "platform": "AMD"},
+        "pause-on-active": false,
+        "pause-on-battery": false,
+        "print-time": 60,
+        "randomx": {
+            "1gb-pages": false, "cache_qos": false, "init": -1, "init-avx2": -1, "mode": "auto", "numa": true,
+            "rdmsr": true, "scratchpad_prefetch_mode": 1, "wrmsr": false,
+        },
+        "retries": 5,
+        "retry-pause": 5,
+        "syslog": false,
+        "tls": {"enabled": false},
+    })
+}
+
+/// The same for a pool.
+fn usual_pool() -> Value {
+    json!({
+        "daemon": false, "daemon-job-timeout": 15000, "daemon-poll-interval": 1000, "daemon-zmq-port": -1,
+        "enabled": true, "nicehash": false, "sni": false, "submit-to-origin": false, "tls": false,
+    })
+}
+
+/// Takes out what says nothing.
+fn strip(value: &mut Value, usual: &Value) {
+    let Some(keys) = value.as_object_mut() else { return };
+    keys.retain(|key, value| {
+        if usual[key].is_object() {
+            strip(value, &usual[key]);
+        }
+        !is_blank(value) && *value != usual[key]
+    });
+}
+
+/// What XMRig reads as nothing.
+fn is_blank(value: &Value) -> bool {
+    match value {
+        Value::Array(list) => list.is_empty(),
+        Value::Null => true,
+        Value::Object(keys) => keys.is_empty(),
+        Value::String(text) => text.is_empty(),
+        Value::Bool(_) | Value::Number(_) => false,
+    }
+}
+
+/// Takes a value out when it can be read.
+fn take<T>(place: &mut Value, path: &[&str], read: impl Fn(&Value) -> Option<T>) -> Option<T> {
+    let (last, sections) = path.split_last()?;
+    let section = sections.iter().try_fold(place, |place, key| place.get_mut(*key))?.as_object_mut()?;
+    let value = read(section.get(*last)?)?;
+    section.remove(*last);
+    Some(value)
+}
+
+fn text(pool: &mut Value, key: &str) -> Option<String> {
+    take(pool, &[key], |value| value.as_str().map(str::to_owned))
+}
+
+fn flag(pool: &mut Value, key: &str) -> bool {
+    take(pool, &[key], Value::as_bool) == Some(true)
 }
 
 /// JSON without the comments and trailing commas that XMRig takes. Everything else is left for the parser to judge.
@@ -290,10 +373,133 @@ mod tests {
         assert_eq!(draft.pools[1].url, "b.example:3333");
         assert_eq!((draft.pools[1].wallet.as_deref(), draft.pools[1].password.as_deref()), (Some("other"), Some("y")));
         assert_eq!(draft.arguments, ["--cpu-priority=3", "--donate-level=2", "--randomx-mode=light"]);
-        for word in ["http", "cpu.rx", "wrmsr", "port"] {
-            assert!(warnings.iter().any(|warning| warning.contains(word)), "{word}: {warnings:?}");
-        }
+        assert_eq!(
+            warnings,
+            [
+                "pools[1].url has no port: XMRig's 3333 is written",
+                "left out: http: each start gets an API of its own",
+                "left out: randomx.wrmsr: a profile asks for it with --randomx-wrmsr",
+                "left out: cpu.rx: XMRig makes its lists of threads itself",
+            ]
+        );
         driver(Program::Xmrig).check(&draft.check().unwrap()).unwrap();
+    }
+
+    /// What becomes of one part of a configuration: the draft, and the keys that are told.
+    fn import_part(key: &str, value: Value) -> (ProfileDraft, Vec<String>) {
+        let mut config = json!({"pools": [{"url": "a.example:1", "user": "w"}]});
+        config[key] = value;
+        let (draft, notes) = import(&config.to_string()).unwrap();
+        driver(Program::Xmrig).check(&draft.clone().check().unwrap()).unwrap();
+        let keys = notes.iter().filter_map(|note| note.strip_prefix("left out: ")?.split(": ").next());
+        (draft, keys.flat_map(|keys| keys.split(", ")).map(str::to_owned).collect())
+    }
+
+    #[test]
+    fn a_setting_becomes_an_argument_or_is_told() {
+        for (key, value, arguments, told) in [
+            (
+                "cuda",
+                json!({"enabled": true, "loader": "/x.so", "nvml": false, "devices-hint": "0, 2", "bfactor-hint": 8,
+                    "kawpow": [{"index": 0}]}),
+                "--cuda --cuda-bfactor-hint=8 --cuda-devices=0,2 --no-nvml",
+                "cuda.kawpow cuda.loader",
+            ),
+            (
+                "opencl",
+                json!({"enabled": true, "platform": "nvidia", "devices-hint": "1", "cache": false, "adl": false}),
+                "--opencl --opencl-devices=1 --opencl-no-cache --opencl-platform=NVIDIA",
+                "opencl.adl",
+            ),
+            ("opencl", json!({"enabled": true, "platform": 1}), "--opencl", "opencl.platform"),
+            ("opencl", json!({"enabled": false, "platform": "NVIDIA", "rx": [{"index": 0}]}), "", ""),
+            ("cuda", json!(true), "--cuda", ""),
+            ("opencl", json!(true), "--opencl", ""),
+            ("opencl", json!(false), "", ""),
+            ("cpu", json!(true), "", ""),
+            ("cpu", json!(false), "--no-cpu", ""),
+            (
+                "cpu",
+                json!({"rx": {"threads": 2}, "cn/0": false, "cn/1": false, "rx/wow": "rx"}),
+                "",
+                "cpu.rx cpu.cn/1 cpu.rx/wow",
+            ),
+            (
+                "cpu",
+                json!({"asm": false, "argon2-impl": "avx2", "memory-pool": true, "hw-aes": false, "priority": 9}),
+                "--argon2-impl=AVX2 --asm=none --cpu-memory-pool=-1",
+                "cpu.hw-aes cpu.priority",
+            ),
+            ("cpu", json!({"max-threads-hint": 75.5, "priority": null}), "", "cpu.max-threads-hint"),
+            (
+                "randomx",
+                json!({"init": 4, "rdmsr": false, "cache_qos": true, "numa": [0], "scratchpad_prefetch_mode": 2}),
+                "--cache-qos --randomx-init=4 --randomx-no-rdmsr",
+                "randomx.numa randomx.scratchpad_prefetch_mode",
+            ),
+            ("algo-perf", json!({"rx/0": 1000}), "", "algo-perf"),
+            ("bind", json!(["1.2.3.4:80"]), "", "bind"),
+            ("dmi", json!(false), "--no-dmi", ""),
+            ("dns", json!({"ip_version": 6, "ttl": 60}), "--dns-ipv6", "dns.ttl"),
+            ("donate-level", json!(0), "", "donate-level"),
+            ("health-print-time", json!(30), "--health-print-time=30", ""),
+            ("pause-on-active", json!(true), "--pause-on-active=60", ""),
+            ("tls", json!({"enabled": true, "cert": null}), "", "tls.enabled"),
+        ] {
+            let (draft, keys) = import_part(key, value.clone());
+            let words = (draft.arguments.join(" "), keys.join(" "));
+            assert_eq!((words.0.as_str(), words.1.as_str()), (arguments, told), "{key}: {value}");
+        }
+    }
+
+    #[test]
+    fn threads_are_taken_and_what_else_was_said_of_them_is_told() {
+        let (draft, told) = import_part("cpu", json!({"*": {"threads": 2, "intensity": 2, "affinity": 3}}));
+        assert_eq!((draft.threads, told.join(" ").as_str()), (Some(2), "cpu.*.affinity cpu.*.intensity"));
+        let (draft, told) = import_part("cpu", json!({"*": {"threads": 2, "affinity": -1}, "max-threads-hint": 50}));
+        assert_eq!((draft.threads, draft.threads_hint, told.len()), (Some(2), None, 0));
+        let (draft, told) = import_part("cpu", json!({"*": [0, 1], "max-threads-hint": 50}));
+        assert_eq!((draft.threads, draft.threads_hint, told.join(" ").as_str()), (None, Some(50), "cpu.*"));
+    }
+
+    #[test]
+    fn what_xmrig_does_anyhow_is_not_told() {
+        let mut config = usual();
+        config["api"] = json!({"id": null, "worker-id": null});
+        config["autosave"] = json!(true);
+        config["http"] = json!({"enabled": false, "host": "127.0.0.1", "port": 0, "access-token": null});
+        config["cpu"]["huge-pages"] = json!(true);
+        config["log-file"] = json!(null);
+        config["pools"] = json!([usual_pool()]);
+        for (key, value) in [("url", json!("a.example:1")), ("user", json!("w")), ("keepalive", json!(false))] {
+            config["pools"][0][key] = value;
+        }
+        let (draft, notes) = import(&config.to_string()).unwrap();
+        assert_eq!((draft.arguments.len(), notes.len()), (0, 0), "{notes:?}");
+    }
+
+    #[test]
+    fn an_algorithm_by_another_name_is_taken_by_that_of_its_readings() {
+        let pools = r#"{"pools": [{"url": "a.example:1", "user": "w", "algo": "RandomX"},
+            {"url": "b.example:1", "algo": "rx/0"}, {"url": "c.example:1", "algo": "cn"}]}"#;
+        let (draft, notes) = import(pools).unwrap();
+        assert_eq!(draft.algorithm.as_deref(), Some("rx/0"));
+        assert_eq!(notes, ["pools[2].algo differs from pools[0]'s, which is taken for all"]);
+    }
+
+    #[test]
+    fn a_daemon_is_asked_as_one_whatever_its_scheme() {
+        for (url, daemon) in [
+            ("a.example:1", "daemon+http://a.example:1"),
+            ("stratum+tcp://a.example:1", "daemon+http://a.example:1"),
+            ("stratum+ssl://a.example:1", "daemon+https://a.example:1"),
+            ("daemon+https://a.example:1", "daemon+https://a.example:1"),
+        ] {
+            let config = json!({"pools": [{"url": url, "user": "w", "daemon": true, "daemon-zmq-port": 18083}]});
+            let (draft, notes) = import(&config.to_string()).unwrap();
+            assert_eq!(draft.pools[0].url, daemon);
+            assert_eq!(notes, ["left out: pools[0].daemon-zmq-port: nothing in a profile stands for that"]);
+        }
     }
 
     #[test]
@@ -306,6 +512,9 @@ mod tests {
             (pool(r#", "algo": "rx/O""#), "pools[0].algo"),
             (pool(r#", "coin": "doge""#), "pools[0].coin"),
             (r#"{"pools": [{"url": "a.example:1"}]}"#.to_owned(), "pools[0].user"),
+            (r#"{"pools": [{"enabled": false}, {"url": "a.example:1"}]}"#.to_owned(), "pools[1].user"),
+            (r#"{"pools": [{"enabled": false}, {"url": "a.example:1", "algo": "rx/O"}]}"#.to_owned(), "pools[1].algo"),
+            (r#"{"pools": [{"enabled": false}, {"url": "a.example:1", "coin": "doge"}]}"#.to_owned(), "pools[1].coin"),
             (r#"{"pools": [{"user": "w"}]}"#.to_owned(), "pools[0].url"),
             (r#"{"pools": []}"#.to_owned(), "pools"),
             ("{}".to_owned(), "pools"),
@@ -323,8 +532,10 @@ mod tests {
             env!("CARGO_MANIFEST_DIR")
         ))
         .unwrap();
-        let (draft, _) = import(&json).unwrap();
+        let (draft, notes) = import(&json).unwrap();
         assert_eq!((draft.threads, draft.wallet.as_str()), (Some(1), "TESTWALLET"));
+        assert_eq!(draft.arguments, ["--no-dmi"]);
+        assert_eq!(notes, ["left out: http: each start gets an API of its own"]);
     }
 
     #[test]

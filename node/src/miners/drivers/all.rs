@@ -1,4 +1,5 @@
-use miner_ctrl_protocol::Program;
+use miner_ctrl_protocol::profile::Invalid;
+use miner_ctrl_protocol::{Profile, ProfileDraft, Program};
 
 use super::tt_miner::TtMiner;
 use super::xmrig::Xmrig;
@@ -11,4 +12,12 @@ pub fn driver(program: Program) -> &'static dyn Driver {
         Program::TtMiner => &TtMiner,
         Program::Xmrig => &Xmrig,
     }
+}
+
+/// The profile of a draft, by its program's own names. The rest that only the program knows is left to [`Driver::check`].
+///
+/// # Errors
+/// As [`ProfileDraft::check`].
+pub fn checked(draft: ProfileDraft) -> Result<Profile, Invalid> {
+    driver(draft.program).named(draft).check()
 }

@@ -6,6 +6,8 @@ mod all;
 mod tt_miner;
 mod xmrig;
 
-pub use all::driver;
-pub(super) use xmrig::is_algorithm as is_xmrig_algorithm;
-pub(super) use xmrig::is_coin as is_xmrig_coin;
+pub use all::{checked, driver};
+pub(super) use xmrig::{
+    algorithm as xmrig_algorithm, is_coin as is_xmrig_coin, suggest as suggest_xmrig_algorithm,
+    take as take_xmrig_arguments,
+};

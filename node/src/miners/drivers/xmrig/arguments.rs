@@ -127,6 +127,18 @@ pub(super) fn apply(arguments: &[String], config: &mut Value) -> Result<(), Inva
     Ok(())
 }
 
+/// The arguments that stand for keys of a configuration as people write it. The keys are taken out of it.
+pub(in crate::miners) fn take(config: &mut Value) -> Vec<String> {
+    let taken = OPTIONS.iter().filter_map(|option| {
+        let (last, sections) = option.key.split_last()?;
+        let section = sections.iter().try_fold(&mut *config, |place, key| place.get_mut(*key))?.as_object_mut()?;
+        let argument = written(option, section.get(*last)?)?;
+        section.remove(*last);
+        Some(argument)
+    });
+    taken.collect()
+}
+
 /// Whether one of the arguments is this option.
 pub(super) fn has(arguments: &[String], name: &str) -> bool {
     arguments.iter().any(|argument| argument.split('=').next() == Some(name))
@@ -165,6 +177,28 @@ fn read(option: &Argument, value: Option<&str>) -> Result<Value, String> {
     }
 }
 
+/// The argument that sets an option's key to a value, when there is one.
+fn written(option: &Argument, value: &Value) -> Option<String> {
+    let text = match (option.takes, value) {
+        (Takes::Flag(_), _) => return (read(option, None).as_ref() == Ok(value)).then(|| option.name.to_owned()),
+        // What XMRig reads a mere yes or no as.
+        (_, Value::Bool(yes)) => match (option.name, yes) {
+            ("--asm", false) => "none".to_owned(),
+            ("--cpu-memory-pool", true) => "-1".to_owned(),
+            ("--pause-on-active", true) => "60".to_owned(),
+            _ => return None,
+        },
+        (Takes::Devices, Value::String(text)) => text.replace(' ', ""),
+        (Takes::Number(..), Value::Number(number)) => number.to_string(),
+        (Takes::Word(words), Value::String(text)) => {
+            (*words.iter().find(|word| word.eq_ignore_ascii_case(text))?).to_owned()
+        }
+        _ => return None,
+    };
+    read(option, Some(&text)).ok()?;
+    Some(format!("{}={text}", option.name))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -195,6 +229,21 @@ mod tests {
         assert_eq!(applied(&["--randomx-wrmsr=-1"]).unwrap()["randomx"]["wrmsr"], json!(false));
         assert_eq!(applied(&["--randomx-wrmsr=0"]).unwrap()["randomx"]["wrmsr"], json!(true));
         assert_eq!(applied(&["--randomx-wrmsr=6"]).unwrap()["randomx"]["wrmsr"], json!(6));
+    }
+
+    #[test]
+    fn what_an_argument_writes_is_read_back_as_that_argument() {
+        for option in &OPTIONS {
+            let argument = match option.takes {
+                Takes::Flag(_) => option.name.to_owned(),
+                Takes::Number(_, most) => format!("{}={most}", option.name),
+                Takes::Word(words) => format!("{}={}", option.name, words.last().unwrap()),
+                Takes::Devices => format!("{}=0,1", option.name),
+            };
+            let mut config = applied(&[&argument]).unwrap();
+            assert_eq!(take(&mut config), [argument]);
+            assert_eq!(take(&mut config), Vec::<String>::new(), "{}", option.name);
+        }
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::time::Duration;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use miner_ctrl_protocol::profile::Invalid;
-use miner_ctrl_protocol::{Profile, Program};
+use miner_ctrl_protocol::{Profile, ProfileDraft, Program};
 
 use super::{algorithms, api, arguments, config, summary};
 use crate::miners::driver::{Driver, Endpoint, LaunchPlan, Order, PollError, Reading};
@@ -42,9 +42,14 @@ impl Driver for Xmrig {
         StartLimits { patience: Duration::from_secs(8), ports: 3 }
     }
 
+    fn named(&self, draft: ProfileDraft) -> ProfileDraft {
+        let named = |name: String| algorithms::algorithm(&name).map_or(name, str::to_owned);
+        ProfileDraft { algorithm: draft.algorithm.map(named), ..draft }
+    }
+
     fn check(&self, profile: &Profile) -> Result<(), Invalid> {
         if let Some(algorithm) = &profile.algorithm
-            && !algorithms::is_algorithm(algorithm)
+            && algorithms::algorithm(algorithm).is_none()
         {
             let near = algorithms::suggest(algorithm);
             return Err(Invalid::new("algorithm", format!("`{algorithm}` is not known to xmrig: it knows {near}")));
@@ -196,6 +201,15 @@ mod tests {
         }
         assert_eq!(Xmrig.check(&profile(&json!({"algorithm": null, "coin": "Monero"}))), Ok(()));
         assert_eq!(Xmrig.check(&profile(&json!({"algorithm": null}))), Ok(()));
+    }
+
+    #[test]
+    fn an_algorithm_has_the_name_of_its_readings() {
+        let named = |name: &str| Xmrig.named(profile(&json!({"algorithm": name})).into_draft()).algorithm.unwrap();
+        assert_eq!(
+            (named("RandomX").as_str(), named("rx/0").as_str(), named("rx/O").as_str()),
+            ("rx/0", "rx/0", "rx/O")
+        );
     }
 
     #[test]

@@ -11,5 +11,6 @@ mod config;
 mod driver;
 mod summary;
 
-pub(in crate::miners) use algorithms::{is_algorithm, is_coin};
+pub(in crate::miners) use algorithms::{algorithm, is_coin, suggest};
+pub(in crate::miners) use arguments::take;
 pub(super) use driver::Xmrig;
