@@ -207,6 +207,14 @@ pub trait Driver: fmt::Debug + Send + Sync {
         Ok(())
     }
 
+    /// Whether a version, as the program tells it, can be read and stopped by this driver.
+    ///
+    /// # Errors
+    /// Why not, in words for the operator.
+    fn check_version(&self, _line: &str) -> Result<(), String> {
+        Ok(())
+    }
+
     /// How to start the order's process.
     ///
     /// # Errors

@@ -26,12 +26,37 @@ pub struct ProgramFound {
 /// Looks for a program as a start would, and asks it for its version.
 pub async fn look_for(program: Program, programs: &BTreeMap<Program, ProgramPath>) -> ProgramFound {
     let nothing = ProgramFound { program, path: None, version: None, problem: None };
-    match find(programs, driver(program)) {
+    let driver = driver(program);
+    match find(programs, driver) {
         Ok(found) => match process::first_line(&found, "--version").await {
-            Ok(line) => ProgramFound { path: Some(found.path), version: word(line.trim()), ..nothing },
+            Ok(line) => {
+                let problem = driver.check_version(&line).err();
+                ProgramFound { path: Some(found.path), version: word(line.trim()), problem, ..nothing }
+            }
             Err(error) => ProgramFound { path: Some(found.path), problem: Some(error.to_string()), ..nothing },
         },
         Err(LaunchError::NoProgram(why)) => ProgramFound { problem: Some(why), ..nothing },
         Err(error) => ProgramFound { problem: Some(error.to_string()), ..nothing },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    async fn found(version: &str) -> ProgramFound {
+        let prefix_args = vec!["-c".to_owned(), format!("echo '{version}'")];
+        let program = ProgramPath { path: "/bin/sh".into(), prefix_args };
+        look_for(Program::Xmrig, &BTreeMap::from([(Program::Xmrig, program)])).await
+    }
+
+    #[tokio::test]
+    async fn a_program_that_is_too_old_is_found_and_told() {
+        let old = found("XMRig 2.8.3").await;
+        assert_eq!(old.version.as_deref(), Some("XMRig 2.8.3"));
+        assert!(old.problem.is_some_and(|why| why.contains("XMRig 6 is needed")));
+        for fine in ["XMRig 6.26.0", "XMRig 10.0", "XMRig of another kind"] {
+            assert_eq!(found(fine).await.problem, None, "{fine}");
+        }
     }
 }

@@ -10,6 +10,7 @@ use hyper_util::rt::TokioIo;
 use serde_json::Value;
 use tokio::net::TcpStream;
 
+use super::driver::OLDEST;
 use crate::miners::driver::{Endpoint, PollError};
 
 /// Longest wait for an answer. XMRig answers in a millisecond; a machine under full load in tens.
@@ -50,6 +51,9 @@ async fn ask(endpoint: &Endpoint, path: &str) -> Result<Value, PollError> {
             StatusCode::OK => {}
             status @ (StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) => {
                 return Err(not_ours(endpoint, format!("it refuses our token with status {}", status.as_u16())));
+            }
+            StatusCode::NOT_FOUND => {
+                return Err(not_ours(endpoint, format!("it has no {path}, as XMRig {OLDEST} has")));
             }
             // Busy, perhaps; who it is shows in a later answer.
             status if status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS => {
@@ -137,6 +141,12 @@ mod tests {
         ] {
             assert!(matches!(against(stranger).await, Err(PollError::NotOurs { .. })));
         }
+    }
+
+    #[tokio::test]
+    async fn a_program_without_the_path_is_told_as_too_old() {
+        let answer = against(b"HTTP/1.1 404 NOT FOUND\r\nContent-Length: 0\r\n\r\n".to_vec()).await;
+        assert!(answer.unwrap_err().to_string().ends_with("it has no /2/summary, as XMRig 6 has"));
     }
 
     #[tokio::test]

@@ -13,6 +13,9 @@ use crate::miners::lifecycle::StartLimits;
 /// Schemes of pool addresses that XMRig knows.
 const SCHEMES: [&str; 4] = ["daemon+http", "daemon+https", "stratum+ssl", "stratum+tcp"];
 
+/// The first version whose API has `/2/summary`, and whose configuration is ours.
+pub(super) const OLDEST: u32 = 6;
+
 /// The file that XMRig takes beside its executable when it does not like the one it was given.
 const STRAY_CONFIG: &str = "config.json";
 
@@ -96,6 +99,15 @@ impl Driver for Xmrig {
             }
         }
         Ok(())
+    }
+
+    fn check_version(&self, line: &str) -> Result<(), String> {
+        let major = line.split_whitespace().nth(1).and_then(|version| version.split('.').next()?.parse::<u32>().ok());
+        match major {
+            Some(major) if major < OLDEST => Err(format!("it is too old: XMRig {OLDEST} is needed")),
+            // One that counts differently shows what it is when it is started.
+            _ => Ok(()),
+        }
     }
 
     fn plan(&self, order: &Order<'_>) -> Result<LaunchPlan, Invalid> {
