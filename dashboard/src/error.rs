@@ -98,7 +98,7 @@ codes! {
         "make a new key for each new request";
     /// A mining program cannot be started at the rig.
     MinerUnavailable = "miner-unavailable", CONFLICT, "The mining program cannot be started on the rig",
-        "install the program on the rig, then run `miner-ctrl doctor` there";
+        "`miner-ctrl remote logs` has its last lines; on the rig, `miner-ctrl doctor` says whether the program is there and runs";
     /// The host that was asked for is not known to be this node.
     Misdirected = "misdirected", MISDIRECTED_REQUEST, "This node does not go by that host name",
         "open it by its IP address, or add the name to `allowed_hosts` in config.toml";
