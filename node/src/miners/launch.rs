@@ -1,6 +1,7 @@
 //! From a profile to a running process: where the program is, a free port, files, the record, the spawn. Blocking.
 
 use std::collections::BTreeMap;
+use std::ffi::OsStr;
 use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -128,19 +129,14 @@ impl Launcher {
 /// Where the program is.
 pub(super) fn find(programs: &BTreeMap<Program, ProgramPath>, driver: &dyn Driver) -> Result<ProgramPath, LaunchError> {
     let program = driver.program();
-    let named = match programs.get(&program) {
-        Some(given) => Some((given.clone(), "the configuration".to_owned())),
-        None => std::env::var_os(driver.variable())
-            .filter(|path| !path.is_empty())
-            .map(|path| (PathBuf::from(path).into(), driver.variable().to_owned())),
-    };
     // What somebody names is taken or refused; another file of that name is not what they meant.
-    if let Some((given, by)) = named {
+    if let Some(given) = programs.get(&program) {
         if !is_executable(&given.path) {
+            let by = named_by(driver, &given.path, std::env::var_os(driver.variable()).as_deref());
             let path = given.path.display();
             return Err(LaunchError::NoProgram(format!("no {program}: {by} names `{path}`, which is no program")));
         }
-        return accept(driver, given);
+        return accept(driver, given.clone());
     }
     let search = std::env::var_os("PATH").unwrap_or_default();
     let directories: Vec<PathBuf> = std::env::split_paths(&search)
@@ -159,6 +155,11 @@ pub(super) fn find(programs: &BTreeMap<Program, ProgramPath>, driver: &dyn Drive
             driver.variable(),
         ))),
     }
+}
+
+/// Who names a program, for the operator: of the two places the variable counts more.
+fn named_by(driver: &dyn Driver, path: &Path, variable: Option<&OsStr>) -> &'static str {
+    if variable == Some(path.as_os_str()) { driver.variable() } else { "the configuration" }
 }
 
 fn accept(driver: &dyn Driver, program: ProgramPath) -> Result<ProgramPath, LaunchError> {
@@ -221,4 +222,20 @@ fn free_port() -> io::Result<u16> {
 
 fn hexadecimal<const N: usize>(bytes: [u8; N]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_named_file_that_is_no_program_is_refused_by_who_names_it() {
+        let xmrig = driver(Program::Xmrig);
+        let refused = find(&BTreeMap::from([(Program::Xmrig, PathBuf::from("/nowhere/xmrig").into())]), xmrig);
+        let why = "no xmrig: the configuration names `/nowhere/xmrig`, which is no program";
+        assert_eq!(refused.unwrap_err().to_string(), why);
+        let by = |variable| named_by(xmrig, Path::new("/nope"), variable);
+        assert_eq!(by(Some(OsStr::new("/nope"))), "MINER_CTRL_XMRIG");
+        assert_eq!((by(Some(OsStr::new("/other"))), by(None)), ("the configuration", "the configuration"));
+    }
 }
