@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::error::Error;
 use std::ffi::OsString;
 use std::io;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -100,11 +101,20 @@ impl Engine for ThisMachine {
             .map_err(|error| not_started(&error.into()).hint("`wanted.json` holds what ran when the node stopped"))
     }
 
-    fn ports(&self) -> Vec<u16> {
+    fn check_database(&self) -> Result<(), Failure> {
+        Database::check(&self.places.database_file())
+            .map_err(|error| not_started(&error.into()).hint("no node starts here before that is done"))
+    }
+
+    fn listens(&self) -> Vec<SocketAddr> {
         let listen = NodeConfig::load(&self.places, env, Settings::default()).map(|config| config.listen);
         let addresses = listen.unwrap_or_default().into_iter().filter_map(|text| mesh::listen_addresses(&text).ok());
-        let ports: BTreeSet<u16> = addresses.flatten().filter_map(|address| mesh::port_of(&address)).collect();
-        ports.into_iter().collect()
+        let places = addresses.flatten().filter_map(|address| {
+            let place = SocketAddr::new(mesh::ip_of(&address)?, mesh::port_of(&address)?);
+            // A start goes on without the IPv6 twin of a bare port.
+            (place.is_ipv4() || !place.ip().is_unspecified()).then_some(place)
+        });
+        places.collect::<BTreeSet<_>>().into_iter().collect()
     }
 
     fn key_file(&self) -> PathBuf {

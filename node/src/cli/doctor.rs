@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io;
-use std::net::{Ipv4Addr, TcpListener};
+use std::net::{SocketAddr, TcpListener};
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
@@ -54,7 +54,7 @@ pub(crate) async fn run<E: Engine>(engine: &E, output: &mut Output) -> Result<Ex
     }
     findings.push(as_found("settings", "they can be understood", engine.check_settings()));
     match engine.check_socket() {
-        Ok(()) => findings.extend(of_node(&Client::Socket(engine.socket()), &engine.ports()).await),
+        Ok(()) => findings.extend(of_node(&Client::Socket(engine.socket()), engine).await),
         unsafe_socket => findings.push(as_found("node", "", unsafe_socket)),
     }
     findings.extend(output.waiting("looking for mining programs", engine.programs()).await.iter().map(program));
@@ -65,7 +65,7 @@ pub(crate) async fn run<E: Engine>(engine: &E, output: &mut Output) -> Result<Ex
 }
 
 /// What the node itself tells, or what there is without one.
-async fn of_node(client: &Client, ports: &[u16]) -> Vec<Finding> {
+async fn of_node<E: Engine>(client: &Client, engine: &E) -> Vec<Finding> {
     let node = match client.check().await {
         Ok(()) => client.fetch::<NodeInfo>("/node/info").await,
         Err(error) => Err(error),
@@ -77,7 +77,14 @@ async fn of_node(client: &Client, ports: &[u16]) -> Vec<Finding> {
             findings.extend(info.certificate_expires_at.map(|end| certificate(end, unix_now())));
             findings.extend(peers(client.fetch("/peers").await.unwrap_or_default()));
         }
-        Err(_) => findings.extend(ports.iter().copied().map(port)),
+        Err(_) => {
+            findings.extend(engine.listens().into_iter().map(place));
+            findings.push(as_found(
+                "database",
+                "it can be read, or is made by the first start",
+                engine.check_database(),
+            ));
+        }
     }
     findings
 }
@@ -162,12 +169,13 @@ fn certificate(end: u64, now: u64) -> Finding {
     }
 }
 
-fn port(port: u16) -> Finding {
-    match TcpListener::bind((Ipv4Addr::UNSPECIFIED, port)) {
-        Ok(_) => fine("listening", format!("port {port} is free")),
+fn place(address: SocketAddr) -> Finding {
+    let shown = if address.ip().is_unspecified() { format!("port {}", address.port()) } else { address.to_string() };
+    match TcpListener::bind(address) {
+        Ok(_) => fine("listening", format!("{shown} is free")),
         Err(error) => bad(
             "listening",
-            format!("port {port} cannot be used: {error}"),
+            format!("{shown} cannot be used: {error}"),
             "stop what uses it (`ss -ltnp`), or serve with another `--listen`",
         ),
     }
@@ -196,7 +204,7 @@ fn program(found: &ProgramFound) -> Finding {
         (Some(path), Some(problem)) => bad(
             "program",
             format!("{} at {}: {problem}", found.program, path.display()),
-            "install it again, for this machine",
+            "install one that runs on this machine",
         ),
         (Some(path), None) => {
             let version = found.version.as_deref().unwrap_or("of unknown version");
@@ -259,9 +267,12 @@ mod tests {
     }
 
     #[test]
-    fn a_port_in_use_is_bad() {
-        let taken = TcpListener::bind((Ipv4Addr::UNSPECIFIED, 0)).unwrap();
-        assert_eq!(port(taken.local_addr().unwrap().port()).grade, Grade::Bad);
+    fn an_address_in_use_is_bad_and_its_port_at_another_is_not() {
+        let listener = TcpListener::bind("127.0.0.2:0").unwrap();
+        let taken = listener.local_addr().unwrap();
+        assert_eq!(place(taken).grade, Grade::Bad);
+        assert_eq!(place(SocketAddr::from(([0; 4], taken.port()))).grade, Grade::Bad);
+        assert_eq!(place(SocketAddr::from(([127, 0, 0, 3], taken.port()))).grade, Grade::Fine);
     }
 
     #[test]

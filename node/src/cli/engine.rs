@@ -4,6 +4,7 @@ use std::ffi::OsString;
 use std::fmt;
 use std::future::Future;
 use std::io;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -118,9 +119,16 @@ pub trait Engine: Sized + Send + Sync + 'static {
     fn check_wanted(&self) -> Result<(), Failure> {
         Ok(())
     }
-    /// The mesh's ports by the settings; none where it only dials.
-    fn ports(&self) -> Vec<u16> {
-        vec![DEFAULT_PORT]
+    /// Whether a node can use the database that lies here; nothing is changed in it.
+    ///
+    /// # Errors
+    /// What a node would not start for.
+    fn check_database(&self) -> Result<(), Failure> {
+        Ok(())
+    }
+    /// Where the mesh must listen by the settings; nowhere where it only dials.
+    fn listens(&self) -> Vec<SocketAddr> {
+        vec![SocketAddr::from(([0; 4], DEFAULT_PORT))]
     }
     /// The secret key's file.
     fn key_file(&self) -> PathBuf;

@@ -415,7 +415,18 @@ async fn the_doctor_looks_at_everything() {
         findings.as_array().unwrap().iter().map(|finding| finding["check"].as_str().unwrap()).collect();
     assert_eq!(
         checks,
-        ["configuration", "data", "identity", "settings", "node", "listening", "program", "huge pages", "clock"]
+        [
+            "configuration",
+            "data",
+            "identity",
+            "settings",
+            "node",
+            "listening",
+            "database",
+            "program",
+            "huge pages",
+            "clock"
+        ]
     );
 }
 

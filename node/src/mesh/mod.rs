@@ -39,8 +39,8 @@ mod words;
 pub use command::{
     Counts, Event, Household, Knocked, Later, MeshHandle, PairBy, PairError, Paired, RefusedMessages, Stranger,
 };
-pub(crate) use convert::port_of;
 pub use convert::{AddressError, DEFAULT_PORT, dial_address, listen_addresses, peer_id, peer_key, peer_key_of};
+pub(crate) use convert::{ip_of, port_of};
 pub use event_loop::{MeshConfig, StartError, start};
 pub use libp2p::Multiaddr as Address;
 pub use link::{Answer, AskError, Link, RequestRate};

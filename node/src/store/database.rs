@@ -102,6 +102,30 @@ impl Database {
         Ok(Self::new(path, Some(reader), connection))
     }
 
+    /// Whether [`Database::open`] would take what lies there, or make one. Neither it nor the folder is changed.
+    ///
+    /// # Errors
+    /// [`DatabaseError`].
+    pub fn check(path: &Path) -> Result<(), DatabaseError> {
+        match fs::symlink_metadata(path) {
+            Ok(_) => check_header(path)?,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return check_no_log(path),
+            Err(source) => return Err(DatabaseError::File { path: path.to_owned(), source }),
+        }
+        let mut flags = OpenFlags::SQLITE_OPEN_READ_ONLY;
+        let mut name = path.as_os_str().to_owned();
+        if !has_log(path)
+            && let Some(text) = path.to_str()
+        {
+            // SQLite would make a log and leave it, as the file of whoever looks here.
+            flags |= OpenFlags::SQLITE_OPEN_URI;
+            let text = text.replace('%', "%25").replace('?', "%3f").replace('#', "%23");
+            name = format!("file:{text}?immutable=1").into();
+        }
+        let connection = Connection::open_with_flags(name, flags).map_err(|source| explain(path, source))?;
+        judge(&connection, path).map_err(|cause| cause.at(path))
+    }
+
     /// One that is gone when dropped, for tests.
     ///
     /// # Errors
@@ -248,12 +272,7 @@ fn make_private(path: &Path) -> io::Result<()> {
 fn create(path: &Path) -> Result<(), DatabaseError> {
     let failed = |source| DatabaseError::File { path: path.to_owned(), source };
     let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."));
-    let log = beside(path, "-wal");
-    if fs::metadata(&log).is_ok_and(|log| log.len() > 0) {
-        // Somebody took the file and left its log, which SQLite would apply to whatever stands here next.
-        let why = "it is missing, but its log `-wal` is there".to_owned();
-        return Err(DatabaseError::Damaged { path: path.to_owned(), why });
-    }
+    check_no_log(path)?;
     let temporary = beside(path, ".new");
     let journal = beside(&temporary, "-journal");
     for left in [&temporary, &journal] {
@@ -274,6 +293,19 @@ fn create(path: &Path) -> Result<(), DatabaseError> {
         .map_err(failed)
 }
 
+fn has_log(path: &Path) -> bool {
+    fs::metadata(beside(path, "-wal")).is_ok_and(|log| log.len() > 0)
+}
+
+/// Somebody took the file and left its log, which SQLite would apply to whatever stands here next.
+fn check_no_log(path: &Path) -> Result<(), DatabaseError> {
+    if has_log(path) {
+        let why = "it is missing, but its log `-wal` is there".to_owned();
+        return Err(DatabaseError::Damaged { path: path.to_owned(), why });
+    }
+    Ok(())
+}
+
 /// SQLite takes an empty file for a new database. Ours are never empty, so this one lost its content.
 fn check_header(path: &Path) -> Result<(), DatabaseError> {
     let size = fs::metadata(path).map_err(|source| DatabaseError::File { path: path.to_owned(), source })?.len();
@@ -284,8 +316,19 @@ fn check_header(path: &Path) -> Result<(), DatabaseError> {
 }
 
 fn prepare(connection: &mut Connection, path: &Path) -> Result<(), Cause> {
-    connection.busy_timeout(BUSY_TIMEOUT)?;
     // Looked at before anything is written: a foreign, damaged or newer file stays as it is.
+    judge(connection, path)?;
+    // The log first: changing it inside a transaction is not possible. FULL: committed means on the disk.
+    connection.query_row("PRAGMA journal_mode = WAL", [], |_| Ok(()))?;
+    connection.pragma_update(None, "synchronous", "FULL")?;
+    connection.pragma_update(None, "foreign_keys", true)?;
+    connection.pragma_update(None, "trusted_schema", false)?;
+    migrate(connection)
+}
+
+/// Whether it is ours, whole, and of a version that is known here.
+fn judge(connection: &Connection, path: &Path) -> Result<(), Cause> {
+    connection.busy_timeout(BUSY_TIMEOUT)?;
     let id: i32 = connection.pragma_query_value(None, "application_id", |row| row.get(0))?;
     if id != APPLICATION_ID {
         return Err(Cause::Damaged("it is not a miner-ctrl database".to_owned()));
@@ -300,12 +343,7 @@ fn prepare(connection: &mut Connection, path: &Path) -> Result<(), Cause> {
             return Err(Cause::Damaged(found));
         }
     }
-    // The log first: changing it inside a transaction is not possible. FULL: committed means on the disk.
-    connection.query_row("PRAGMA journal_mode = WAL", [], |_| Ok(()))?;
-    connection.pragma_update(None, "synchronous", "FULL")?;
-    connection.pragma_update(None, "foreign_keys", true)?;
-    connection.pragma_update(None, "trusted_schema", false)?;
-    migrate(connection)
+    Ok(())
 }
 
 /// A second connection, once the first has made the file what it is to be.
@@ -388,17 +426,44 @@ mod tests {
         ] {
             let path = directory.path().join(name);
             super::super::atomic::write(&path, &bytes).unwrap();
+            let looked = Database::check(&path).unwrap_err();
             let error = Database::open(&path).unwrap_err();
             assert!(matches!(error, DatabaseError::Damaged { .. }), "{name}: {error:?}");
+            assert_eq!(looked.to_string(), error.to_string());
             assert!(error.to_string().contains(name), "{error}");
             assert_eq!(fs::read(&path).unwrap(), bytes, "{name} is untouched");
         }
     }
 
     #[test]
+    fn a_look_at_it_leaves_everything_as_it_is() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("100% node?#.db");
+        let files = || {
+            let entries = fs::read_dir(directory.path()).unwrap().map(|entry| entry.unwrap().path());
+            let mut files: Vec<_> = entries.map(|file| (fs::read(&file).unwrap().len(), file)).collect();
+            files.sort();
+            files
+        };
+        Database::check(&path).unwrap();
+        assert!(files().is_empty());
+        let database = Database::open(&path).unwrap();
+        database.run_blocking(|c| c.execute_batch("CREATE TABLE t (x)")).unwrap();
+        let serving = files();
+        Database::check(&path).unwrap();
+        assert_eq!(files(), serving);
+        drop(database);
+        let stopped = files();
+        Database::check(&path).unwrap();
+        assert_eq!(files(), stopped);
+        assert_eq!(stopped.len(), 1, "a closed database has no log");
+    }
+
+    #[test]
     fn a_newer_version_is_refused_and_not_downgraded() {
         let (_directory, path) = place();
         Database::open(&path).unwrap().run_blocking(|c| c.pragma_update(None, "user_version", 99)).unwrap();
+        assert!(matches!(Database::check(&path), Err(DatabaseError::Newer { found: 99, .. })));
         assert!(matches!(Database::open(&path), Err(DatabaseError::Newer { found: 99, .. })));
     }
 
