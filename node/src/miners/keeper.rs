@@ -245,6 +245,8 @@ impl Keeper {
     fn on(&mut self, name: &MinerName, event: Event, now: Instant) {
         let Some(miner) = self.miners.get_mut(name) else { return };
         let before = miner.state.shown();
+        let strays = matches!(event, Event::Strayed(_))
+            && matches!(miner.state.stage, Stage::Starting { .. } | Stage::Running { .. });
         let limits = driver(miner.profile.program).limits();
         // The table takes the state by value; this place is filled again below.
         let state = std::mem::replace(&mut miner.state, State::stopped(now));
@@ -284,6 +286,9 @@ impl Keeper {
                 running.process.kill();
             }
             (Action::Term | Action::Kill, None) | (Action::None, _) => {}
+        }
+        if strays {
+            self.forget_failed(name);
         }
     }
 
@@ -503,10 +508,11 @@ impl Keeper {
         }
     }
 
-    /// What an operator started and does not get going is not tried again, not by the next node either.
+    /// What an operator started and does not get going, and what mines elsewhere, is not tried again, not by the next
+    /// node either.
     fn forget_failed(&mut self, name: &MinerName) {
         if let Err(error) = self.wanted.remove(name) {
-            tracing::error!(miner = %name, error = chain(&error), "cannot forget a miner that did not start");
+            tracing::error!(miner = %name, error = chain(&error), "cannot forget a miner that failed");
         }
     }
 
@@ -531,4 +537,55 @@ fn internal(error: &dyn std::error::Error) -> Refusal {
     let id = rand::random();
     tracing::error!(id, error = chain(error), "a request to the supervisor failed");
     Refusal::Internal { id }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::miners::lifecycle::Phase;
+    use miner_ctrl_protocol::{Policy, ProfileDraft};
+    use std::path::Path;
+
+    fn name() -> MinerName {
+        "xmrig-1".parse().unwrap()
+    }
+
+    fn profile() -> Profile {
+        let draft: ProfileDraft = serde_json::from_value(serde_json::json!({
+            "name": "p", "program": "xmrig", "wallet": "44AFFq5kSiGBoZ", "pools": [{"url": "a.example:1"}],
+        }))
+        .unwrap();
+        draft.check().unwrap()
+    }
+
+    /// With one wanted miner, which nobody has started yet.
+    fn keeper(directory: &Path) -> Keeper {
+        let config = MinersConfig {
+            node_name: "rig-alpha".parse().unwrap(),
+            data_dir: directory.to_owned(),
+            programs: BTreeMap::new(),
+            policy: Policy::default(),
+            on_shutdown: OnShutdown::Stop,
+        };
+        let wanted = Wanted::load(directory).unwrap();
+        let mut keeper =
+            Keeper::new(config, directory.to_owned(), wanted, Vec::new(), watch::channel(Arc::default()).0);
+        keeper.wanted.insert(&name(), &profile()).unwrap();
+        keeper.miners.insert(name(), Instance::new(name(), profile(), Instant::now()));
+        keeper
+    }
+
+    #[tokio::test]
+    async fn a_miner_that_mines_elsewhere_is_not_started_by_the_next_node_either() {
+        let directory = tempfile::tempdir().unwrap();
+        let now = Instant::now();
+        let mut keeper = keeper(directory.path());
+        keeper.miners.get_mut(&name()).unwrap().state = State::adopted(Phase::Mining, now);
+        keeper.on(&name(), Event::Strayed("another pool".to_owned()), now);
+        assert!(Wanted::load(directory.path()).unwrap().profiles().is_empty());
+        // A restart meanwhile is somebody's word; what the process says while it ends is not heard against it.
+        keeper.restart(Some(&name()), now).unwrap();
+        keeper.on(&name(), Event::Strayed("another pool".to_owned()), now);
+        assert!(Wanted::load(directory.path()).unwrap().profiles().contains_key(&name()));
+    }
 }

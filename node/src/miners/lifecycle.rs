@@ -310,10 +310,6 @@ impl State {
                     if next < limits.ports { Afterwards::NextPort { by, ports: next } } else { Afterwards::Fail(by) };
                 self.stop(then, now)
             }
-            (Stage::Starting { by, .. }, Event::Strayed(why)) => {
-                self.problem = Some(why);
-                self.stop(Afterwards::Fail(by), now)
-            }
             (Stage::Starting { .. }, Event::Silent(why)) => {
                 // Kept for the moment when patience ends.
                 self.problem = Some(why);
@@ -343,8 +339,8 @@ impl State {
                 }
                 self.to(Stage::Running { phase, verified, answered, unanswered })
             }
-            (Stage::Running { .. }, Event::Strayed(why)) => {
-                // Starting it again would stray again.
+            (Stage::Starting { .. } | Stage::Running { .. }, Event::Strayed(why)) => {
+                // Starting it again would stray again, whoever wanted it.
                 self.problem = Some(why);
                 self.stop(Afterwards::Fail(By::Operator), now)
             }
@@ -650,5 +646,13 @@ mod tests {
         let (state, actions) = play(running(zero), events, zero);
         assert_eq!((state.stage, actions), (Stage::Failed { retry_at: None }, vec![Action::Term]));
         assert_eq!(state.problem.as_deref(), Some("another pool"));
+        // Nor does the rig try it again, that had started it by itself.
+        let events = [
+            (0, Event::Resume),
+            (0, Event::Launched),
+            (1, Event::Strayed("another pool".into())),
+            (2, Event::Exited(String::new())),
+        ];
+        assert_eq!(play(State::stopped(zero), events, zero).0.stage, Stage::Failed { retry_at: None });
     }
 }
