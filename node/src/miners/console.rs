@@ -16,6 +16,12 @@ use crate::store::clock::unix_millis;
 /// storing a flood would take the processor from the miner.
 const MAX_LINES_PER_SECOND: u32 = 1000;
 
+/// The time over which lines are counted.
+const WINDOW: Duration = Duration::from_secs(1);
+
+/// How a line of our own begins.
+const OURS: &str = "[miner-ctrl] ";
+
 /// Bytes read at once.
 const CHUNK: usize = 8192;
 
@@ -46,7 +52,7 @@ impl Console {
 
     /// A line of our own.
     pub fn note(&self, text: &str) {
-        self.push(format!("[miner-ctrl] {text}").as_bytes());
+        self.push(format!("{OURS}{text}").as_bytes());
     }
 
     fn push(&self, raw: &[u8]) {
@@ -58,10 +64,17 @@ impl Console {
         self.newest.send_if_modified(|known| std::mem::replace(known, newest) != newest);
     }
 
-    /// The newest line.
+    /// Number of the newest line.
     #[must_use]
-    pub fn last(&self) -> Option<String> {
-        self.ring().last().map(str::to_owned)
+    pub fn newest(&self) -> u64 {
+        self.ring().newest()
+    }
+
+    /// The newest line of the process's own after a number.
+    #[must_use]
+    pub fn last_since(&self, number: u64) -> Option<String> {
+        let ring = self.ring();
+        ring.since(number).find(|line| !line.starts_with(OURS)).map(str::to_owned)
     }
 
     /// A page now, or as soon as there is a line after `after`, or the empty page when `wait` is over.
@@ -77,27 +90,29 @@ impl Console {
     pub(super) async fn drink(self, mut stream: impl AsyncRead + Unpin) {
         let mut chunk = vec![0; CHUNK];
         let mut line = Vec::new();
-        let (mut window, mut taken, mut dropped) = (Instant::now(), 0_u32, 0_u64);
+        let mut flood = Flood { since: Instant::now(), taken: 0, dropped: 0, newest: Vec::new() };
         loop {
-            let read = match stream.read(&mut chunk).await {
-                Ok(0) | Err(_) => break,
-                Ok(read) => read,
+            let read = tokio::select! {
+                biased; // a line that is there is taken before it is told what was dropped
+                read = stream.read(&mut chunk) => match read {
+                    Ok(0) | Err(_) => break,
+                    Ok(read) => read,
+                },
+                () = tokio::time::sleep_until(flood.since + WINDOW), if flood.dropped > 0 => 0,
             };
-            if window.elapsed() >= Duration::from_secs(1) {
-                if dropped > 0 {
-                    self.note(&format!("{dropped} console lines dropped: more than {MAX_LINES_PER_SECOND} a second"));
-                }
-                (window, taken, dropped) = (Instant::now(), 0, 0);
+            if flood.since.elapsed() >= WINDOW {
+                self.tell_dropped(&mut flood);
             }
             for byte in &chunk[..read] {
                 match byte {
                     b'\n' | b'\r' if line.is_empty() => {}
                     b'\n' | b'\r' => {
-                        if taken < MAX_LINES_PER_SECOND {
+                        if flood.taken < MAX_LINES_PER_SECOND {
                             self.push(&line);
-                            taken += 1;
+                            flood.taken += 1;
                         } else {
-                            dropped += 1;
+                            std::mem::swap(&mut flood.newest, &mut line);
+                            flood.dropped += 1;
                         }
                         line.clear();
                     }
@@ -108,11 +123,30 @@ impl Console {
             // A flood comes in full chunks without a pause; the other tasks of this thread want to run, too.
             tokio::task::yield_now().await;
         }
+        self.tell_dropped(&mut flood);
         self.push(&line);
-        if dropped > 0 {
-            self.note(&format!("{dropped} console lines dropped"));
-        }
     }
+
+    /// Begins a new window. The last line of a flood is kept: why a program ended stands there.
+    fn tell_dropped(&self, flood: &mut Flood) {
+        if flood.dropped > 1 {
+            let dropped = flood.dropped - 1;
+            self.note(&format!("{dropped} console lines dropped: more than {MAX_LINES_PER_SECOND} a second"));
+        }
+        if flood.dropped > 0 {
+            self.push(&flood.newest);
+        }
+        (flood.since, flood.taken, flood.dropped) = (Instant::now(), 0, 0);
+    }
+}
+
+/// The lines of one second.
+struct Flood {
+    since: Instant,
+    taken: u32,
+    dropped: u64,
+    /// The newest of those that were dropped.
+    newest: Vec<u8>,
 }
 
 #[cfg(test)]
@@ -150,7 +184,7 @@ mod tests {
         assert_eq!(texts, ["first", "second", "third without end"]);
     }
 
-    #[tokio::test]
+    #[tokio::test(start_paused = true)]
     async fn a_flood_is_counted_not_kept() {
         let console = Console::default();
         let flood = [b"noise\n".repeat(50_000), vec![b'z'; 3 << 20]].concat();
@@ -159,6 +193,37 @@ mod tests {
         let page = console.page(name(), None, 1000, Duration::ZERO).await;
         // The other one began no earlier.
         assert!(page.newest < empty.newest + 10_000, "{}", page.newest);
-        assert!(page.lines.last().unwrap().text.contains("dropped"));
+        // Of the newest line, which has no end, only the beginning is looked at.
+        let told: Vec<_> = page.lines.iter().rev().take(3).map(|line| line.text.as_str()).collect();
+        assert!(told[0].starts_with("zzz") && told[1] == "noise" && told[2].contains("dropped"), "{told:?}");
+    }
+
+    #[tokio::test]
+    async fn the_last_line_of_a_flood_is_kept_also_where_a_note_of_ours_follows() {
+        let console = Console::default();
+        console.push(b"of an earlier process");
+        let before = console.newest();
+        assert_eq!(console.last_since(before), None);
+        let flood = [b"noise\n".repeat(1500), b"FATAL: out of memory\n".to_vec()].concat();
+        console.clone().drink(&flood[..]).await;
+        console.note("3 console lines dropped");
+        assert_eq!(console.last_since(before).as_deref(), Some("FATAL: out of memory"));
+        let page = console.page(name(), None, 3, Duration::ZERO).await;
+        assert_eq!(page.lines[0].text, "[miner-ctrl] 500 console lines dropped: more than 1000 a second");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_was_dropped_is_told_though_nothing_more_comes() {
+        let console = Console::default();
+        let before = console.newest();
+        let (mut out, stream) = tokio::io::duplex(1 << 16);
+        let drinking = tokio::spawn(console.clone().drink(stream));
+        tokio::io::AsyncWriteExt::write_all(&mut out, &[&b"noise\n".repeat(1500)[..], b"the end\n"].concat())
+            .await
+            .unwrap();
+        let mut newest = console.newest.subscribe();
+        newest.wait_for(|newest| *newest == before + 1002).await.unwrap();
+        assert_eq!(console.last_since(before).as_deref(), Some("the end"));
+        drinking.abort();
     }
 }

@@ -160,8 +160,8 @@ pub enum PollError {
         /// How it gave itself away.
         why: String,
     },
-    /// Nobody answers there, or not in time.
-    #[error("its API on 127.0.0.1:{port} does not answer: {why}")]
+    /// Nobody answers there, or not in time, or with nothing to read yet.
+    #[error("no reading from its API on 127.0.0.1:{port}: {why}")]
     Silent {
         /// Where.
         port: u16,

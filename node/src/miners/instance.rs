@@ -8,6 +8,7 @@ use tokio::time::Instant;
 
 use super::console::Console;
 use super::driver::{Endpoint, Reading};
+use super::drivers::driver;
 use super::lifecycle::{Event, NOTABLE_SILENCE, Stage, State};
 use super::process::Process;
 
@@ -20,6 +21,8 @@ const POLL: Duration = Duration::from_secs(3);
 /// How long a process is young.
 const YOUNG: Duration = Duration::from_secs(30);
 
+/// Without a first answer for this long there is something to tell; less than whoever asked for the start waits.
+const NOTABLE_STARTING: Duration = Duration::from_secs(10);
 /// Without a pool for this long there is something to tell.
 const NOTABLE_CONNECTING: Duration = Duration::from_secs(60);
 /// With a job and without a hash for this long there is something to tell: the longest dataset is built by then.
@@ -32,6 +35,8 @@ pub(super) struct Instance {
     pub(super) profile: Profile,
     pub(super) console: Console,
     pub(super) state: State,
+    /// The console's newest line when the current process was launched: what comes after it is its own.
+    pub(super) launched_at: u64,
     /// Grows with each spawn; answers that belong to an earlier process are dropped by it.
     pub(super) generation: u64,
     pub(super) process: Option<Running>,
@@ -69,6 +74,7 @@ impl Instance {
         Self {
             name,
             profile,
+            launched_at: console.newest(),
             console,
             state: State::stopped(now),
             generation: 0,
@@ -135,6 +141,9 @@ impl Instance {
         let measured = reading.filter(|_| {
             matches!(self.state.stage, Stage::Running { answered, .. } if now.saturating_duration_since(answered) < NOTABLE_SILENCE)
         });
+        // That a young process does not answer yet is no problem before its time is over.
+        let is_young = matches!(self.state.stage, Stage::Starting { deadline: Some(_), .. });
+        let known = self.state.problem.clone().filter(|_| !is_young);
         let own = || self.profile.algorithm.clone().or_else(|| self.profile.coin.clone());
         MinerStatus {
             name: self.name.clone(),
@@ -151,7 +160,7 @@ impl Instance {
             version: reading.and_then(|reading| reading.version.clone()),
             devices: measured.map(|reading| reading.devices.clone()).unwrap_or_default(),
             restarts: self.state.restarts,
-            problem: self.state.problem.clone().or_else(|| self.problem(state, reading, now)).map(short),
+            problem: known.or_else(|| self.problem(state, reading, now)).map(short),
         }
     }
 
@@ -162,6 +171,10 @@ impl Instance {
         }
         let long = now.saturating_duration_since(self.state.since);
         match state {
+            MinerState::Starting if long >= NOTABLE_STARTING => {
+                let patience = driver(self.profile.program).limits().patience.as_secs();
+                Some(format!("its API does not answer yet; it has {patience} s from its start"))
+            }
             MinerState::Connecting if long >= NOTABLE_CONNECTING => Some("no pool of the profile answers".to_owned()),
             MinerState::Warming if long >= NOTABLE_WARMING => Some("it has a job and does not hash".to_owned()),
             _ => None,

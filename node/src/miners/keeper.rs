@@ -223,11 +223,11 @@ impl Keeper {
                 Event::LaunchFailed(why)
             }
             News::Exited(how) => {
-                let last = miner.console.last().filter(|line| !line.starts_with("[miner-ctrl]"));
+                let last_line = miner.console.last_since(miner.launched_at);
                 miner.console.note(&miner.state.told(&how));
                 miner.process = None;
                 Record::remove(&self.launcher.miners.join(name.as_str()));
-                Event::Exited(last.map_or_else(|| how.clone(), |last| format!("{how}; its last line: {last}")))
+                Event::Exited { how, last_line }
             }
             News::Polled(answer) => {
                 miner.poll_after(now);
@@ -295,6 +295,7 @@ impl Keeper {
     fn launch(&mut self, name: &MinerName) {
         let Some(miner) = self.miners.get_mut(name) else { return };
         miner.generation += 1;
+        miner.launched_at = miner.console.newest();
         let (launcher, generation) = (Arc::clone(&self.launcher), miner.generation);
         let (name, profile, console): (_, Profile, Console) =
             (name.clone(), miner.profile.clone(), miner.console.clone());

@@ -174,7 +174,12 @@ pub struct State {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Event {
     /// The process is gone.
-    Exited(String),
+    Exited {
+        /// How it ended.
+        how: String,
+        /// The last line that it wrote, if any.
+        last_line: Option<String>,
+    },
     /// It cannot be spawned.
     LaunchFailed(String),
     /// It was spawned.
@@ -290,7 +295,9 @@ impl State {
             (Stage::Starting { by, ports, .. }, Event::Launched) => {
                 self.to(Stage::Starting { by, ports, deadline: Some(now + limits.patience) })
             }
-            (Stage::Starting { by, .. }, Event::Exited(why)) => self.fail(by, why, now),
+            (Stage::Starting { by, .. }, Event::Exited { how, last_line }) => {
+                self.fail(by, with_last_line(how, last_line), now)
+            }
             (Stage::Starting { by: By::Itself, ports, .. }, Event::LaunchFailed(why)) => {
                 // Nothing ran that could have crashed: a full disk, say. It is not given up for that.
                 self.problem = Some(why);
@@ -316,7 +323,11 @@ impl State {
                 (self, Action::None)
             }
             (Stage::Starting { by, deadline: Some(deadline), .. }, Event::Tick) if now >= deadline => {
-                self.problem.get_or_insert_with(|| "its API did not answer in time".to_owned());
+                let late = format!("not ready within {} s", limits.patience.as_secs());
+                self.problem = Some(match self.problem.take() {
+                    Some(why) => format!("{late}: {why}"),
+                    None => late,
+                });
                 self.stop(Afterwards::Fail(by), now)
             }
 
@@ -344,14 +355,14 @@ impl State {
                 self.problem = Some(why);
                 self.stop(Afterwards::Fail(By::Operator), now)
             }
-            (Stage::Running { verified, .. }, Event::Exited(why)) => {
+            (Stage::Running { verified, .. }, Event::Exited { how, last_line }) => {
                 self.forget_failures(verified, now);
-                self.fail(By::Itself, why, now)
+                self.fail(By::Itself, with_last_line(how, last_line), now)
             }
 
             // A stop.
             (Stage::Stopping { step: None, then }, Event::Launched) => self.stop(then, now),
-            (Stage::Stopping { then, .. }, Event::Exited(_) | Event::LaunchFailed(_)) => match then {
+            (Stage::Stopping { then, .. }, event @ (Event::Exited { .. } | Event::LaunchFailed(_))) => match then {
                 Afterwards::Stopped => (Self::stopped(now), Action::None),
                 Afterwards::Restart => self.spawn_anew(By::Operator),
                 Afterwards::NextPort { by, ports } => {
@@ -360,7 +371,9 @@ impl State {
                 }
                 Afterwards::Fail(by) => {
                     let why = self.problem.take().unwrap_or_else(|| "it was ended".to_owned());
-                    self.fail(by, why, now)
+                    // What it waits for may stand there: a prompt, say.
+                    let last_line = if let Event::Exited { last_line, .. } = event { last_line } else { None };
+                    self.fail(by, with_last_line(why, last_line), now)
                 }
             },
             (Stage::Stopping { step: Some((step, due)), then }, Event::Tick) if now >= due => {
@@ -428,6 +441,13 @@ impl State {
     }
 }
 
+fn with_last_line(why: String, last_line: Option<String>) -> String {
+    match last_line {
+        Some(line) => format!("{why}; its last line: {line}"),
+        None => why,
+    }
+}
+
 /// The pause after this many failures in a row: 1 s, 2 s, 4 s … 60 s.
 fn pause(failures: u32) -> Duration {
     FIRST_PAUSE.saturating_mul(1_u32.checked_shl(failures.saturating_sub(1)).unwrap_or(u32::MAX)).min(LONGEST_PAUSE)
@@ -449,6 +469,10 @@ mod tests {
             state
         });
         (state, actions)
+    }
+
+    fn exited(how: &str) -> Event {
+        Event::Exited { how: how.to_owned(), last_line: None }
     }
 
     fn running(zero: Instant) -> State {
@@ -473,7 +497,7 @@ mod tests {
         );
         assert_eq!((state.shown(), state.since), (MinerState::Mining, zero + Duration::from_secs(9)));
         assert_eq!(actions, [Action::Spawn]);
-        let (state, actions) = play(state, [(20, Event::Stop), (21, Event::Exited("exit 0".into()))], zero);
+        let (state, actions) = play(state, [(20, Event::Stop), (21, exited("exit 0"))], zero);
         assert_eq!((state.shown(), state.problem), (MinerState::Stopped, None));
         assert_eq!(actions, [Action::Term]);
     }
@@ -485,7 +509,7 @@ mod tests {
         let (state, actions) = play(running(zero), [(10, Event::Stop)].into_iter().chain(ticks), zero);
         assert_eq!(actions[..3], [Action::Term, Action::Term, Action::Kill]);
         assert_eq!(state.shown(), MinerState::Stopping);
-        let (state, _) = play(state, [(61, Event::Exited("signal 9".into()))], zero);
+        let (state, _) = play(state, [(61, exited("signal 9"))], zero);
         assert_eq!(state.shown(), MinerState::Stopped);
     }
 
@@ -496,7 +520,7 @@ mod tests {
             play(State::stopped(zero), [(0, Event::Start), (0, Event::Stop), (1, Event::Launched)], zero);
         assert_eq!(actions, [Action::Spawn, Action::Term]);
         assert_eq!(state.shown(), MinerState::Stopping);
-        let (state, _) = play(state, [(2, Event::Reading(Phase::Mining)), (2, Event::Exited(String::new()))], zero);
+        let (state, _) = play(state, [(2, Event::Reading(Phase::Mining)), (2, exited(""))], zero);
         assert_eq!(state.shown(), MinerState::Stopped);
         let events = [(0, Event::Start), (0, Event::Stop), (1, Event::LaunchFailed("no such file".into()))];
         assert_eq!(play(State::stopped(zero), events, zero).0.shown(), MinerState::Stopped);
@@ -505,10 +529,10 @@ mod tests {
     #[test]
     fn the_last_word_during_a_stop_counts() {
         let zero = Instant::now();
-        let events = [(5, Event::Stop), (6, Event::Start), (7, Event::Exited(String::new()))];
+        let events = [(5, Event::Stop), (6, Event::Start), (7, exited(""))];
         let (state, actions) = play(running(zero), events, zero);
         assert_eq!((state.shown(), actions), (MinerState::Starting, vec![Action::Term, Action::Spawn]));
-        let events = [(5, Event::Restart), (6, Event::Stop), (7, Event::Exited(String::new()))];
+        let events = [(5, Event::Restart), (6, Event::Stop), (7, exited(""))];
         let (state, actions) = play(running(zero), events, zero);
         assert_eq!((state.shown(), actions), (MinerState::Stopped, vec![Action::Term]));
     }
@@ -527,7 +551,7 @@ mod tests {
         let mut now = zero + Duration::from_secs(2);
         let mut pauses = Vec::new();
         loop {
-            state = state.on(Event::Exited("exit 1".into()), now, LIMITS).0;
+            state = state.on(exited("exit 1"), now, LIMITS).0;
             let Stage::Failed { retry_at: Some(retry_at) } = state.stage else { break };
             pauses.push((retry_at - now).as_secs());
             now = retry_at;
@@ -546,14 +570,14 @@ mod tests {
     fn a_minute_of_running_makes_the_pause_short_again() {
         let zero = Instant::now();
         let state = State { failures: 7, ..running(zero) };
-        let (state, _) = play(state, [(70, Event::Exited("exit 1".into()))], zero);
+        let (state, _) = play(state, [(70, exited("exit 1"))], zero);
         assert_eq!(state.stage, Stage::Failed { retry_at: Some(zero + Duration::from_secs(71)) });
     }
 
     #[test]
     fn what_an_operator_starts_fails_at_once_and_is_not_tried_again() {
         let zero = Instant::now();
-        let events = [(0, Event::Start), (0, Event::Launched), (1, Event::Exited("exit 2".into()))];
+        let events = [(0, Event::Start), (0, Event::Launched), (1, exited("exit 2"))];
         let (state, _) = play(State::stopped(zero), events, zero);
         assert_eq!(state.stage, Stage::Failed { retry_at: None });
         assert_eq!(state.problem.as_deref(), Some("exit 2"));
@@ -567,7 +591,7 @@ mod tests {
             events.extend([
                 (second, Event::Launched),
                 (second, Event::PortTaken("taken".into())),
-                (second, Event::Exited(String::new())),
+                (second, exited("")),
             ]);
         }
         let (state, actions) = play(State::stopped(zero), events, zero);
@@ -579,7 +603,7 @@ mod tests {
     #[test]
     fn what_cannot_be_launched_is_tried_until_it_can() {
         let zero = Instant::now();
-        let mut state = running(zero).on(Event::Exited("signal 9".into()), zero, LIMITS).0;
+        let mut state = running(zero).on(exited("signal 9"), zero, LIMITS).0;
         for _ in 0..200 {
             let Stage::Failed { retry_at: Some(retry_at) } = state.stage else { panic!("{state:?}") };
             let (next, action) = state.on(Event::Tick, retry_at, LIMITS);
@@ -608,7 +632,7 @@ mod tests {
                 (40, Event::Silent("no answer".into())),
                 (60, Event::Silent("no answer".into())),
                 (66, Event::Silent("no answer".into())),
-                (67, Event::Exited("ended".into())),
+                (67, exited("ended")),
             ] {
                 (state, _) = state.on(event, now + Duration::from_secs(after), LIMITS);
             }
@@ -626,6 +650,10 @@ mod tests {
         let events = [(0, Event::Start), (0, Event::Launched), (3, Event::Silent("refused".into())), (8, Event::Tick)];
         let (state, actions) = play(State::stopped(zero), events, zero);
         assert_eq!((state.shown(), actions), (MinerState::Stopping, vec![Action::Spawn, Action::Term]));
+        let prompt = Event::Exited { how: String::new(), last_line: Some("Enter password:".into()) };
+        let (state, _) = play(state, [(9, prompt)], zero);
+        let why = "not ready within 8 s: refused; its last line: Enter password:";
+        assert_eq!((state.shown(), state.problem.as_deref()), (MinerState::Failed, Some(why)));
         let silent = || Event::Silent("timed out".into());
         let (state, actions) = play(running(zero), [(2, silent()), (20, silent())], zero);
         assert_eq!((state.problem.as_deref(), actions), (Some("timed out"), vec![]));
@@ -633,7 +661,7 @@ mod tests {
         let (state, actions) = play(state, [(600, silent())], zero);
         assert_eq!(actions, []);
         assert_eq!(play(state.clone(), [(601, Event::Reading(Phase::Mining))], zero).0.shown(), MinerState::Mining);
-        let (state, actions) = play(state, [(610, silent()), (612, Event::Exited(String::new()))], zero);
+        let (state, actions) = play(state, [(610, silent()), (612, exited(""))], zero);
         assert_eq!(actions, [Action::Term]);
         assert_eq!(state.stage, Stage::Failed { retry_at: Some(zero + Duration::from_secs(613)) });
         assert_eq!(state.problem.as_deref(), Some("hung: timed out"));
@@ -642,17 +670,13 @@ mod tests {
     #[test]
     fn a_miner_that_mines_elsewhere_is_ended_for_good() {
         let zero = Instant::now();
-        let events = [(5, Event::Strayed("another pool".into())), (6, Event::Exited(String::new()))];
+        let events = [(5, Event::Strayed("another pool".into())), (6, exited(""))];
         let (state, actions) = play(running(zero), events, zero);
         assert_eq!((state.stage, actions), (Stage::Failed { retry_at: None }, vec![Action::Term]));
         assert_eq!(state.problem.as_deref(), Some("another pool"));
         // Nor does the rig try it again, that had started it by itself.
-        let events = [
-            (0, Event::Resume),
-            (0, Event::Launched),
-            (1, Event::Strayed("another pool".into())),
-            (2, Event::Exited(String::new())),
-        ];
+        let events =
+            [(0, Event::Resume), (0, Event::Launched), (1, Event::Strayed("another pool".into())), (2, exited(""))];
         assert_eq!(play(State::stopped(zero), events, zero).0.stage, Stage::Failed { retry_at: None });
     }
 }

@@ -99,10 +99,10 @@ impl LogRing {
         self.before
     }
 
-    /// The newest line.
-    #[must_use]
-    pub fn last(&self) -> Option<&str> {
-        self.lines.back().map(AsRef::as_ref)
+    /// The lines after a number, the newest first.
+    pub fn since(&self, number: u64) -> impl Iterator<Item = &str> {
+        let count = usize::try_from(self.newest.saturating_sub(number)).unwrap_or(usize::MAX);
+        self.lines.iter().rev().take(count).map(AsRef::as_ref)
     }
 
     /// The newest lines after a number, as many as were asked for and fit one message.
@@ -146,6 +146,10 @@ mod tests {
 
     fn name() -> MinerName {
         "xmrig-1".parse().unwrap()
+    }
+
+    fn last(ring: &LogRing) -> Option<&str> {
+        ring.since(0).next()
     }
 
     fn ring(lines: usize) -> LogRing {
@@ -214,7 +218,7 @@ mod tests {
             ("ab\u{202e}cd".as_bytes(), "abcd"),
         ] {
             ring.push(raw);
-            assert_eq!(ring.last(), Some(text));
+            assert_eq!(last(&ring), Some(text));
         }
         let before = ring.newest();
         ring.push(b"\x1b[0m  ");
@@ -234,9 +238,9 @@ mod tests {
         let mut ring = LogRing::default();
         ring.keep_secret(&draft.check().unwrap(), "token-token");
         ring.push(b"-u 44AFFq\x1b[1m5kSiGBoZ -p hunter2 -x max 44AFFq5kSiGBoZ.barn token-token");
-        assert_eq!(ring.last(), Some("-u *** -p *** -x max *** ***"));
+        assert_eq!(last(&ring), Some("-u *** -p *** -x max *** ***"));
         // Over the length limit, where the cut must come after the blotting.
         ring.push(format!("{} 44AFFq5kSiGBoZ", "y".repeat(MAX_LINE - 7)).as_bytes());
-        assert!(!ring.last().unwrap().contains("44AFF"));
+        assert!(!last(&ring).unwrap().contains("44AFF"));
     }
 }

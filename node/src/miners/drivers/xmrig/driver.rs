@@ -41,8 +41,9 @@ impl Driver for Xmrig {
     }
 
     fn limits(&self) -> StartLimits {
-        // Its API answers within 0.1 s of the spawn, before any pool; the rest is for a machine under full load.
-        StartLimits { patience: Duration::from_secs(8), ports: 3 }
+        // Without GPUs its API answers within 0.1 s of the spawn, before any pool. Those are set up before it answers, which
+        // takes seconds for each, and more under full load.
+        StartLimits { patience: Duration::from_secs(30), ports: 3 }
     }
 
     fn named(&self, draft: ProfileDraft) -> ProfileDraft {
