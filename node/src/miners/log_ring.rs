@@ -24,6 +24,10 @@ const LINE_OVERHEAD: usize = 27;
 /// every other word.
 const MIN_SECRET: usize = 4;
 
+/// Shortest part of a wallet that is blotted out on its own: `WALLET.worker` is one login, and a program prints the two
+/// apart. The shortest address of a coin has 26 characters; the names of workers and accounts are shorter.
+const MIN_PART: usize = 20;
+
 /// What stands for a secret.
 const BLOT: &str = "***";
 
@@ -34,7 +38,18 @@ pub struct LogRing {
     /// Number before that of the very first line.
     before: u64,
     newest: u64,
-    secrets: Vec<String>,
+    /// The longest first: one may be part of another.
+    secrets: Vec<Secret>,
+    /// How often secrets were given.
+    given: u64,
+}
+
+/// A text that is blotted out.
+#[derive(Debug)]
+struct Secret {
+    text: String,
+    /// When it was given last.
+    given: u64,
 }
 
 impl LogRing {
@@ -51,26 +66,49 @@ impl LogRing {
     /// Blots out a profile's wallets and passwords, and the API's token, in all lines to come. Those of earlier
     /// profiles stay blotted out: the last lines of a process may arrive after the next one's start.
     pub fn keep_secret(&mut self, profile: &Profile, token: &str) {
-        let pools = profile.pools.iter();
-        let secrets = pools.flat_map(|pool| [Some(profile.wallet_at(pool)), profile.password_at(pool)]);
-        for secret in secrets.flatten().chain([token]) {
-            if secret.len() >= MIN_SECRET && !self.secrets.iter().any(|known| known == secret) {
-                self.secrets.push(secret.to_owned());
+        self.given += 1;
+        for pool in &profile.pools {
+            let wallet = profile.wallet_at(pool);
+            let parts = wallet.split(|c: char| !c.is_ascii_alphanumeric());
+            let address = parts.max_by_key(|part| part.len()).filter(|part| part.len() >= MIN_PART);
+            for secret in [Some(wallet), address, profile.password_at(pool)].into_iter().flatten() {
+                self.keep(secret);
             }
         }
-        // The longest first: one may be part of another.
-        self.secrets.sort_by_key(|secret| std::cmp::Reverse(secret.len()));
+        self.keep(token);
+        // Those that were not given for the longest time go first.
+        self.secrets.sort_by_key(|secret| std::cmp::Reverse(secret.given));
         self.secrets.truncate(MAX_SECRETS);
+        self.secrets.sort_by_key(|secret| std::cmp::Reverse(secret.text.len()));
+    }
+
+    fn keep(&mut self, text: &str) {
+        let given = self.given;
+        if let Some(known) = self.secrets.iter_mut().find(|known| known.text == text) {
+            known.given = given;
+        } else if text.len() >= MIN_SECRET {
+            self.secrets.push(Secret { text: text.to_owned(), given });
+        }
     }
 
     /// Adds a line as it came from a process; an empty one is passed over.
     pub fn push(&mut self, raw: &[u8]) {
+        let is_cut = raw.len() >= MAX_RAW_LINE;
         let raw = &raw[..raw.len().min(MAX_RAW_LINE)];
         let mut text = plain(raw);
-        for secret in &self.secrets {
+        for Secret { text: secret, .. } in &self.secrets {
             if text.contains(secret.as_str()) {
                 text = text.replace(secret.as_str(), BLOT);
             }
+        }
+        if is_cut {
+            // Where the raw line was cut a secret may have begun.
+            let begun = |secret: &Secret| {
+                let starts = secret.text.char_indices().rev().map(|(end, _)| &secret.text[..end]);
+                starts.filter(|start| text.ends_with(start)).map(str::len).next()
+            };
+            let longest = self.secrets.iter().filter_map(begun).max().unwrap_or(0);
+            text.truncate(text.len() - longest);
         }
         let mut end = text.len().min(MAX_LINE);
         while !text.is_char_boundary(end) {
@@ -127,8 +165,8 @@ impl LogRing {
     }
 }
 
-/// Most secrets kept per miner: a full profile has one wallet and one password for each of eight pools; the rest is
-/// room for the profiles before it.
+/// Most secrets kept per miner: a full profile has one wallet, the address in it and one password for each of eight
+/// pools; the rest is room for the profiles and the tokens before it.
 const MAX_SECRETS: usize = 64;
 
 /// Text without colours, control characters and characters that reorder or hide text.
@@ -150,6 +188,14 @@ mod tests {
 
     fn last(ring: &LogRing) -> Option<&str> {
         ring.since(0).next()
+    }
+
+    fn profile(wallet: &str, password: &str) -> Profile {
+        let draft: ProfileDraft = serde_json::from_value(serde_json::json!({
+            "name": "p", "program": "xmrig", "wallet": wallet, "password": password, "pools": [{"url": "a.example:1"}],
+        }))
+        .unwrap();
+        draft.check().unwrap()
     }
 
     fn ring(lines: usize) -> LogRing {
@@ -242,5 +288,35 @@ mod tests {
         // Over the length limit, where the cut must come after the blotting.
         ring.push(format!("{} 44AFFq5kSiGBoZ", "y".repeat(MAX_LINE - 7)).as_bytes());
         assert!(!last(&ring).unwrap().contains("44AFF"));
+    }
+    #[test]
+    fn an_address_is_blotted_out_without_its_worker_too() {
+        let address = "RMaYUFPnqGGA1pbHUBfhUbDJU5yGSYJZtr";
+        let mut ring = LogRing::default();
+        for (wallet, line) in [
+            (format!("{address}.barn"), format!("connecting wallet {address} worker barn")),
+            (format!("solo:{address}+1000/barn"), format!("connecting wallet {address} worker barn")),
+        ] {
+            let mut ring = LogRing::default();
+            ring.keep_secret(&profile(&wallet, "x"), "");
+            ring.push(line.as_bytes());
+            assert_eq!(last(&ring), Some("connecting wallet *** worker barn"));
+        }
+        // Half of it stands behind the cut, and colours before it.
+        ring.keep_secret(&profile(&format!("{address}.barn"), "x"), "");
+        let colours = b"\x1b[1m".repeat(MAX_RAW_LINE / 4 - 4);
+        ring.push(&[b"wallet ", &colours[..], address.as_bytes()].concat());
+        assert_eq!(last(&ring), Some("wallet"));
+    }
+
+    #[test]
+    fn many_starts_do_not_make_a_short_password_known() {
+        let mut ring = LogRing::default();
+        for start in 0..1000 {
+            ring.keep_secret(&profile("44AFFq5kSiGBoZ", "hunter2"), &format!("token-token-token-{start}"));
+        }
+        ring.push(b"-p hunter2");
+        assert_eq!(last(&ring), Some("-p ***"));
+        assert_eq!(ring.secrets.len(), MAX_SECRETS);
     }
 }
