@@ -82,8 +82,6 @@ pub struct LaunchPlan {
 pub struct Reading {
     /// Where it stands.
     pub phase: Phase,
-    /// Seconds since its process started.
-    pub uptime_seconds: u64,
     /// Over 10 s, 60 s and 15 min, as far as the program has them.
     pub hashrates: [Option<Hashrate>; 3],
     /// Shares of this process.

@@ -60,11 +60,9 @@ pub(super) struct Running {
 }
 
 impl Running {
-    /// Of a process that has just been spawned, or of one that was found with a reading.
-    pub(super) fn new(process: Process, endpoint: Endpoint, reading: Option<Reading>, now: Instant) -> Self {
-        let age = Duration::from_secs(reading.as_ref().map_or(0, |reading| reading.uptime_seconds));
-        let started = now.checked_sub(age).unwrap_or(now);
-        Self { process, endpoint, started, reading, settled: false, next_poll: Some(now) }
+    /// Of a process that was started at that time.
+    pub(super) fn new(process: Process, endpoint: Endpoint, started: Instant, now: Instant) -> Self {
+        Self { process, endpoint, started, reading: None, settled: false, next_poll: Some(now) }
     }
 }
 

@@ -113,8 +113,9 @@ impl Keeper {
         ));
         miner.state = State::adopted(found.reading.phase, now);
         miner.generation = 1;
-        let mut running = Running::new(found.process, found.endpoint, None, now);
-        running.started = now.checked_sub(Duration::from_secs(found.reading.uptime_seconds)).unwrap_or(now);
+        // By the system's count: some programs tell their age in whole minutes.
+        let started = now.checked_sub(found.process.id.age()).unwrap_or(now);
+        let mut running = Running::new(found.process, found.endpoint, started, now);
         running.settled = found.reading.pool.is_some();
         running.reading = Some(found.reading);
         miner.process = Some(running);
@@ -211,7 +212,7 @@ impl Keeper {
                 let pid = launched.process.id.pid;
                 tracing::info!(miner = %name, pid, endpoint = ?launched.endpoint, "miner started");
                 miner.console.note(&format!("started as process {pid}"));
-                miner.process = Some(Running::new(launched.process, launched.endpoint, None, now));
+                miner.process = Some(Running::new(launched.process, launched.endpoint, now, now));
                 let (name, watch) = (name.clone(), launched.watch);
                 self.jobs.spawn(async move { (name, generation, News::Exited(watch.run().await)) });
                 Event::Launched

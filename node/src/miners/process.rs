@@ -202,6 +202,15 @@ impl ProcessId {
         stat(self.pid).is_some_and(|stat| stat.start_time == self.start_time && !stat.is_dead())
     }
 
+    /// How long ago it was started.
+    #[must_use]
+    pub fn age(self) -> Duration {
+        let ticks = rustix::param::clock_ticks_per_second();
+        // The system counts both from boot, and goes on counting while it is suspended.
+        let up = u64::try_from(rustix::system::sysinfo().uptime).unwrap_or(0);
+        Duration::from_secs(up.saturating_sub(self.start_time / ticks.max(1)))
+    }
+
     fn signal_group(self, signal: Signal) {
         let Some(pid) = Pid::from_raw(self.pid) else { return };
         // Gone already is what we want; not allowed cannot be helped. Both show in what follows.
@@ -277,14 +286,18 @@ async fn dead(id: ProcessId) -> io::Result<()> {
     Ok(())
 }
 
-/// Ends every process with this instance's mark, except those of one group: KILL until none is left.
-pub async fn end_marked(directory: &Path, except_group: Option<i32>) {
+/// Ends every process with this instance's mark, except one leader's group and what descends from it: KILL until none is
+/// left. A wrapper may give the program a session of its own.
+pub async fn end_marked(directory: &Path, except_leader: Option<i32>) {
     /// Rounds before giving up on a process that the kernel holds.
     const ROUNDS: u32 = 20;
     for _ in 0..ROUNDS {
         let left: Vec<_> = marked_processes(directory.parent().unwrap_or(directory))
             .into_iter()
-            .filter(|found| found.directory == directory && Some(found.group) != except_group)
+            .filter(|found| found.directory == directory)
+            .filter(|found| {
+                except_leader.is_none_or(|leader| found.group != leader && !descends_from(found.id.pid, leader))
+            })
             .collect();
         if left.is_empty() {
             return;
@@ -294,6 +307,20 @@ pub async fn end_marked(directory: &Path, except_group: Option<i32>) {
         }
         tokio::time::sleep(LOOK).await;
     }
+}
+
+/// Whether a process was started by another, or by what that had started.
+fn descends_from(mut pid: i32, ancestor: i32) -> bool {
+    /// Generations looked through: a wrapper in a wrapper has a handful. Numbers that are used anew could form a ring.
+    const GENERATIONS: u32 = 64;
+    for _ in 0..GENERATIONS {
+        match stat(pid) {
+            Some(stat) if stat.parent == ancestor => return true,
+            Some(stat) => pid = stat.parent,
+            None => return false,
+        }
+    }
+    false
 }
 
 /// A living process that carries a mark.
@@ -367,6 +394,7 @@ fn is_inherited(name: &OsStr) -> bool {
 
 struct Stat {
     state: u8,
+    parent: i32,
     group: i32,
     threads: u32,
     start_time: u64,
@@ -395,10 +423,11 @@ fn parse_stat(text: &str) -> Option<Stat> {
     let (_, rest) = text.rsplit_once(')')?;
     let mut fields = rest.split_ascii_whitespace();
     let state = fields.next()?.bytes().next()?;
-    let group = fields.nth(1)?.parse().ok()?;
+    let parent = fields.next()?.parse().ok()?;
+    let group = fields.next()?.parse().ok()?;
     let threads = fields.nth(14)?.parse().ok()?;
     let start_time = fields.nth(1)?.parse().ok()?;
-    Some(Stat { state, group, threads, start_time })
+    Some(Stat { state, parent, group, threads, start_time })
 }
 
 #[cfg(test)]
@@ -409,7 +438,8 @@ mod tests {
     fn the_start_time_is_found_behind_a_malicious_name() {
         let text = "42 (x) R 1 (evil) S 1 41 42 0 -1 4194560 1 0 0 0 0 0 0 0 20 0 1 0 987654 1 1";
         let stat = parse_stat(text).unwrap();
-        assert_eq!((stat.state, stat.group, stat.threads, stat.start_time), (b'S', 41, 1, 987_654));
+        assert_eq!((stat.state, stat.parent, stat.group), (b'S', 1, 41));
+        assert_eq!((stat.threads, stat.start_time), (1, 987_654));
         let dead = |state: &str, threads: u32| {
             let text = format!("42 (x) {state} 1 41 42 0 -1 4194560 1 0 0 0 0 0 0 0 20 0 {threads} 0 987654 1 1");
             parse_stat(&text).unwrap().is_dead()
@@ -425,6 +455,9 @@ mod tests {
         assert!(id.is_alive());
         assert!(!ProcessId { start_time: id.start_time + 1, ..id }.is_alive());
         assert!(!ProcessId { pid: 0, ..id }.is_alive());
+        // Nobody runs this for a day.
+        assert!(id.age() < Duration::from_secs(24 * 3600), "{:?}", id.age());
+        assert!(ProcessId { start_time: 0, ..id }.age() > id.age());
     }
 
     fn shell(script: &str, directory: &Path, shield: bool) -> Spawn {
@@ -474,6 +507,31 @@ mod tests {
         process.term();
         assert_eq!(watch.run().await, "it was ended by signal 15");
         assert_eq!(marked_processes(miners.path()), []);
+    }
+
+    #[tokio::test]
+    async fn what_a_spared_leader_has_started_in_a_session_of_its_own_is_spared() {
+        let miners = tempfile::tempdir().unwrap();
+        let directory = miners.path().join("sh-1");
+        let console = Console::default();
+        let script = "setsid sleep 600 & wait";
+        let (process, watch) = spawn(&shell(script, &directory, false), &console).unwrap();
+        let watch = tokio::spawn(watch.run());
+        let leader = process.id.pid;
+        let apart = tokio::time::timeout(Duration::from_secs(30), async {
+            loop {
+                if let Some(found) = marked_processes(miners.path()).into_iter().find(|found| found.group != leader) {
+                    return found;
+                }
+                tokio::task::yield_now().await;
+            }
+        });
+        let apart = apart.await.unwrap();
+        end_marked(&directory, Some(leader)).await;
+        assert!(apart.id.is_alive() && process.id.is_alive());
+        end_marked(&directory, None).await;
+        assert!(!apart.id.is_alive() && !process.id.is_alive());
+        watch.await.unwrap();
     }
 
     #[tokio::test]

@@ -294,7 +294,6 @@ fn reading(answer: &Value) -> Option<Reading> {
     };
     Some(Reading {
         phase,
-        uptime_seconds: count(&Value::String(text(1))).saturating_mul(60),
         // One rate without a window; it is shown as the shortest.
         hashrates: [total, None, None],
         shares: Shares {
@@ -343,12 +342,11 @@ mod tests {
     }
 
     #[test]
-    fn a_captured_answer_is_read_in_hashes_and_seconds() {
+    fn a_captured_answer_is_read_in_hashes() {
         let answer = json!({"id":0,"jsonrpc":"2.0","result":["TT-Miner/2.1.11-beta","3","4003571;13;1",
             "1959526;2044045","0;0;0","off;off","68;52;58;39","mtp.eu.nicehash.com:3374","0;0;0;0"]});
         let reading = reading(&answer).unwrap();
         assert_eq!(reading.phase, Phase::Mining);
-        assert_eq!(reading.uptime_seconds, 180);
         assert_eq!(reading.hashrate(), Hashrate::per_second(4_003_571.0));
         assert_eq!(reading.shares, Shares { accepted: 13, rejected: 1 });
         assert_eq!(reading.pool.as_deref(), Some("mtp.eu.nicehash.com:3374"));
@@ -362,7 +360,7 @@ mod tests {
         let answer =
             json!({"result": ["TT-Miner/2024.3.2", 1, "0;0;0", "off;5", "", "", "0;0;61;40", "p:1", "", "90;100"]});
         let reading = reading(&answer).unwrap();
-        assert_eq!((reading.phase, reading.uptime_seconds), (Phase::Warming, 60));
+        assert_eq!(reading.phase, Phase::Warming);
         assert_eq!(reading.devices[0].hashrate, None);
         assert_eq!(reading.devices[0].temperature_celsius, None);
         assert_eq!(

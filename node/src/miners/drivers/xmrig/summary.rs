@@ -38,7 +38,6 @@ pub(super) fn reading(summary: &Value) -> Reading {
     let algorithms = summary["algorithms"].as_array().into_iter().flatten();
     Reading {
         phase,
-        uptime_seconds: count(&summary["uptime"]),
         hashrates,
         shares: Shares { accepted: good, rejected: count(&summary["results"]["shares_total"]).saturating_sub(good) },
         algorithm: summary["algo"].as_str().and_then(word),
