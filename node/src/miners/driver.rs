@@ -121,16 +121,19 @@ impl Reading {
     /// A pool that it is connected to and the policy does not allow.
     #[must_use]
     pub fn pool_outside(&self, policy: &Policy) -> Option<&str> {
-        self.pool.as_deref()?.split(';').find(|pool| !policy.allows_pool(pool))
+        self.pools().find(|pool| !policy.allows_pool(pool))
     }
 
     /// The pool it is connected to, when that is none of the profile's.
     #[must_use]
     pub fn strays_from(&self, profile: &Profile) -> Option<&str> {
-        let pool = self.pool.as_deref()?;
-        // Two coins at once are joined by `;`; each must be ours.
         let asked = |part: &str| profile.pools.iter().any(|asked| same_pool(&asked.url, part));
-        (!pool.split(';').all(asked)).then_some(pool)
+        self.pool.as_deref().filter(|_| !self.pools().all(asked))
+    }
+
+    /// The pools of all coins: of two at once they are joined by `;`, which may also end the one.
+    fn pools(&self) -> impl Iterator<Item = &str> {
+        self.pool.iter().flat_map(|pool| pool.split(';')).map(str::trim).filter(|pool| !pool.is_empty())
     }
 }
 
@@ -267,9 +270,23 @@ pub fn rate(value: &serde_json::Value) -> Option<Hashrate> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use serde_json::json;
+
+    /// Of a program that mines.
+    pub(in crate::miners) fn reading() -> Reading {
+        Reading {
+            phase: Phase::Mining,
+            hashrates: [Hashrate::per_second(10.0), None, None],
+            shares: Shares::default(),
+            algorithm: None,
+            pool: None,
+            version: None,
+            devices: Vec::new(),
+            algorithms: Vec::new(),
+        }
+    }
 
     #[test]
     fn hostile_numbers_become_nothing_or_bounds() {
@@ -292,6 +309,25 @@ mod tests {
         assert!(same_pool("[::1]:3333", "::1:3333"));
         assert!(!same_pool("pool.example:443", "pool.example:444"));
         assert!(!same_pool("pool.example:443", "evil.example:443"));
+    }
+
+    #[test]
+    fn each_pool_of_two_coins_must_be_asked_for_and_an_empty_part_is_none() {
+        let draft: miner_ctrl_protocol::ProfileDraft = serde_json::from_value(json!({
+            "name": "p", "program": "tt-miner", "coin": "RVN", "wallet": "RWallet",
+            "pools": [{"url": "a.example:1"}, {"url": "b.example:1"}],
+        }))
+        .unwrap();
+        let profile = draft.check().unwrap();
+        let policy = Policy { pools: Some(vec!["a.example:1".into()]), ..Policy::default() };
+        for (pool, strays, outside) in [
+            ("a.example:1;", None, None),
+            ("a.example:1;b.example:1", None, Some("b.example:1")),
+            ("a.example:1;evil.example:1", Some("a.example:1;evil.example:1"), Some("evil.example:1")),
+        ] {
+            let reading = Reading { pool: Some(pool.into()), ..reading() };
+            assert_eq!((reading.strays_from(&profile), reading.pool_outside(&policy)), (strays, outside), "{pool}");
+        }
     }
 
     #[test]

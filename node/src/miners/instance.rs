@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use miner_ctrl_protocol::stats::MAX_TEXT;
-use miner_ctrl_protocol::{MinerName, MinerState, MinerStatus, Policy, Profile};
+use miner_ctrl_protocol::{Hashrate, MinerName, MinerState, MinerStatus, Policy, Profile};
 use tokio::time::Instant;
 
 use super::console::Console;
@@ -40,6 +40,8 @@ pub(super) struct Instance {
     /// Grows with each spawn; answers that belong to an earlier process are dropped by it.
     pub(super) generation: u64,
     pub(super) process: Option<Running>,
+    /// Why its stop could not be written down, so that the next node starts it again.
+    pub(super) unwritten: Option<String>,
     /// Started by an operator, and not running yet.
     pub(super) on_trial: bool,
     /// The problem that was told last: one that comes back every few seconds is told once.
@@ -53,6 +55,8 @@ pub(super) struct Running {
     pub(super) endpoint: Endpoint,
     pub(super) started: Instant,
     pub(super) reading: Option<Reading>,
+    /// When its devices were read last.
+    devices_at: Instant,
     /// Whether it has been seen at one of the profile's pools.
     pub(super) settled: bool,
     /// When it is asked next; nothing while a question is open.
@@ -62,7 +66,7 @@ pub(super) struct Running {
 impl Running {
     /// Of a process that was started at that time.
     pub(super) fn new(process: Process, endpoint: Endpoint, started: Instant, now: Instant) -> Self {
-        Self { process, endpoint, started, reading: None, settled: false, next_poll: Some(now) }
+        Self { process, endpoint, started, reading: None, devices_at: now, settled: false, next_poll: Some(now) }
     }
 }
 
@@ -77,6 +81,7 @@ impl Instance {
             state: State::stopped(now),
             generation: 0,
             process: None,
+            unwritten: None,
             on_trial: false,
             told: None,
         }
@@ -94,7 +99,7 @@ impl Instance {
     }
 
     /// What a reading means for the table; keeps it when it is about our process.
-    pub(super) fn take(&mut self, reading: Reading, policy: &Policy) -> Event {
+    pub(super) fn take(&mut self, mut reading: Reading, policy: &Policy, now: Instant) -> Event {
         let Some(running) = &mut self.process else { return Event::Tick };
         // Whoever made it go there: it is the rig that decides.
         if let Some(pool) = reading.pool_outside(policy) {
@@ -107,6 +112,14 @@ impl Instance {
         }
         running.settled |= reading.pool.is_some();
         let phase = reading.phase;
+        if !reading.devices.is_empty() {
+            running.devices_at = now;
+        } else if now.saturating_duration_since(running.devices_at) < NOTABLE_SILENCE
+            && let Some(known) = &mut running.reading
+        {
+            // They are asked for apart, and that may fail once.
+            reading.devices = std::mem::take(&mut known.devices);
+        }
         running.reading = Some(reading);
         Event::Reading(phase)
     }
@@ -142,7 +155,12 @@ impl Instance {
         // That a young process does not answer yet is no problem before its time is over.
         let is_young = matches!(self.state.stage, Stage::Starting { deadline: Some(_), .. });
         let known = self.state.problem.clone().filter(|_| !is_young);
-        let own = || self.profile.algorithm.clone().or_else(|| self.profile.coin.clone());
+        let algorithm = reading.and_then(|reading| reading.algorithm.clone());
+        // A coin is no algorithm. It stands for one where a program hashes and never says what, as TT-Miner: rates of one coin
+        // can be summed, too.
+        let coin = || {
+            measured.and_then(Reading::hashrate).filter(|rate| *rate > Hashrate::ZERO).and(self.profile.coin.clone())
+        };
         MinerStatus {
             name: self.name.clone(),
             program: self.profile.program,
@@ -153,7 +171,7 @@ impl Instance {
             hashrate: measured.and_then(Reading::hashrate),
             hashrates: measured.map_or([None; 3], |reading| reading.hashrates),
             shares: reading.map(|reading| reading.shares).unwrap_or_default(),
-            algorithm: reading.and_then(|reading| reading.algorithm.clone()).or_else(own),
+            algorithm: algorithm.or_else(|| self.profile.algorithm.clone()).or_else(coin),
             pool: reading.and_then(|reading| reading.pool.clone()),
             version: reading.and_then(|reading| reading.version.clone()),
             devices: measured.map(|reading| reading.devices.clone()).unwrap_or_default(),
@@ -169,6 +187,10 @@ impl Instance {
         }
         let long = now.saturating_duration_since(self.state.since);
         match state {
+            MinerState::Stopped => self
+                .unwritten
+                .as_ref()
+                .map(|why| format!("its stop is not written down, and the next node starts it again: {why}")),
             MinerState::Starting if long >= NOTABLE_STARTING => {
                 let patience = driver(self.profile.program).limits().patience.as_secs();
                 Some(format!("its API does not answer yet; it has {patience} s from its start"))

@@ -233,7 +233,7 @@ impl Keeper {
             News::Polled(answer) => {
                 miner.poll_after(now);
                 match answer {
-                    Ok(reading) => miner.take(reading, &self.launcher.policy),
+                    Ok(reading) => miner.take(reading, &self.launcher.policy, now),
                     Err(error @ PollError::NotOurs { .. }) => Event::PortTaken(error.to_string()),
                     Err(error @ PollError::Silent { .. }) => Event::Silent(error.to_string()),
                 }
@@ -383,6 +383,7 @@ impl Keeper {
         let miner =
             self.miners.entry(name.clone()).or_insert_with(|| Instance::new(name.clone(), profile.clone(), now));
         miner.profile = profile;
+        miner.unwritten = None;
         miner.on_trial = true;
         self.on(&name, Event::Start, now);
         Ok((name, true))
@@ -419,6 +420,7 @@ impl Keeper {
         let name = self.resolve(miner)?;
         if let Some(miner) = self.miners.get_mut(&name) {
             self.wanted.insert(&name, &miner.profile).map_err(|error| internal(&error))?;
+            miner.unwritten = None;
             miner.on_trial = true;
         }
         self.on(&name, Event::Restart, now);
@@ -435,22 +437,19 @@ impl Keeper {
             MinerChoice::Only => vec![self.resolve(None)?],
         };
         let mut changed = false;
-        let mut unwritten = None;
         for name in &names {
-            // A full disk must not keep a miner running; that it may come back with the node stands in its console.
-            if let Err(error) = self.wanted.remove(name) {
-                if let Some(miner) = self.miners.get(name) {
-                    let why = chain(&error);
-                    miner
-                        .console
-                        .note(&format!("this stop is not written down, and the next node starts it again: {why}"));
+            // A full disk must not keep a miner running; that it may come back with the node is told with its state.
+            let unwritten = self.wanted.remove(name).err().map(|error| chain(&error));
+            if let Some(miner) = self.miners.get_mut(name) {
+                if let Some(why) = &unwritten {
+                    miner.console.note(&format!("this stop is not written down: {why}"));
                 }
-                unwritten = Some(error);
+                miner.unwritten = unwritten;
+                changed |= miner.is_active();
             }
-            changed |= self.miners.get(name).is_some_and(Instance::is_active);
             self.on(name, Event::Stop, now);
         }
-        unwritten.map_or(Ok((names, changed)), |error| Err(internal(&error)))
+        Ok((names, changed))
     }
 
     /// The miner that is meant: by name, or the only one there is, or the only one that runs.
@@ -498,7 +497,9 @@ impl Keeper {
                 Waiting::Stop { names, changed, until, reply } => {
                     let miners = names.iter().filter_map(|name| self.miners.get(name));
                     // One that is wanted again was started by somebody else meanwhile: the answer shows it.
-                    let overtaken = |miner: &Instance| self.wanted.profiles().contains_key(&miner.name);
+                    let overtaken = |miner: &Instance| {
+                        miner.unwritten.is_none() && self.wanted.profiles().contains_key(&miner.name)
+                    };
                     let done = miners.clone().all(|miner| !miner.is_active() || overtaken(miner));
                     if done || now >= until {
                         let _ = reply.send(Ok((miners.map(|miner| miner.status(now)).collect(), changed)));
@@ -589,5 +590,26 @@ mod tests {
         keeper.restart(Some(&name()), now).unwrap();
         keeper.on(&name(), Event::Strayed("another pool".to_owned()), now);
         assert!(Wanted::load(directory.path()).unwrap().profiles().contains_key(&name()));
+    }
+    #[tokio::test]
+    async fn a_stop_that_cannot_be_written_down_stops_and_says_so() {
+        let directory = tempfile::tempdir().unwrap();
+        let now = Instant::now();
+        let mut keeper = keeper(directory.path());
+        keeper.miners.get_mut(&name()).unwrap().state = State::adopted(Phase::Mining, now);
+        let nowhere = directory.path().join("gone");
+        std::fs::create_dir(&nowhere).unwrap();
+        keeper.wanted = Wanted::load(&nowhere).unwrap();
+        keeper.wanted.insert(&name(), &profile()).unwrap();
+        std::fs::remove_dir_all(&nowhere).unwrap();
+        let (reply, mut answer) = tokio::sync::oneshot::channel();
+        keeper.on_command(Command::Stop { choice: MinerChoice::All, reply }, now);
+        keeper.answer(now);
+        assert!(answer.try_recv().is_err(), "it has not ended yet");
+        keeper.on(&name(), Event::Exited { how: String::new(), last_line: None }, now);
+        keeper.answer(now);
+        let (miners, changed) = answer.try_recv().unwrap().unwrap();
+        assert!(changed && miners[0].state == MinerState::Stopped);
+        assert!(miners[0].problem.as_ref().unwrap().contains("not written down"), "{miners:?}");
     }
 }

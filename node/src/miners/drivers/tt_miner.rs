@@ -247,16 +247,16 @@ async fn ask(port: u16) -> std::io::Result<Vec<u8>> {
     let mut stream = TcpStream::connect(("127.0.0.1", port)).await?;
     stream.write_all(REQUEST).await?;
     let mut line = Vec::new();
-    // Until its end, be it a line's or the connection's. Some close neither.
+    // Until its end, be it a line's or the connection's. Some close neither, some begin with an empty line.
     while line.len() < MAX_ANSWER && stream.read_buf(&mut line).await? > 0 {
-        let closed = line.trim_ascii_end().ends_with(b"}");
-        if line.contains(&b'\n') || closed && serde_json::from_slice::<IgnoredAny>(&line).is_ok() {
+        let answer = line.trim_ascii_start();
+        let closed = answer.trim_ascii_end().ends_with(b"}");
+        if answer.contains(&b'\n') || closed && serde_json::from_slice::<IgnoredAny>(answer).is_ok() {
             break;
         }
     }
-    let end = line.iter().position(|byte| *byte == b'\n').unwrap_or(line.len());
-    line.truncate(end.min(MAX_ANSWER));
-    Ok(line)
+    let answer = line.trim_ascii_start().split(|byte| *byte == b'\n').next().unwrap_or_default();
+    Ok(answer[..answer.len().min(MAX_ANSWER)].to_vec())
 }
 
 /// A reading of an answer; nothing when it is not TT-Miner's.
@@ -338,6 +338,7 @@ mod tests {
     async fn an_answer_ends_with_its_line_or_where_it_is_whole() {
         assert_eq!(taken(b"{\"a\":1}\n").await, b"{\"a\":1}");
         assert_eq!(taken(b"{\"a\":1}\n{\"b\"").await, b"{\"a\":1}");
+        assert_eq!(taken(b"\r\n{\"a\":1}\n").await, b"{\"a\":1}");
         assert_eq!(taken(b"{\"a\":{\"b\":1}}").await, b"{\"a\":{\"b\":1}}");
     }
 
