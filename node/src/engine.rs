@@ -209,7 +209,13 @@ impl Engine for ThisMachine {
         // A task of its own: it answers whether anybody waits for its end or not.
         let serving = tokio::spawn(async move {
             let router = gateway.local();
-            let (ended, ()) = tokio::join!(socket.serve(router, stop.clone()), Door::serve(door, gateway, stop));
+            // Beside what is still under way, so that all of it is done within 10 s.
+            let miners = async {
+                stop.cancelled().await;
+                node.stop_miners().await;
+            };
+            let serving = Door::serve(door, gateway, stop.clone());
+            let (ended, (), ()) = tokio::join!(socket.serve(router, stop.clone()), serving, miners);
             node.shutdown().await;
             ended
         });

@@ -224,7 +224,15 @@ impl Node {
         Ok(())
     }
 
-    /// Stops in order: no more requests, then the miners (or not, as configured), then what is known is written.
+    /// Stops the miners, or leaves them, as configured. It may begin while the last requests are answered: one that does not
+    /// hear takes 7 s.
+    pub async fn stop_miners(&self) {
+        if let Some(miners) = &self.miners {
+            miners.shutdown().await;
+        }
+    }
+
+    /// Stops in order: no more requests, then the miners that run yet, then what is known is written.
     pub async fn shutdown(self) {
         self.stop_mesh.cancel();
         // A task that panicked has said so already.

@@ -1,5 +1,6 @@
 //! What the supervisor needs to know of a mining program; one implementation per program in `drivers/`.
 
+use std::ffi::OsString;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
@@ -69,8 +70,8 @@ pub struct Order<'a> {
 /// How to start one process: pure data, nothing has happened yet.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct LaunchPlan {
-    /// Arguments after the program's prefix.
-    pub args: Vec<String>,
+    /// Arguments after the program's prefix. A path among them need not be text.
+    pub args: Vec<OsString>,
     /// Files to write first, readable by the owner alone.
     pub files: Vec<(PathBuf, Vec<u8>)>,
     /// Whether the program must be shielded from a broken console pipe, so that it outlives this node.

@@ -220,3 +220,78 @@ pub(super) fn timeless(mut status: MinerStatus) -> MinerStatus {
     (status.state_seconds, status.uptime_seconds) = (0, 0);
     status
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::miners::driver::tests::reading;
+    use crate::miners::lifecycle::StartLimits;
+    use crate::miners::process::{self, Spawn};
+    use miner_ctrl_protocol::ProfileDraft;
+    use miner_ctrl_protocol::stats::DeviceStats;
+
+    const LIMITS: StartLimits = StartLimits { patience: Duration::from_secs(30), ports: 3 };
+
+    /// With a process, which has not answered yet.
+    fn started(directory: &Path, now: Instant) -> Instance {
+        std::fs::create_dir(directory.join("home")).unwrap();
+        let draft: ProfileDraft = serde_json::from_value(serde_json::json!({
+            "name": "p", "program": "xmrig", "coin": "monero", "wallet": "44AFFq5kSiGBoZ", "pools": [{"url": "a.example:1"}],
+        }))
+        .unwrap();
+        let mut miner = Instance::new("xmrig-1".parse().unwrap(), draft.check().unwrap(), now);
+        let spawn = Spawn { program: "/bin/true".into(), args: vec![], directory: directory.to_owned(), shield: false };
+        let (process, _) = process::spawn(&spawn, &miner.console).unwrap();
+        let endpoint = Endpoint { port: 1, token: "t".into(), worker_id: "w".into() };
+        miner.process = Some(Running::new(process, endpoint, now, now));
+        miner.state = State::stopped(now).on(Event::Start, now, LIMITS).0.on(Event::Launched, now, LIMITS).0;
+        miner
+    }
+
+    fn take(miner: &mut Instance, reading: Reading, now: Instant) {
+        let event = miner.take(reading, &Policy::default(), now);
+        let state = std::mem::replace(&mut miner.state, State::stopped(now));
+        miner.state = state.on(event, now, LIMITS).0;
+    }
+
+    #[tokio::test]
+    async fn that_a_young_miner_does_not_answer_is_told_when_it_takes_long() {
+        let directory = tempfile::tempdir().unwrap();
+        let now = Instant::now();
+        let mut miner = started(directory.path(), now);
+        miner.state = miner.state.on(Event::Silent("refused".into()), now, LIMITS).0;
+        assert_eq!(miner.status(now).problem, None);
+        let problem = miner.status(now + NOTABLE_STARTING).problem;
+        assert_eq!(problem.as_deref(), Some("its API does not answer yet; it has 30 s from its start"));
+    }
+
+    #[tokio::test]
+    async fn devices_are_kept_over_a_question_that_failed_and_not_longer() {
+        let directory = tempfile::tempdir().unwrap();
+        let now = Instant::now();
+        let mut miner = started(directory.path(), now);
+        take(&mut miner, Reading { devices: vec![DeviceStats::default()], ..reading() }, now);
+        for (seconds, devices) in [(3, 1), (12, 1), (15, 0)] {
+            let now = now + Duration::from_secs(seconds);
+            take(&mut miner, reading(), now);
+            assert_eq!(miner.status(now).devices.len(), devices, "{seconds}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_coin_stands_for_the_algorithm_only_where_a_program_hashes_and_names_none() {
+        let directory = tempfile::tempdir().unwrap();
+        let now = Instant::now();
+        let mut miner = started(directory.path(), now);
+        assert_eq!(miner.status(now).algorithm, None);
+        for (rate, named, shown) in
+            [(0.0, None, None), (10.0, None, Some("monero")), (10.0, Some("rx/0"), Some("rx/0")), (0.0, None, None)]
+        {
+            let hashrates = [miner_ctrl_protocol::Hashrate::per_second(rate), None, None];
+            take(&mut miner, Reading { hashrates, algorithm: named.map(str::to_owned), ..reading() }, now);
+            assert_eq!(miner.status(now).algorithm.as_deref(), shown);
+        }
+    }
+}

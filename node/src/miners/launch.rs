@@ -110,7 +110,7 @@ impl Launcher {
         let mut record = Record { profile: profile.clone().into_draft(), endpoint, process: None, boot: boot_id() };
         record.write(directory)?;
         let spawn = process::Spawn {
-            args: program.prefix_args.into_iter().chain(plan.args).map(Into::into).collect(),
+            args: program.prefix_args.into_iter().map(Into::into).chain(plan.args).collect(),
             directory: directory.to_owned(),
             shield: plan.shield_from_broken_pipe,
             program: program.path,

@@ -179,7 +179,11 @@ impl Driver for TtMiner {
         }
         args.extend(profile.arguments.iter().cloned());
         // Nothing is known of what it does when nobody reads its console.
-        Ok(LaunchPlan { args, files: Vec::new(), shield_from_broken_pipe: true })
+        Ok(LaunchPlan {
+            args: args.into_iter().map(Into::into).collect(),
+            files: Vec::new(),
+            shield_from_broken_pipe: true,
+        })
     }
 
     fn poll<'a>(&'a self, endpoint: &'a Endpoint) -> BoxFuture<'a, Result<Reading, PollError>> {
@@ -395,7 +399,7 @@ mod tests {
         let node = "rig-alpha".parse().unwrap();
         let order = Order { profile: &profile, node: &node, directory: "/d".as_ref(), endpoint: &endpoint };
         assert_eq!(
-            TtMiner.plan(&order).unwrap().args.join(" "),
+            TtMiner.plan(&order).unwrap().args.join(std::ffi::OsStr::new(" ")),
             "-b 127.0.0.1:4068 -nocolor -c RVN -P ssl://RWallet.rig-alpha@a.example:1 \
              -P stratum+tcp://W.own:d=1@b.example:2 -d 0 1 -cuda-order"
         );

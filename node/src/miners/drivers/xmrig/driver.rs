@@ -116,7 +116,7 @@ impl Driver for Xmrig {
         let path = order.directory.join("xmrig.json");
         let config = format!("{:#}\n", config::config(order)?);
         Ok(LaunchPlan {
-            args: vec!["-c".to_owned(), path.to_string_lossy().into_owned()],
+            args: vec!["-c".into(), path.clone().into()],
             files: vec![(path, config.into_bytes())],
             // It ignores SIGPIPE itself.
             shield_from_broken_pipe: false,
@@ -197,6 +197,17 @@ mod tests {
             assert_eq!(config[key], json!(value), "{key}");
         }
         assert_eq!((&config["donate-level"], &config["randomx"]["wrmsr"]), (&json!(2), &json!(false)));
+    }
+
+    #[test]
+    fn a_directory_whose_name_is_no_text_is_named_as_it_is() {
+        use std::os::unix::ffi::OsStrExt;
+        let directory = Path::new(std::ffi::OsStr::from_bytes(b"/data/caf\xe9"));
+        let profile = profile(&json!({}));
+        let order = Order { profile: &profile, node: &"rig-alpha".parse().unwrap(), directory, endpoint: &endpoint() };
+        let plan = Xmrig.plan(&order).unwrap();
+        assert_eq!(plan.args[1].as_os_str(), plan.files[0].0.as_os_str());
+        assert_eq!(plan.args[1].as_bytes(), b"/data/caf\xe9/xmrig.json");
     }
 
     #[test]
