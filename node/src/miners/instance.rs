@@ -156,11 +156,10 @@ impl Instance {
         let is_young = matches!(self.state.stage, Stage::Starting { deadline: Some(_), .. });
         let known = self.state.problem.clone().filter(|_| !is_young);
         let algorithm = reading.and_then(|reading| reading.algorithm.clone());
-        // A coin is no algorithm. It stands for one where a program hashes and never says what, as TT-Miner: rates of one coin
-        // can be summed, too.
-        let coin = || {
-            measured.and_then(Reading::hashrate).filter(|rate| *rate > Hashrate::ZERO).and(self.profile.coin.clone())
-        };
+        // A coin is no algorithm. It stands for one where a program hashes and never says what, as TT-Miner: rates of
+        // one coin can be summed, too.
+        let hashes = measured.and_then(Reading::hashrate).is_some_and(|rate| rate > Hashrate::ZERO);
+        let coin = || self.profile.coin.clone().filter(|_| hashes);
         MinerStatus {
             name: self.name.clone(),
             program: self.profile.program,
@@ -238,7 +237,8 @@ mod tests {
     fn started(directory: &Path, now: Instant) -> Instance {
         std::fs::create_dir(directory.join("home")).unwrap();
         let draft: ProfileDraft = serde_json::from_value(serde_json::json!({
-            "name": "p", "program": "xmrig", "coin": "monero", "wallet": "44AFFq5kSiGBoZ", "pools": [{"url": "a.example:1"}],
+            "name": "p", "program": "xmrig", "coin": "monero", "wallet": "44AFFq5kSiGBoZ",
+            "pools": [{"url": "a.example:1"}],
         }))
         .unwrap();
         let mut miner = Instance::new("xmrig-1".parse().unwrap(), draft.check().unwrap(), now);
@@ -287,7 +287,7 @@ mod tests {
         let mut miner = started(directory.path(), now);
         assert_eq!(miner.status(now).algorithm, None);
         for (rate, named, shown) in
-            [(0.0, None, None), (10.0, None, Some("monero")), (10.0, Some("rx/0"), Some("rx/0")), (0.0, None, None)]
+            [(0.0, None, None), (9.0, None, Some("monero")), (9.0, Some("rx/0"), Some("rx/0")), (0.0, None, None)]
         {
             let hashrates = [miner_ctrl_protocol::Hashrate::per_second(rate), None, None];
             take(&mut miner, Reading { hashrates, algorithm: named.map(str::to_owned), ..reading() }, now);

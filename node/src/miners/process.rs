@@ -286,8 +286,8 @@ async fn dead(id: ProcessId) -> io::Result<()> {
     Ok(())
 }
 
-/// Ends every process with this instance's mark, except one leader's group and what descends from it: KILL until none is
-/// left. A wrapper may give the program a session of its own.
+/// Ends every process with this instance's mark, except one leader's group and what descends from it: KILL until none
+/// is left. A wrapper may give the program a session of its own.
 pub async fn end_marked(directory: &Path, except_leader: Option<i32>) {
     /// Rounds before giving up on a process that the kernel holds.
     const ROUNDS: u32 = 20;

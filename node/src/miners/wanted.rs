@@ -92,7 +92,8 @@ mod tests {
     #[test]
     fn a_profile_that_cannot_be_taken_is_kept_for_whoever_mends_it() {
         let directory = tempfile::tempdir().unwrap();
-        let draft = |name: &str| json!({"name": name, "program": "xmrig", "wallet": "44AFFq5kSiGBoZ", "pools": [{"url": "a.example:1"}]});
+        let pools = json!([{"url": "a.example:1"}]);
+        let draft = |name: &str| json!({"name": name, "program": "xmrig", "wallet": "wallet", "pools": pools});
         let mut bad = draft("p");
         bad["wallet"] = json!("");
         let file = directory.path().join(FILE);

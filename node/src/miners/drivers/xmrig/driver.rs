@@ -41,8 +41,8 @@ impl Driver for Xmrig {
     }
 
     fn limits(&self) -> StartLimits {
-        // Without GPUs its API answers within 0.1 s of the spawn, before any pool. Those are set up before it answers, which
-        // takes seconds for each, and more under full load.
+        // Without GPUs its API answers within 0.1 s of the spawn, before any pool. Those are set up before it answers,
+        // which takes seconds for each, and more under full load.
         StartLimits { patience: Duration::from_secs(30), ports: 3 }
     }
 
