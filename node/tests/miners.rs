@@ -170,11 +170,9 @@ async fn a_crash_is_started_again_and_an_intended_stop_is_not() {
 
 #[tokio::test]
 async fn a_start_that_cannot_work_fails_with_the_reason_and_is_forgotten() {
-    for (cues, word) in [("exit:2", "exit code 2"), ("no-api", "does not answer"), ("port-taken", "refuses our token")]
-    {
+    for (cues, word) in [("exit:2", "exit code 2"), ("port-taken", "refuses our token")] {
         let rig = Rig::new(cues);
         let miners = rig.supervisor().await;
-        // Silence takes the API's patience; the asker may be answered before the process is gone.
         let why = match miners.start(profile("p"), None).await {
             Err(Refusal::MinerUnavailable { why }) => why,
             other => panic!("{cues}: {other:?}"),
@@ -185,6 +183,20 @@ async fn a_start_that_cannot_work_fails_with_the_reason_and_is_forgotten() {
         assert_eq!(rig.running(), 0, "{cues}");
         assert!(std::fs::read_to_string(rig.miners().join("wanted.json")).unwrap().trim() == "{}");
     }
+}
+
+#[tokio::test]
+async fn who_asked_for_a_slow_start_learns_how_long_it_may_take_and_later_why_it_failed() {
+    let rig = Rig::new("no-api");
+    let miners = rig.supervisor().await;
+    let (status, changed) = miners.start(profile("p"), None).await.unwrap();
+    assert_eq!((status.state, changed), (MinerState::Starting, true));
+    assert_eq!(status.problem.as_deref(), Some("its API does not answer yet; it has 30 s from its start"));
+    let failed = until(&miners, "it failed", |miner| miner.state == MinerState::Failed).await;
+    let why = failed.problem.unwrap();
+    assert!(why.starts_with("not ready within 30 s: no reading from its API") && why.contains("last line"), "{why}");
+    assert_eq!(rig.running(), 0);
+    assert!(std::fs::read_to_string(rig.miners().join("wanted.json")).unwrap().trim() == "{}");
 }
 
 #[tokio::test]
