@@ -258,10 +258,18 @@ pub struct RigView {
     /// Sum over its miners, none when not known.
     #[schemars(with = "Option<shape::Hashrate>")]
     pub hashrate: Option<Hashrate>,
-    /// Seconds since these statistics were current; 0 while the link is up.
+    /// Seconds since these statistics were current; 0 while they are. A rig can be connected and not tell its numbers.
     pub age_seconds: Option<u64>,
     /// Why there are none, or why they are old; or what is wrong with the rig.
     pub problem: Option<String>,
+}
+
+impl RigView {
+    /// Its statistics while they are current. What it said last is not what it does.
+    #[must_use]
+    pub fn current(&self) -> Option<&RigStats> {
+        self.stats.as_ref().filter(|_| self.peer.online && self.age_seconds == Some(0))
+    }
 }
 
 /// What a command to a rig's miner found or reached.

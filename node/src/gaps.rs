@@ -97,7 +97,8 @@ impl Gaps {
         let peers: HashMap<NodeId, &RigView> = fleet.iter().filter(mine).map(|rig| (rig.peer.id, rig)).collect();
         self.seen.retain(|id, _| peers.contains_key(id));
         self.missing.retain(|id, _| peers.contains_key(id));
-        for (id, rig) in peers.into_iter().filter(|(_, rig)| rig.peer.online) {
+        // One that is connected and does not tell its numbers would tell no old ones: it is out of sight.
+        for (id, rig) in peers.into_iter().filter(|(_, rig)| rig.current().is_some()) {
             let from = match self.seen.insert(id, now) {
                 Some(seen) if now.saturating_sub(seen) < OUT_OF_SIGHT => continue,
                 Some(seen) => seen,
@@ -298,6 +299,23 @@ mod tests {
         assert_eq!((gaps.next(16_459), gaps.next(16_460)), (None, Some((id, 9650))), "the rest, in a while");
         gaps.asked(Asked { rig: id, from: 9650, rest: Some(9700) }, 16_470);
         assert_eq!(gaps.next(99_999), None, "who tells next to nothing is not asked for ever");
+    }
+
+    #[test]
+    fn a_rig_that_does_not_tell_its_numbers_is_asked_once_it_does() {
+        let (mut gaps, id) = (gaps(), alpha(true)[0].peer.id);
+        let untold = alpha(true).map(|rig| RigView { age_seconds: Some(9), ..rig });
+        let silent = alpha(true).map(|rig| RigView { stats: None, age_seconds: None, ..rig });
+        for (now, fleet) in [(6010, silent), (6020, untold.clone())] {
+            gaps.look(&fleet, now);
+            assert_eq!(gaps.next(now), None, "it would refuse");
+        }
+        gaps.look(&alpha(true), 6030);
+        assert_eq!(gaps.next(6030), Some((id, 5000)));
+        assert_eq!(gaps.next(6100), Some((id, 5000)));
+        gaps.look(&untold, 6110);
+        gaps.look(&alpha(true), 6130);
+        assert_eq!(gaps.next(6130), Some((id, 6030)), "what it did not tell meanwhile");
     }
 
     #[test]

@@ -92,9 +92,9 @@ impl Gathering {
         self.looked_at = now;
         let place = usize::try_from(now % 60 / LOOK.as_secs()).unwrap_or(0);
         let mut sums: HashMap<&str, (usize, f64)> = HashMap::new();
-        // Of a rig that is away nothing is known: a gap, not its last word again and again.
-        for rig in fleet.iter().filter(|rig| rig.peer.online) {
-            for miner in rig.stats.iter().flat_map(|stats| &stats.miners).take(MINERS_OF_A_RIG) {
+        // Of a rig that is away, or does not tell, nothing is known: a gap, not its last word again and again.
+        for (rig, stats) in fleet.iter().filter_map(|rig| Some((rig, rig.current()?))) {
+            for miner in stats.miners.iter().take(MINERS_OF_A_RIG) {
                 let name = (rig.peer.id.to_string(), miner.name.to_string());
                 for (measure, number) in measured(miner) {
                     let key = (name.0.clone(), name.1.clone(), measure);
@@ -240,10 +240,11 @@ mod tests {
     }
 
     #[test]
-    fn of_who_is_away_or_does_not_mine_nothing_is_kept() {
+    fn of_who_is_away_or_does_not_mine_or_does_not_tell_nothing_is_kept() {
         let mut away = peer(1, "rig-alpha");
         away.online = false;
-        let fleet = [rig(away, true), rig(peer(2, "rig-beta"), false)];
+        let untold = RigView { age_seconds: Some(1), ..rig(peer(3, "rig-gamma"), true) };
+        let fleet = [rig(away, true), rig(peer(2, "rig-beta"), false), untold];
         let mut gathering = Gathering::default();
         assert!(gathering.take(&fleet, 6000).is_none());
         assert!(gathering.take(&fleet, 6060).is_none());

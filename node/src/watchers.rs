@@ -71,9 +71,12 @@ const SILENT: &str = "it does not tell its numbers";
 /// … or come as nothing that we know.
 const UNREADABLE: &str = "its numbers cannot be read: update miner-ctrl here and on the rig";
 
+/// In place of a revision: it is to say what there is, at once. What it said before is not current any more.
+const ANYTHING: u64 = 0;
+
 /// Watches one rig until its link ends. Common moments are counted from `begun`.
 async fn watch(key: PeerKey, link: Link, fleet: FleetHandle, begun: Instant) -> (PeerKey, Link) {
-    let mut after = 0;
+    let mut after = ANYTHING;
     loop {
         let pause = match link.ask(&Request::Watch { after, wait: WAIT }, LIMIT).await {
             Ok(Response::Stats(stats)) => {
@@ -82,11 +85,14 @@ async fn watch(key: PeerKey, link: Link, fleet: FleetHandle, begun: Instant) -> 
                 fleet.observe(key, Observation::Stats(Arc::from(stats)));
                 PAUSE
             }
-            Ok(Response::Refused(Refusal::Busy { retry_after_ms }))
-            | Err(AskError::Refused(Refusal::Busy { retry_after_ms })) => {
+            Ok(Response::Refused(refusal @ Refusal::Busy { retry_after_ms }))
+            | Err(AskError::Refused(refusal @ Refusal::Busy { retry_after_ms })) => {
+                after = ANYTHING;
+                fleet.observe(key, Observation::Unreadable { why: refusal.to_string() });
                 Duration::from_millis(u64::from(retry_after_ms)).clamp(PAUSE, REFUSED_PAUSE)
             }
             Ok(Response::Refused(refusal)) | Err(AskError::Refused(refusal)) => {
+                after = ANYTHING;
                 fleet.observe(key, Observation::Answered);
                 fleet.observe(key, Observation::Unreadable { why: refusal.to_string() });
                 REFUSED_PAUSE
@@ -94,12 +100,14 @@ async fn watch(key: PeerKey, link: Link, fleet: FleetHandle, begun: Instant) -> 
             // Our own queue is full; that is no fault of the rig's.
             Err(AskError::Busy) => PAUSE,
             Err(AskError::Timeout) => {
+                after = ANYTHING;
                 fleet.observe(key, Observation::TimedOut);
                 fleet.observe(key, Observation::Unreadable { why: SILENT.to_owned() });
                 PAUSE
             }
             Err(AskError::Lost | AskError::Unreachable) => return (key, link),
             Ok(_) | Err(_) => {
+                after = ANYTHING;
                 fleet.observe(key, Observation::Failed);
                 fleet.observe(key, Observation::Unreadable { why: UNREADABLE.to_owned() });
                 REFUSED_PAUSE

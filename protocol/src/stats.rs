@@ -234,6 +234,16 @@ pub const MAX_DEVICES: usize = 64;
 pub const MAX_TEXT: usize = 512;
 
 impl MinerStatus {
+    /// How it stands when this many seconds have passed in which nothing changed.
+    #[must_use]
+    pub const fn aged(mut self, seconds: u64) -> Self {
+        self.state_seconds = self.state_seconds.saturating_add(seconds);
+        if self.state.is_running() {
+            self.uptime_seconds = self.uptime_seconds.saturating_add(seconds);
+        }
+        self
+    }
+
     /// Whether it has the size of what an honest rig says of a miner.
     #[must_use]
     pub fn is_plausible(&self) -> bool {
@@ -257,6 +267,14 @@ impl RigStats {
     pub fn is_plausible(&self) -> bool {
         are_plausible(&self.miners)
             && [&self.version, &self.host.os, &self.host.cpu].into_iter().all(|text| text.len() <= MAX_TEXT)
+    }
+
+    /// What it would say when this many seconds have passed in which nothing changed.
+    #[must_use]
+    pub fn aged(mut self, seconds: u64) -> Self {
+        self.host.uptime_seconds = self.host.uptime_seconds.saturating_add(seconds);
+        self.miners = self.miners.into_iter().map(|miner| miner.aged(seconds)).collect();
+        self
     }
 
     /// Sum over the miners whose rate is known; `None` when none is.

@@ -86,8 +86,9 @@ pub(super) fn json<T: Serialize + ?Sized>(out: &mut Vec<u8>, value: &T) {
 impl Row {
     /// A rig as the node shows it; `own` is the node itself.
     pub(super) fn new(view: &RigView, own: NodeId) -> Self {
-        let RigView { peer, stats, hashrate, problem, .. } = view;
-        let stats = stats.as_ref();
+        let RigView { peer, hashrate, problem, .. } = view;
+        // Of one that is away, the page shows what it said last as such; of one that is there, it takes what comes as so.
+        let stats = if peer.online { view.current() } else { view.stats.as_ref() };
         let miners = || stats.iter().flat_map(|stats| &stats.miners);
         let devices = || miners().flat_map(|miner| &miner.devices);
         let hottest = devices().filter_map(|device| device.temperature_celsius).reduce(f32::max);
@@ -108,7 +109,7 @@ impl Row {
                 ping: peer.ping_ms.map(whole),
                 score: peer.score,
                 seen: peer.last_seen,
-                hash: hashrate.map(|rate| four_digits(rate.hashes_per_second())),
+                hash: hashrate.filter(|_| stats.is_some()).map(|rate| four_digits(rate.hashes_per_second())),
                 algo: fastest.and_then(|miner| miner.algorithm.clone()),
                 miners: stats.map(|stats| count(stats.miners.len())),
                 run: stats.map(|stats| count(stats.miners.iter().filter(|miner| miner.state.is_running()).count())),
@@ -183,6 +184,15 @@ mod tests {
         }
         let live = Row::new(&view, view.peer.id).live;
         assert_eq!((live.acc, live.rej), (Some(u64::MAX), Some(14)));
+    }
+
+    #[test]
+    fn of_a_rig_that_is_connected_and_does_not_tell_its_numbers_none_is_shown() {
+        let told = rig(peer(1, "rig-alpha"), true);
+        let untold = RigView { age_seconds: Some(1), ..told.clone() };
+        let [told, untold] = [told, untold].map(|view| Row::new(&view, view.peer.id).live);
+        assert_eq!((told.state, told.hash, told.run), ("mining", Some(2500.0), Some(1)));
+        assert_eq!((untold.state, untold.hash, untold.run, untold.acc), ("unknown", None, None, None));
     }
 
     #[test]

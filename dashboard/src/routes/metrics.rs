@@ -131,7 +131,7 @@ impl Text {
         });
         let help = "Seconds since the rig was switched on.";
         text.of_rigs(fleet, "miner_ctrl_rig_uptime_seconds", Kind::Gauge, help, |rig| {
-            rig.stats.as_ref().map(|stats| number(stats.host.uptime_seconds))
+            rig.current().map(|stats| number(stats.host.uptime_seconds))
         });
         text.of_miners(fleet, "miner_ctrl_miner_running", Kind::Gauge, "Whether the mining program runs.", |miner| {
             Some(f64::from(u8::from(miner.state.is_running())))
@@ -257,12 +257,11 @@ impl Text {
     }
 }
 
-/// What rigs that are connected say. Of the others nothing is known now: their last word would stand still for ever.
+/// What rigs say now. Of those that are away, or do not tell, nothing is known: their last word would stand still for ever.
 fn miners(fleet: &[RigView]) -> impl Iterator<Item = (&RigView, &MinerStatus)> {
-    fleet
-        .iter()
-        .filter(|rig| rig.peer.online)
-        .flat_map(|rig| rig.stats.iter().flat_map(move |stats| stats.miners.iter().map(move |miner| (rig, miner))))
+    fleet.iter().flat_map(|rig| {
+        rig.current().into_iter().flat_map(move |stats| stats.miners.iter().map(move |miner| (rig, miner)))
+    })
 }
 
 /// Counts below 2^53 are exact, and no count gets there.
@@ -375,11 +374,18 @@ mod tests {
         (offline.online, offline.ping_ms, offline.last_seen) = (false, None, None);
         let mut view = rig(peer(1, "rig-alpha"), true);
         view.peer = offline;
-        let text = rendered(&[view]).await;
-        assert!(
-            text.contains("miner_ctrl_peer_online{id=\"0000000000000001\",peer=\"rig-alpha\",role=\"worker\"} 0\n")
-        );
-        for absent in ["miner_ctrl_peer_ping_seconds{", "last_seen_timestamp_seconds{", "miner_ctrl_miner_running{"] {
+        let untold = RigView { age_seconds: Some(1), ..rig(peer(2, "rig-beta"), true) };
+        let text = rendered(&[view, untold]).await;
+        for peer in ["{id=\"0000000000000001\",peer=\"rig-alpha\"", "{id=\"0000000000000002\",peer=\"rig-beta\""] {
+            let online = u8::from(peer.contains("beta"));
+            assert!(text.contains(&format!("miner_ctrl_peer_online{peer},role=\"worker\"}} {online}\n")), "{text}");
+        }
+        for absent in ["miner_ctrl_rig_uptime_seconds{", "miner_ctrl_miner_"] {
+            assert!(!text.lines().any(|line| line.starts_with(absent)), "{absent}");
+        }
+        for absent in
+            ["miner_ctrl_peer_ping_seconds{id=\"0000000000000001", "last_seen_timestamp_seconds{id=\"0000000000000001"]
+        {
             assert!(!text.contains(absent), "{absent}");
         }
     }

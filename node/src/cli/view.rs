@@ -117,10 +117,10 @@ pub(crate) fn rigs(rigs: &[RigView], now: u64) -> String {
         let name = format!("{} {}", if rig.peer.online { "●" } else { "○" }, rig.peer.name);
         let miners = rig.stats.as_ref().map_or(&[][..], |stats| &stats.miners);
         if miners.is_empty() {
-            let state = match (&rig.stats, rig.peer.online) {
+            let state = match (rig.current(), rig.peer.online) {
                 (_, false) => offline(rig, now),
                 (Some(_), true) => "idle".to_owned(),
-                (None, true) => "not known".to_owned(),
+                (None, true) => NOT_TOLD.to_owned(),
             };
             let mut row = vec![name, state];
             row.resize(COLUMNS.len(), UNKNOWN.to_owned());
@@ -128,9 +128,13 @@ pub(crate) fn rigs(rigs: &[RigView], now: u64) -> String {
             continue;
         }
         for (index, miner) in miners.iter().enumerate() {
-            let state = if rig.peer.online { miner.state.to_string() } else { offline(rig, now) };
+            let state = match (rig.current(), rig.peer.online) {
+                (_, false) => offline(rig, now),
+                (Some(_), true) => miner.state.to_string(),
+                (None, true) => NOT_TOLD.to_owned(),
+            };
             let mut row = miner_row(if index == 0 { name.clone() } else { String::new() }, state, miner);
-            if !rig.peer.online {
+            if rig.current().is_none() {
                 // What it said last is not what it does.
                 row[RATE..=UPTIME].fill(UNKNOWN.to_owned());
             }
@@ -151,7 +155,10 @@ pub(crate) fn rigs(rigs: &[RigView], now: u64) -> String {
 const COLUMNS: [&str; 9] =
     ["Rig", "State", "Miner", "Algorithm", "Hashrate", "Accepted/Rejected", "Uptime", "Pool", "Profile"];
 
-/// Places of what an offline rig's numbers are.
+/// The state of a rig that is connected and does not tell it.
+const NOT_TOLD: &str = "not known";
+
+/// Places of what is not known of a rig that does not tell its numbers.
 const RATE: usize = 4;
 const SHARES: usize = 5;
 const UPTIME: usize = 6;
@@ -365,6 +372,10 @@ rig-beta: connection refused\u{fffd}[2J
         third.peer.name = "rig-gamma".parse().unwrap();
         let miner = &mut third.stats.as_mut().unwrap().miners[0];
         (miner.hashrate, miner.pool, miner.state) = (None, None, MinerState::Starting);
+        views.push(views[0].clone());
+        let fourth = &mut views[3];
+        fourth.peer.name = "rig-delta".parse().unwrap();
+        (fourth.age_seconds, fourth.problem) = (Some(90), Some("it does not tell its numbers".into()));
         let text = plain(&rigs(&views, 1_180));
         assert_eq!(
             text,
@@ -373,8 +384,10 @@ Rig          State          Miner    Algorithm   Hashrate  Accepted/Rejected  Up
 ● rig-alpha  mining         xmrig-1  rx/0       2.50 kH/s                7/1   1 min  pool.example:3333  monero
 ○ rig-beta   offline 3 min  –        –                  –                  –       –  –                  –
 ● rig-gamma  starting       xmrig-1  rx/0               –                7/1   1 min  –                  monero
+● rig-delta  not known      xmrig-1  rx/0               –                  –       –  pool.example:3333  monero
 
 rig-beta: connection refused
+rig-delta: it does not tell its numbers
 "
         );
     }

@@ -76,8 +76,8 @@ pub struct Heard {
     pub stats: Arc<RigStats>,
     /// When it said so.
     pub at: Instant,
-    /// When its link went down, or since when nothing came after them that could be read; none while these statistics are
-    /// current.
+    /// When its link went down or was replaced, or since when nothing came after them that could be read; none while these
+    /// statistics are current. A rig of which nothing changes says nothing for half a minute, and is.
     pub stale_since: Option<Instant>,
 }
 
@@ -133,7 +133,14 @@ impl PeerSnapshot {
     #[must_use]
     pub fn rig_view(&self, now: Instant) -> RigView {
         let heard = self.state.stats.as_ref();
-        let age = |heard: &Heard| heard.stale_since.map_or(0, |since| now.saturating_duration_since(since).as_secs());
+        let passed = |since: Instant| now.saturating_duration_since(since).as_secs();
+        // 0 is the word for current.
+        let age = |heard: &Heard| heard.stale_since.map_or(0, |since| passed(since).max(1));
+        // Times go on while a rig has no reason to say more; nobody knows how they went on when it cannot.
+        let aged = |heard: &Heard| {
+            let seconds = if heard.stale_since.is_none() { passed(heard.at) } else { 0 };
+            RigStats::clone(&heard.stats).aged(seconds)
+        };
         let problem = match (self.state.copied(now).or(self.state.problem.as_ref()), heard, self.state.online) {
             (Some(problem), ..) => Some(problem.clone()),
             (None, _, false) => Some("not connected".to_owned()),
@@ -142,7 +149,7 @@ impl PeerSnapshot {
         };
         RigView {
             peer: self.view(now),
-            stats: heard.map(|heard| (*heard.stats).clone()),
+            stats: heard.map(aged),
             hashrate: heard.and_then(|heard| heard.stats.hashrate()),
             age_seconds: heard.map(age),
             problem,

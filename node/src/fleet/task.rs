@@ -385,17 +385,15 @@ impl Fleet {
                     }
                     state.online = true;
                     state.problem = None;
-                    if let Some(heard) = &mut state.stats {
-                        heard.stale_since = None;
-                    }
                 }
                 Presence::Disconnected => {
                     state.online = false;
                     state.ping = None;
-                    if let Some(heard) = &mut state.stats {
-                        heard.stale_since = Some(Instant::now());
-                    }
                 }
+            }
+            // A link that came up has told nothing yet, also when it took another's place: the rig may have been started anew.
+            if let Some(heard) = &mut state.stats {
+                heard.stale_since.get_or_insert_with(Instant::now);
             }
             self.touch(key);
         }

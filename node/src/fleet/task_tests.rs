@@ -327,6 +327,55 @@ async fn a_peer_is_shown_as_it_is() {
     assert_eq!((rig.peer.ping_ms, rig.problem.as_deref()), (None, Some("not connected")));
 }
 
+#[tokio::test(start_paused = true)]
+async fn numbers_are_current_once_the_rig_has_told_them_over_the_link_that_is_up() {
+    let running = Running::in_memory();
+    let fleet = &running.fleet;
+    fleet.register(new_peer(1, "alpha")).await.unwrap();
+    let up = || fleet.observe(key(1), Observation::Connected { address: None, inbound: true });
+    let current = |seen: &Arc<FleetSnapshot>| seen.peers[0].rig_view(Instant::now()).current().is_some();
+    up();
+    fleet.observe(key(1), Observation::Stats(stats()));
+    running.until(current).await;
+    tokio::time::advance(Duration::from_secs(60)).await;
+    assert!(current(&fleet.now()), "a rig of which nothing changes has no reason to say more");
+
+    // It was started anew, and has not said how its miners are.
+    fleet.observe(key(1), Observation::Disconnected);
+    running.until(|seen| !seen.peers[0].state.online).await;
+    up();
+    let seen = running.until(|seen| seen.peers[0].state.online).await;
+    assert!(!current(&seen) && seen.peers[0].rig_view(Instant::now()).age_seconds == Some(1), "0 is current");
+    fleet.observe(key(1), Observation::Stats(stats()));
+    running.until(current).await;
+    // So fast that only the new link was noticed.
+    up();
+    running.until(|seen| !current(seen)).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_times_of_a_rig_go_on_while_it_has_no_reason_to_say_more() {
+    let running = Running::in_memory();
+    let fleet = &running.fleet;
+    fleet.register(new_peer(1, "alpha")).await.unwrap();
+    fleet.observe(key(1), Observation::Connected { address: None, inbound: true });
+    let view = miner_ctrl_dashboard::memory::rig(miner_ctrl_dashboard::memory::peer(1, "alpha"), true);
+    let said = view.stats.unwrap();
+    fleet.observe(key(1), Observation::Stats(Arc::new(said.clone())));
+    let seen = running.until(|seen| seen.peers[0].state.stats.is_some()).await;
+    let times = |stats: &RigStats| {
+        let miner = &stats.miners[0];
+        [stats.host.uptime_seconds, miner.uptime_seconds, miner.state_seconds]
+    };
+    let shown = |seen: &FleetSnapshot, after| {
+        times(&seen.peers[0].rig_view(Instant::now() + Duration::from_secs(after)).stats.unwrap())
+    };
+    assert_eq!(shown(&seen, 25), times(&said).map(|seconds| seconds + 25));
+    fleet.observe(key(1), Observation::Disconnected);
+    let seen = running.until(|seen| !seen.peers[0].state.online).await;
+    assert_eq!(shown(&seen, 25), times(&said), "how they went on is not known");
+}
+
 #[tokio::test]
 async fn what_is_seen_of_strangers_is_ignored() {
     let running = Running::in_memory();

@@ -95,15 +95,7 @@ impl MinersSnapshot {
     #[must_use]
     pub fn aged(&self, now: Instant) -> Vec<MinerStatus> {
         let passed = self.at.map_or(0, |at| now.saturating_duration_since(at).as_secs());
-        let aged = |miner: &MinerStatus| {
-            let mut miner = miner.clone();
-            miner.state_seconds = miner.state_seconds.saturating_add(passed);
-            if miner.state.is_running() {
-                miner.uptime_seconds = miner.uptime_seconds.saturating_add(passed);
-            }
-            miner
-        };
-        self.miners.iter().map(aged).collect()
+        self.miners.iter().map(|miner| miner.clone().aged(passed)).collect()
     }
 }
 

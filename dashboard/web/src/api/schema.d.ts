@@ -1753,7 +1753,7 @@ export interface components {
         RigView: {
             /**
              * Format: uint64
-             * @description Seconds since these statistics were current; 0 while the link is up.
+             * @description Seconds since these statistics were current; 0 while they are. A rig can be connected and not tell its numbers.
              */
             age_seconds: number | null;
             /** @description Sum over its miners, none when not known. */

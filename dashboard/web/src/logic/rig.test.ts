@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest';
 
 import { row } from './fixture';
-import { count, rig, sums, type Live } from './rig';
+import { count, rig, sums, untold, type Live } from './rig';
 
 test('the state is the worst that is known', () => {
   const shown = (change: Partial<Live>) => {
@@ -20,6 +20,12 @@ test('the state is the worst that is known', () => {
   expect(rig(row({ temp: 90, problem: 'two machines use its identity' })).why).toBe('two machines use its identity');
   expect(shown({ state: 'offline', on: 0, temp: 90 })).toBe('off Offline');
   expect(shown({ state: 'unheard-of' as Live['state'] })).toBe('ok Online');
+});
+
+test('what a rig said last is not what it does', () => {
+  expect(untold(row({ on: 0, state: 'offline' }))?.word).toBe('Offline');
+  expect(untold(row({ state: 'unknown' }))?.word).toBe('Not known');
+  expect(untold(row())).toBeNull();
 });
 
 test('a single reject among few shares is chance', () => {

@@ -113,6 +113,15 @@ export function minerShown(state: MinerState): { shown: State; word: string } {
   return MINER[state] ?? { shown: 'warn', word: state };
 }
 
+/**
+ * What to show of a rig's miners in place of what it said last, which is not what they do; null while that is current.
+ * A rig can be connected and not tell its numbers.
+ */
+export function untold(row: Pick<Live, 'on' | 'state'> | undefined): { shown: State; word: string } | null {
+  if (row?.on === 0) return SHOWN.offline;
+  return row?.state === 'unknown' ? { shown: 'idle', word: 'Not known' } : null;
+}
+
 /** Whether a miner has a process. */
 export function runs(state: MinerState): boolean {
   return state !== 'stopped' && state !== 'failed';

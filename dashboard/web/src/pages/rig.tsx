@@ -6,7 +6,7 @@ import { part } from '../api/client';
 import type { MinerStatus, PeerView, RigView } from '../api/types';
 import { bytes, celsius, duration, exactTime, hashrate, lastSeen, ping, plural, span, UNKNOWN } from '../logic/format';
 import { HASHRATE, OTHERS, RANGES } from '../logic/history';
-import { minerShown, runs, type Rig } from '../logic/rig';
+import { minerShown, runs, untold, type Rig } from '../logic/rig';
 import { pingOne } from '../store/commands';
 import { open } from '../store/dialogs';
 import { known, now, readOnly, rigById, stale } from '../store/live';
@@ -152,15 +152,13 @@ function seenText({ on, seen }: Rig, at: number): string {
   return text === 'now' ? 'seen now' : text === 'Never' ? 'never seen' : `seen ${text} ago`;
 }
 
-const AWAY = { shown: 'off', word: 'Offline' } as const;
-
 /** What a hashrate is the mean of. */
 const WINDOWS = ['10 s', '60 s', '15 min'] as const;
 
 interface TableProps { miners: MinerStatus[]; rig: Rig | undefined; why: string | null; onConsole: (miner: string) => void; refresh: () => void }
 
 function MinerTable({ miners, rig, why, onConsole, refresh }: TableProps) {
-  const away = rig?.on === 0;
+  const away = untold(rig);
   const again = (miner: string) => rig && void startAgain(rig, [miner]).then(refresh);
   return (
     <TableBox label="Miners of this rig">
@@ -187,8 +185,8 @@ function MinerTable({ miners, rig, why, onConsole, refresh }: TableProps) {
           {miners.map((miner) => {
             const said = minerShown(miner.state);
             // What it said last is not what it does.
-            const { shown, word } = away ? AWAY : said;
-            const running = runs(miner.state) && !away;
+            const { shown, word } = away ?? said;
+            const running = runs(miner.state) && rig?.on !== 0;
             return (
               <tr key={miner.name} role="row">
                 <th scope="row" role="rowheader">
@@ -215,7 +213,7 @@ function MinerTable({ miners, rig, why, onConsole, refresh }: TableProps) {
                   {miner.shares.accepted}
                   <div class="small t2">{miner.shares.rejected} rejected</div>
                 </td>
-                <td role="cell" class="right" data-label="Uptime">{running ? duration(miner.uptime_seconds) : UNKNOWN}</td>
+                <td role="cell" class="right" data-label="Uptime">{running && !away ? duration(miner.uptime_seconds) : UNKNOWN}</td>
                 <td role="cell" class="right" data-label="Devices">{away ? UNKNOWN : devices(miner)}</td>
                 <td role="cell" class="right actions">
                   {miners.length > 1 && (

@@ -1,18 +1,18 @@
 // A rig's miners in brief.
 
 import { hashrate } from '../logic/format';
-import { minerShown } from '../logic/rig';
+import { minerShown, type untold } from '../logic/rig';
 import type { MinerStatus } from '../api/types';
 import { Word } from './parts';
 
-/** `away`: what it said last is not what it does. */
-export function MinerList({ miners, problem, away }: { miners: MinerStatus[] | null; problem: string | null; away: boolean }) {
+/** `away`: to be shown in place of what it said last, which is not what it does. */
+export function MinerList({ miners, problem, away }: { miners: MinerStatus[] | null; problem: string | null; away: ReturnType<typeof untold> }) {
   if (miners === null) return <p class="t2">{problem ?? 'It tells no statistics.'}</p>;
   if (miners.length === 0) return <p class="t2">No miner yet.</p>;
   return (
     <ul class="minerlist">
       {miners.map((miner) => {
-        const { shown, word } = away ? ({ shown: 'off', word: 'Offline' } as const) : minerShown(miner.state);
+        const { shown, word } = away ?? minerShown(miner.state);
         return (
           <li key={miner.name}>
             <b>{miner.name}</b>

@@ -3,6 +3,7 @@
 import { useLayoutEffect, useRef } from 'preact/hooks';
 
 import { celsius, exactTime, hashrate, shortAddress, UNKNOWN } from '../logic/format';
+import { untold } from '../logic/rig';
 import { open } from '../store/dialogs';
 import { readOnly, rigById } from '../store/live';
 import { useRig } from '../store/rig';
@@ -59,7 +60,7 @@ export function Peek({ id, onClose }: { id: string; onClose: () => void }) {
       )}
       {failure && !view && <Trouble failure={failure} />}
       {!failure && !view && <Skeleton rows={3} />}
-      {view && <MinerList miners={view.stats?.miners ?? null} problem={view.problem} away={row?.on === 0} />}
+      {view && <MinerList miners={view.stats?.miners ?? null} problem={view.problem} away={untold(row)} />}
       {row && (
         <p class="row">
           <Act class="primary" why={readOnly.value ?? (row.on === 0 ? 'It is offline' : null)} onClick={() => open({ kind: 'start', rigs: [row] })}>
