@@ -137,9 +137,7 @@ impl Text {
             Some(f64::from(u8::from(miner.state.is_running())))
         });
         let help = "Hashes in a second. What it means depends on the algorithm.";
-        text.of_miners(fleet, "miner_ctrl_miner_hashrate_hashes_per_second", Kind::Gauge, help, |miner| {
-            miner.hashrate.map(|rate| rate.hashes_per_second())
-        });
+        text.of_hashrates(fleet, "miner_ctrl_miner_hashrate_hashes_per_second", help);
         let help = "Shares that the pool took since the mining program started.";
         text.of_miners(fleet, "miner_ctrl_miner_shares_accepted_total", Kind::Counter, help, |miner| {
             Some(number(miner.shares.accepted))
@@ -218,14 +216,21 @@ impl Text {
         for (rig, miner) in miners(fleet) {
             if let Some(value) = value(miner) {
                 let (id, program) = (rig.peer.id.to_string(), miner.program.to_string());
-                let labels = [
-                    ("id", id.as_str()),
-                    ("peer", rig.peer.name.as_str()),
-                    ("miner", miner.name.as_str()),
-                    ("program", &program),
-                    ("algorithm", miner.algorithm.as_deref().unwrap_or_default()),
-                ];
-                self.sample(name, &labels, value);
+                self.sample(name, &labels(rig, miner, &id, &program), value);
+            }
+        }
+    }
+
+    /// With what is hashed. No other number of a miner's has that label: a program that changes its algorithm counts its
+    /// shares on, and would begin another counter in the middle.
+    fn of_hashrates(&mut self, fleet: &[RigView], name: &str, help: &str) {
+        self.family(name, Kind::Gauge, help);
+        for (rig, miner) in miners(fleet) {
+            if let Some(rate) = miner.hashrate {
+                let (id, program) = (rig.peer.id.to_string(), miner.program.to_string());
+                let mut labels = labels(rig, miner, &id, &program).to_vec();
+                labels.push(("algorithm", miner.algorithm.as_deref().unwrap_or_default()));
+                self.sample(name, &labels, rate.hashes_per_second());
             }
         }
     }
@@ -255,6 +260,10 @@ impl Text {
             }
         }
     }
+}
+
+fn labels<'a>(rig: &'a RigView, miner: &'a MinerStatus, id: &'a str, program: &'a str) -> [(&'a str, &'a str); 4] {
+    [("id", id), ("peer", rig.peer.name.as_str()), ("miner", miner.name.as_str()), ("program", program)]
 }
 
 /// What rigs say now. Of those that are away, or do not tell, nothing is known: their last word would stand still for ever.
@@ -333,6 +342,19 @@ mod tests {
         ] {
             assert!(text.lines().any(|found| found == line), "{line}\n{text}");
         }
+    }
+
+    #[tokio::test]
+    async fn a_miner_that_changes_its_algorithm_counts_on_in_the_same_series() {
+        let mut view = rig(peer(1, "rig-alpha"), true);
+        let mut page = async |algorithm: &str| {
+            view.stats.as_mut().unwrap().miners[0].algorithm = Some(algorithm.to_owned());
+            rendered(std::slice::from_ref(&view)).await
+        };
+        let (before, after) = (page("rx/0").await, page("kawpow").await);
+        let other: Vec<_> = before.lines().zip(after.lines()).filter(|(before, after)| before != after).collect();
+        let [(rate, _)] = other[..] else { panic!("{other:?}") };
+        assert!(rate.starts_with("miner_ctrl_miner_hashrate_hashes_per_second{"), "{rate}");
     }
 
     #[tokio::test]
