@@ -56,8 +56,11 @@ pub(crate) fn routes<N: Node>() -> Routes<N> {
             show::<N>,
             Operation::new("history", "Hashrates of a rig over time, as columns for charts")
                 .query::<Which>()
-                .answers::<History>(StatusCode::OK, "One series for each miner; null where nothing is known.")
-                .fails(&[Code::AmbiguousPeer, Code::UnknownMiner, Code::UnknownPeer]),
+                .answers::<History>(
+                    StatusCode::OK,
+                    "One series for each miner; null where nothing is known, and none of a miner of which nothing is.",
+                )
+                .fails(&[Code::AmbiguousPeer, Code::UnknownPeer]),
         )
 }
 

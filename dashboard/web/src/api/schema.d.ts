@@ -3223,7 +3223,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description One series for each miner; null where nothing is known. */
+            /** @description One series for each miner; null where nothing is known, and none of a miner of which nothing is. */
             200: {
                 headers: {
                     "X-Request-Id": components["headers"]["RequestId"];
@@ -3236,7 +3236,7 @@ export interface operations {
             400: components["responses"]["400.bad-request"];
             401: components["responses"]["401.sign-in-needed"];
             403: components["responses"]["403.cross-origin.scope-too-small"];
-            404: components["responses"]["404.not-found.unknown-miner.unknown-peer"];
+            404: components["responses"]["404.not-found.unknown-peer"];
             409: components["responses"]["409.ambiguous-peer"];
             415: components["responses"]["415.unsupported-media-type"];
             421: components["responses"]["421.misdirected"];
