@@ -103,6 +103,7 @@ impl HistoryPage {
             && length.is_some_and(|length| length <= MAX_COLUMN as u64)
             && self.series.len() <= MAX_SERIES
             && self.series.iter().all(fits)
+            && self.series.iter().map(|series| series.numbers.len()).sum::<usize>() <= MAX_NUMBERS
     }
 }
 
@@ -138,6 +139,13 @@ mod tests {
             spoil(&mut page);
             assert!(!page.is_plausible(), "{page:?}");
         }
+        let mut full = page();
+        full.until = full.from + full.step * MAX_COLUMN as u64;
+        full.series[0].numbers = vec![None; MAX_COLUMN];
+        full.series = vec![full.series[0].clone(); MAX_NUMBERS / MAX_COLUMN];
+        assert!(full.is_plausible());
+        full.series.push(full.series[0].clone());
+        assert!(!full.is_plausible(), "more numbers than an answer has, however few of them are known");
     }
 
     #[test]
