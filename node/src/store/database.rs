@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 
 use super::schema::{APPLICATION_ID, MIGRATIONS};
@@ -37,7 +38,7 @@ struct Inner {
 #[derive(Debug, thiserror::Error)]
 pub enum DatabaseError {
     /// Not what we wrote.
-    #[error("the database `{}` is damaged ({why}): it was left as it is; restore a copy, or move it away to start without peers", path.display())]
+    #[error("the database `{}` is damaged ({why}): it was left as it is; restore a copy, or move it away to start without peers, and `-wal` and `-shm` beside it in any case", path.display())]
     Damaged {
         /// The file.
         path: PathBuf,
@@ -52,6 +53,12 @@ pub enum DatabaseError {
         /// What the system said.
         #[source]
         source: io::Error,
+    },
+    /// Gone, without its log.
+    #[error("the database `{}` is missing, but its log `-wal` is there: put back what belongs to it, or move the log away to restore a copy or to start without peers", path.display())]
+    Missing {
+        /// Where it should lie.
+        path: PathBuf,
     },
     /// Written by a later miner-ctrl.
     #[error("the database `{}` has version {found}, this miner-ctrl knows up to {known}: use the newer miner-ctrl", path.display())]
@@ -97,7 +104,15 @@ impl Database {
         check_header(path)?;
         let mut connection = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_WRITE)
             .map_err(|source| explain(path, source))?;
+        // Closing would write the log into the file, also into one that was refused: with a copy of another day, and the log
+        // that was left beside it, that ends both.
+        let keep_log = |connection: &Connection, keep| {
+            let set = connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, keep);
+            set.map_err(|source| explain(path, source))
+        };
+        keep_log(&connection, true)?;
         prepare(&mut connection, path).map_err(|cause| cause.at(path))?;
+        keep_log(&connection, false)?;
         let reader = reader(path).map_err(|source| explain(path, source))?;
         Ok(Self::new(path, Some(reader), connection))
     }
@@ -300,8 +315,7 @@ fn has_log(path: &Path) -> bool {
 /// Somebody took the file and left its log, which SQLite would apply to whatever stands here next.
 fn check_no_log(path: &Path) -> Result<(), DatabaseError> {
     if has_log(path) {
-        let why = "it is missing, but its log `-wal` is there".to_owned();
-        return Err(DatabaseError::Damaged { path: path.to_owned(), why });
+        return Err(DatabaseError::Missing { path: path.to_owned() });
     }
     Ok(())
 }
@@ -550,8 +564,36 @@ mod tests {
     fn a_log_without_its_database_is_not_taken_for_a_first_start() {
         let (_directory, path) = place();
         super::super::atomic::write(&beside(&path, "-wal"), b"frames").unwrap();
-        assert!(matches!(Database::open(&path), Err(DatabaseError::Damaged { .. })));
+        assert!(matches!(Database::open(&path), Err(DatabaseError::Missing { .. })));
         assert!(!path.exists());
+    }
+
+    #[test]
+    fn a_copy_beside_the_log_of_what_stood_there_is_not_written_over_when_it_is_refused() {
+        let (directory, path) = place();
+        let database = Database::open(&path).unwrap();
+        drop(database);
+        let copy = fs::read(&path).unwrap();
+        let database = Database::open(&path).unwrap();
+        // Tables of which the copy knows nothing, and rows in them.
+        for table in 0..40 {
+            let rows = format!("CREATE TABLE t{table} (x); INSERT INTO t{table} VALUES (randomblob(90000))");
+            database.run_blocking(|c| c.execute_batch(&rows)).unwrap();
+        }
+        // What a kill leaves. Only the pages of the later half are in the log: the first was written into the file.
+        database.run_blocking(|c| c.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))).unwrap();
+        database.run_blocking(|c| c.execute_batch("INSERT INTO t39 VALUES (randomblob(9)); DROP TABLE t1")).unwrap();
+        let log = fs::read(beside(&path, "-wal")).unwrap();
+        let restored = directory.path().join("restored.db");
+        super::super::atomic::write(&restored, &copy).unwrap();
+        super::super::atomic::write(&beside(&restored, "-wal"), &log).unwrap();
+        assert!(matches!(Database::open(&restored), Err(DatabaseError::Damaged { .. })));
+        assert_eq!(fs::read(&restored).unwrap(), copy);
+        // The log is moved away, as the message says, and the copy is what it was.
+        for left in ["-wal", "-shm"] {
+            drop(fs::remove_file(beside(&restored, left)));
+        }
+        assert_eq!(count(&Database::open(&restored).unwrap()), 0);
     }
 
     #[test]
