@@ -103,7 +103,7 @@ pub async fn write(database: &Database, at: u64, mut minutes: Vec<Minute>) -> Re
 }
 
 /// Inserts numbers of a rig that begin at `at` (a multiple of the tier's step), where nothing is known yet; what is
-/// known stays. On the disk when it returns.
+/// known stays, and coarser numbers are made anew of both. On the disk when it returns.
 ///
 /// # Errors
 /// [`DatabaseError`]; some of the series may have been stored.
@@ -304,7 +304,7 @@ fn series_of(connection: &Connection, rig: &str, miner: &str, measure: Measure) 
     Ok((added > 0).then(|| connection.last_insert_rowid()))
 }
 
-/// Puts numbers where none are, and means of them into coarser tiers where those have none.
+/// Puts numbers where none are, and means of all that is known then into coarser tiers.
 fn fill_series(
     connection: &Connection,
     series: i64,
@@ -320,19 +320,34 @@ fn fill_series(
         let some = numbers.get(index(start - at, tier)..index(stop - at, tier)).unwrap_or_default();
         if some.iter().any(Option::is_some) {
             let whole = add(connection, series, tier, start, some)?;
-            if let Some(coarser) = TIERS.into_iter().find(|other| other.step > tier.step) {
-                let first = start - start % coarser.step;
-                let means: Vec<_> = (first..stop)
-                    .step_by(usize::try_from(coarser.step).unwrap_or(usize::MAX))
-                    .map(|at| {
-                        let from = place(tier, at);
-                        mean(whole.get(from..from + index(coarser.step, tier)).unwrap_or_default())
-                    })
-                    .collect();
-                fill_series(connection, series, coarser, first, &means)?;
-            }
+            put_means(connection, series, tier, &whole, start..stop)?;
         }
         start = stop;
+    }
+    Ok(())
+}
+
+/// Puts the means of a block's numbers into the coarser tiers, as far as they lie in this span of it. What stood there may
+/// be the mean of fewer.
+fn put_means(
+    connection: &Connection,
+    series: i64,
+    tier: Tier,
+    whole: &[Option<f32>],
+    span: Range<u64>,
+) -> rusqlite::Result<()> {
+    let (mut finer, mut whole) = (tier, whole.to_vec());
+    for coarser in TIERS.into_iter().filter(|coarser| coarser.step > tier.step) {
+        let first = span.start - span.start % coarser.step;
+        let means: Vec<_> = (first..span.end)
+            .step_by(usize::try_from(coarser.step).unwrap_or(usize::MAX))
+            .map(|at| {
+                let from = place(finer, at);
+                mean(whole.get(from..from + index(coarser.step, finer)).unwrap_or_default())
+            })
+            .collect();
+        whole = put(connection, series, coarser, first, &means)?;
+        finer = coarser;
     }
     Ok(())
 }
@@ -362,14 +377,9 @@ fn write_minute(
     at: u64,
     numbers: &[Option<f32>; IN_A_MINUTE],
 ) -> rusqlite::Result<()> {
-    let [fine, minutes, quarters] = TIERS;
-    put(connection, series, fine, at, numbers)?;
-    let hour = put(connection, series, minutes, at, &[mean(numbers)])?;
-    let quarter = at - at % quarters.step;
-    let first = place(minutes, quarter);
-    let span = first..first + usize::try_from(quarters.step / minutes.step).unwrap_or(0);
-    put(connection, series, quarters, quarter, &[mean(hour.get(span).unwrap_or_default())])?;
-    Ok(())
+    let [fine, ..] = TIERS;
+    let whole = put(connection, series, fine, at, numbers)?;
+    put_means(connection, series, fine, &whole, at..at + 60)
 }
 
 /// Puts numbers into the block that they belong to; gives the block as it is then.

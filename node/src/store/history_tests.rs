@@ -99,6 +99,20 @@ async fn a_gap_is_filled_in_every_coarser_step_and_nothing_that_is_known_is_over
     assert_eq!(filled, [Some(10.0), Some(20.0), Some(30.0), Some(40.0)]);
     let filled = read_all(&database, fine, START + 3600..START + 3730).await.remove(0).numbers;
     assert_eq!(filled, [vec![Some(20.0); 6], vec![None; 3], vec![Some(30.0); 3], vec![Some(40.0)]].concat());
+    // All that is known of the quarter now, and not what was when its first minute was.
+    let filled = read_all(&database, quarters, START + 3600..START + 4500).await.remove(0).numbers;
+    assert_eq!(filled, [Some(30.0)]);
+    // A minute of a quarter in which the rate was high, and then the others.
+    write(&database, START + 4500, vec![minute("x", 1000.0)]).await.unwrap();
+    fill(&database, "a".into(), fine, START + 4560, rig(vec![Some(100.0); 14 * 6])).await.unwrap();
+    let filled = read_all(&database, quarters, START + 4500..START + 5400).await.remove(0).numbers;
+    assert_eq!(filled, [Some(160.0)]);
+    let mut begun = minute("x", 10.0);
+    begun.numbers[1..].fill(None);
+    write(&database, START + 5400, vec![begun]).await.unwrap();
+    fill(&database, "a".into(), fine, START + 5400, rig(vec![Some(40.0); 6])).await.unwrap();
+    let filled = read_all(&database, minutes, START + 5400..START + 5460).await.remove(0).numbers;
+    assert_eq!(filled, [Some(35.0)]);
     // Older ones come by the minute, and show in quarters.
     fill(&database, "a".into(), minutes, START - 900, rig(vec![Some(5.0); 15])).await.unwrap();
     let filled = read_all(&database, quarters, START - 900..START).await.remove(0).numbers;
