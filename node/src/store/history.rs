@@ -24,8 +24,13 @@ const MAX_SERIES: i64 = 24 * 1024;
 /// In place of a rig: the whole fleet, whose "miners" are algorithms. No node id is this word.
 pub const FLEET: &str = "fleet";
 
-/// Series of one rig: 32 miners and their measures. A rig that invents names takes no place from others.
+/// Series of one rig: 32 miners and their measures. A rig that invents names takes no place from others. Of the fleet,
+/// as many algorithms.
 const MAX_OF_A_RIG: i64 = 128;
+
+/// A series that has had nothing for so long makes room for a new one, when its rig has no place left: names that are not
+/// used any more, or were invented, keep none from what runs now.
+const IDLE: u64 = DAY;
 
 /// Series written in one go. The database answers others in between.
 const AT_ONCE: usize = 256;
@@ -91,7 +96,7 @@ pub async fn write(database: &Database, at: u64, mut minutes: Vec<Minute>) -> Re
             .run(move |connection| {
                 let change = connection.transaction()?;
                 for minute in &some {
-                    if let Some(series) = series_of(&change, &minute.rig, &minute.miner, minute.measure)? {
+                    if let Some(series) = series_of(&change, &minute.rig, &minute.miner, minute.measure, at)? {
                         write_minute(&change, series, at, &minute.numbers)?;
                     }
                 }
@@ -118,7 +123,7 @@ pub async fn fill(
         .run(move |connection| {
             let change = connection.transaction()?;
             for Series { miner, measure, numbers } in &series {
-                if let Some(series) = series_of(&change, &rig, miner, *measure)? {
+                if let Some(series) = series_of(&change, &rig, miner, *measure, at)? {
                     fill_series(&change, series, tier, at, numbers)?;
                 }
             }
@@ -284,8 +289,14 @@ pub async fn prune(database: &Database, now: u64, ran: Duration) -> Result<(), D
     Ok(())
 }
 
-/// The series of a measure of a miner; none when it is new and there are too many.
-fn series_of(connection: &Connection, rig: &str, miner: &str, measure: Measure) -> rusqlite::Result<Option<i64>> {
+/// The series of a measure of a miner, that gets numbers of this time; none when it is new and there are too many.
+fn series_of(
+    connection: &Connection,
+    rig: &str,
+    miner: &str,
+    measure: Measure,
+    at: u64,
+) -> rusqlite::Result<Option<i64>> {
     let measure = measure.as_str();
     let known = connection
         .prepare_cached("SELECT id FROM history_series WHERE rig = ?1 AND miner = ?2 AND measure = ?3")?
@@ -294,14 +305,38 @@ fn series_of(connection: &Connection, rig: &str, miner: &str, measure: Measure) 
     if known.is_some() {
         return Ok(known);
     }
+    let of_rig: i64 = connection
+        .prepare_cached("SELECT count(*) FROM history_series WHERE rig = ?1")?
+        .query_row([rig], |row| row.get(0))?;
+    if of_rig >= MAX_OF_A_RIG && !make_room(connection, rig, at)? {
+        return Ok(None);
+    }
     let added = connection
         .prepare_cached(
             "INSERT INTO history_series (rig, miner, measure)
-             SELECT ?1, ?2, ?3 WHERE (SELECT count(*) FROM history_series) < ?4
-             AND (SELECT count(*) FROM history_series WHERE rig = ?1) < ?5",
+             SELECT ?1, ?2, ?3 WHERE (SELECT count(*) FROM history_series) < ?4",
         )?
-        .execute(params![rig, miner, measure, MAX_SERIES, MAX_OF_A_RIG])?;
+        .execute(params![rig, miner, measure, MAX_SERIES])?;
     Ok((added > 0).then(|| connection.last_insert_rowid()))
+}
+
+/// Lets go of the series of a rig that has had nothing for longest; false when each has had something of late.
+fn make_room(connection: &Connection, rig: &str, at: u64) -> rusqlite::Result<bool> {
+    let [_, minutes, _] = TIERS;
+    let before = at.saturating_sub(IDLE) / minutes.block_seconds();
+    let idle: Option<i64> = connection
+        .prepare_cached(
+            "SELECT id FROM (
+                 SELECT id, coalesce((SELECT max(block) FROM history_blocks WHERE series = id AND step = ?2), 0) AS newest
+                 FROM history_series WHERE rig = ?1
+             ) WHERE newest < ?3 ORDER BY newest LIMIT 1",
+        )?
+        .query_row(params![rig, integer(minutes.step), integer(before)], |row| row.get(0))
+        .optional()?;
+    let Some(idle) = idle else { return Ok(false) };
+    connection.prepare_cached("DELETE FROM history_blocks WHERE series = ?1")?.execute([idle])?;
+    connection.prepare_cached("DELETE FROM history_series WHERE id = ?1")?.execute([idle])?;
+    Ok(true)
 }
 
 /// Puts numbers where none are, and means of all that is known then into coarser tiers.

@@ -86,6 +86,27 @@ async fn measures_are_kept_apart_and_a_rig_has_its_share_of_them() {
 }
 
 #[tokio::test]
+async fn a_name_that_is_not_used_any_more_makes_room_for_a_new_one() {
+    let database = Database::in_memory().unwrap();
+    let name = |number| format!("x-{number:03}");
+    let full = (0..128).map(|number| minute(&name(number), 1.0)).collect();
+    write(&database, START, full).await.unwrap();
+    write(&database, START + DAY / 2, vec![minute(&name(0), 1.0)]).await.unwrap();
+    let known = |names: [String; 3]| {
+        let database = database.clone();
+        async move {
+            let all = read_all(&database, TIERS[2], START..START + 3 * DAY).await;
+            (all.len(), names.map(|name| all.iter().any(|series| series.miner == name)))
+        }
+    };
+    let names = || [name(0), name(1), "new".to_owned()];
+    write(&database, START + DAY, vec![minute("new", 1.0)]).await.unwrap();
+    assert_eq!(known(names()).await, (128, [true, true, false]), "each was used of late");
+    write(&database, START + DAY + 3600, vec![minute("new", 1.0)]).await.unwrap();
+    assert_eq!(known(names()).await, (128, [true, false, true]), "the one that has had nothing for longest has gone");
+}
+
+#[tokio::test]
 async fn a_gap_is_filled_in_every_coarser_step_and_nothing_that_is_known_is_overwritten() {
     let database = Database::in_memory().unwrap();
     // The last minute of an hour is known, and the third of the next.
