@@ -41,18 +41,26 @@ const ALL: Duration = Duration::from_secs(120);
 const AGAIN: u64 = 60;
 const PROGRESS: u64 = 3600;
 
+/// Who told less, or nothing, is asked again so much later: it may be allowed to tell by then, or be able to. Until it does
+/// that is one message an hour.
+const LATER: u64 = 3600;
+
 /// Which rigs have gaps, and who is being asked. Never more entries than there are peers.
 #[derive(Debug, Default)]
 pub(crate) struct Gaps {
     /// Whether this node keeps numbers of others at all.
     commands: bool,
     own: Option<NodeId>,
-    /// Up to when each rig was known before this start.
-    known: HashMap<String, u64>,
+    /// Up to when each rig was known before this start; of those that were not in sight since.
+    known: HashMap<NodeId, u64>,
     /// When each rig was last in sight.
     seen: HashMap<NodeId, u64>,
     /// From when on a rig's numbers are missing, and from when on it may be asked; by rig.
     missing: BTreeMap<NodeId, Missing>,
+    /// From when on those are asked that are being asked.
+    under_way: HashMap<NodeId, u64>,
+    /// From when on rigs' numbers are missing, by the database.
+    kept: HashMap<NodeId, u64>,
     asking: JoinSet<Asked>,
 }
 
@@ -80,12 +88,25 @@ impl Gaps {
         let record = &node.inner.record;
         let mut gaps = Self { commands: record.role.commands(), own: Some(record.id), ..Self::default() };
         if gaps.commands {
-            match history::newest_hours(node.database(), unix_now()).await {
-                Ok(known) => gaps.known = known,
+            let database = node.database();
+            match tokio::try_join!(history::newest_hours(database, unix_now()), history::missing(database)) {
+                Ok((newest, missing)) => gaps.before(newest, missing),
                 Err(error) => tracing::warn!(error = chain(&error), "what is known of the rigs' history is not known"),
             }
         }
         gaps
+    }
+
+    /// Takes what the database says: the hour up to which rigs are known, and from when on they were to be asked.
+    fn before(&mut self, newest: HashMap<String, u64>, missing: HashMap<String, u64>) {
+        // The whole fleet's sums are no rig's.
+        let by_id = |(rig, at): (String, u64)| Some((rig.parse().ok()?, at));
+        self.known = newest.into_iter().filter_map(by_id).collect();
+        self.kept = missing.into_iter().filter_map(by_id).collect();
+        for (rig, since) in &self.kept {
+            // A minute that was written since, before the rig had its turn, does not make known what lies before it.
+            self.known.entry(*rig).and_modify(|known| *known = (*since).min(*known)).or_insert(*since);
+        }
     }
 
     /// Takes a look at who is there.
@@ -97,16 +118,51 @@ impl Gaps {
         let peers: HashMap<NodeId, &RigView> = fleet.iter().filter(mine).map(|rig| (rig.peer.id, rig)).collect();
         self.seen.retain(|id, _| peers.contains_key(id));
         self.missing.retain(|id, _| peers.contains_key(id));
+        self.known.retain(|id, _| peers.contains_key(id));
         // One that is connected and does not tell its numbers would tell no old ones: it is out of sight.
         for (id, rig) in peers.into_iter().filter(|(_, rig)| rig.current().is_some()) {
             let from = match self.seen.insert(id, now) {
                 Some(seen) if now.saturating_sub(seen) < OUT_OF_SIGHT => continue,
                 Some(seen) => seen,
                 // Of a rig that was never recorded here: since it is ours.
-                None => self.known.remove(&id.to_string()).unwrap_or(rig.peer.paired_at),
+                None => self.known.remove(&id).unwrap_or(rig.peer.paired_at),
             };
             let from = self.missing.get(&id).map_or(from, |known| known.from.min(from));
             self.missing.insert(id, Missing { from, first: true, again_at: now - now % 60 + 60 + WRITTEN });
+        }
+    }
+
+    /// Keeps what is missing, before newer numbers are written: a stop while many rigs wait for their turn forgets none.
+    pub(crate) async fn keep(&mut self, node: &NodeHandle) {
+        let changes = self.changes();
+        if changes.is_empty() {
+            return;
+        }
+        let rows = changes.iter().map(|(rig, since)| (rig.to_string(), *since)).collect();
+        match history::keep_missing(node.database(), rows).await {
+            Ok(()) => self.are_kept(changes),
+            Err(error) => tracing::warn!(error = chain(&error), "what is missing of the rigs' history is not stored"),
+        }
+    }
+
+    /// What the database does not say yet of what is missing.
+    fn changes(&self) -> Vec<(NodeId, Option<u64>)> {
+        let mut missing = self.under_way.clone();
+        for (rig, Missing { from, .. }) in &self.missing {
+            missing.entry(*rig).and_modify(|known| *known = (*from).min(*known)).or_insert(*from);
+        }
+        let is_done = |rig: &&NodeId| !missing.contains_key(rig) && !self.known.contains_key(rig);
+        let done: Vec<_> = self.kept.keys().filter(is_done).map(|rig| (*rig, None)).collect();
+        let new = missing.into_iter().filter(|(rig, from)| self.kept.get(rig) != Some(from));
+        new.map(|(rig, from)| (rig, Some(from))).chain(done).collect()
+    }
+
+    fn are_kept(&mut self, changes: Vec<(NodeId, Option<u64>)>) {
+        for (rig, since) in changes {
+            match since {
+                Some(since) => self.kept.insert(rig, since),
+                None => self.kept.remove(&rig),
+            };
         }
     }
 
@@ -137,19 +193,22 @@ impl Gaps {
         if !std::mem::take(&mut missing.first) || missing.again_at <= now {
             self.missing.remove(&rig);
         }
+        self.under_way.insert(rig, from);
         Some((rig, from))
     }
 
     /// What was filled is not asked for twice.
     fn asked(&mut self, Asked { rig, from, rest }: Asked, now: u64) {
+        self.under_way.remove(&rig);
         match (self.missing.get_mut(&rig), rest) {
             (Some(missing), None) if !missing.first => {
                 missing.from = missing.from.max(missing.again_at.saturating_sub(SECOND));
             }
             (Some(missing), Some(rest)) if missing.from == from => missing.from = rest,
             // On a slow line it takes several turns, and others have theirs in between.
-            (None, Some(rest)) if rest >= from + PROGRESS => {
-                self.missing.insert(rig, Missing { from: rest, first: false, again_at: now + AGAIN });
+            (None, Some(rest)) => {
+                let pause = if rest >= from + PROGRESS { AGAIN } else { LATER };
+                self.missing.insert(rig, Missing { from: rest, first: false, again_at: now + pause });
             }
             _ => {}
         }
@@ -279,7 +338,7 @@ mod tests {
     #[test]
     fn a_rig_is_asked_when_it_comes_back_and_once_more_when_the_minute_is_over() {
         let (mut gaps, id) = (gaps(), alpha(true)[0].peer.id);
-        gaps.known.insert(id.to_string(), 3600);
+        gaps.known.insert(id, 3600);
         gaps.look(&alpha(true), 6010);
         assert_eq!(gaps.next(6010), Some((id, 3600)), "from where it was known");
         gaps.asked(Asked { rig: id, from: 3600, rest: None }, 6015);
@@ -298,7 +357,11 @@ mod tests {
         gaps.asked(Asked { rig: id, from: 6050, rest: Some(9650) }, 16_400);
         assert_eq!((gaps.next(16_459), gaps.next(16_460)), (None, Some((id, 9650))), "the rest, in a while");
         gaps.asked(Asked { rig: id, from: 9650, rest: Some(9700) }, 16_470);
-        assert_eq!(gaps.next(99_999), None, "who tells next to nothing is not asked for ever");
+        assert_eq!(gaps.next(20_069), None, "who tells next to nothing is asked rarely");
+        assert_eq!(gaps.next(20_070), Some((id, 9700)));
+        gaps.asked(Asked { rig: id, from: 9700, rest: Some(9700) }, 20_080);
+        gaps.look(&alpha(true), 20_100);
+        assert_eq!(gaps.next(20_100), Some((id, 6300)), "when it comes back, at once and for all that is missing");
     }
 
     #[test]
@@ -316,6 +379,38 @@ mod tests {
         gaps.look(&untold, 6110);
         gaps.look(&alpha(true), 6130);
         assert_eq!(gaps.next(6130), Some((id, 6030)), "what it did not tell meanwhile");
+    }
+
+    #[test]
+    fn what_is_missing_is_kept_until_the_rig_has_told_it() {
+        let id = alpha(true)[0].peer.id;
+        let started = |missing| {
+            let mut gaps = gaps();
+            gaps.before([(id, 7200)].map(|(id, at)| (id.to_string(), at)).into(), missing);
+            gaps
+        };
+        let mut before = started(HashMap::new());
+        before.look(&alpha(true), 9010);
+        assert_eq!(before.changes(), [(id, Some(7200))]);
+        before.next(9010);
+        assert_eq!(before.changes(), [(id, Some(7200))], "it was asked, and has not answered");
+
+        // Stopped in the meantime, after minutes of another hour were written.
+        let mut gaps = started([(id.to_string(), 3600)].into());
+        assert_eq!(gaps.changes(), [], "it is still to be seen");
+        gaps.look(&alpha(true), 9010);
+        assert_eq!((gaps.changes(), gaps.next(9010)), (vec![], Some((id, 3600))));
+        gaps.asked(Asked { rig: id, from: 3600, rest: None }, 9020);
+        let changes = gaps.changes();
+        assert_eq!(changes, [(id, Some(8960))]);
+        gaps.are_kept(changes);
+        gaps.next(9090);
+        assert_eq!(gaps.changes(), []);
+        gaps.asked(Asked { rig: id, from: 8960, rest: None }, 9100);
+        assert_eq!(gaps.changes(), [(id, None)]);
+        let mut gone = started([(id.to_string(), 3600)].into());
+        gone.look(&[], 9010);
+        assert_eq!(gone.changes(), [(id, None)], "it is no peer any more");
     }
 
     #[test]

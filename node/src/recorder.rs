@@ -64,6 +64,7 @@ pub(crate) async fn run(node: NodeHandle, stop: CancellationToken) {
                     write(&node, full).await;
                 }
                 gaps.look(&fleet, now);
+                gaps.keep(&node).await;
             }
         }
         let now = unix_now();

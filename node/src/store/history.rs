@@ -168,6 +168,41 @@ pub async fn newest_hours(database: &Database, now: u64) -> Result<HashMap<Strin
     Ok(rows.into_iter().filter_map(|(rig, block)| Some((rig, hour(block?)))).collect())
 }
 
+/// From when on numbers of rigs are missing, by node id, as it was kept.
+///
+/// # Errors
+/// [`DatabaseError`].
+pub async fn missing(database: &Database) -> Result<HashMap<String, u64>, DatabaseError> {
+    let rows: Vec<(String, i64)> = database
+        .read(|connection| {
+            let mut statement = connection.prepare_cached("SELECT rig, since FROM history_missing")?;
+            statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?.collect()
+        })
+        .await?;
+    Ok(rows.into_iter().filter_map(|(rig, since)| Some((rig, u64::try_from(since).ok()?))).collect())
+}
+
+/// Keeps from when on numbers of these rigs are missing; none when they are not any more. On the disk when it returns.
+///
+/// # Errors
+/// [`DatabaseError`]; then nothing was changed.
+pub async fn keep_missing(database: &Database, changes: Vec<(String, Option<u64>)>) -> Result<(), DatabaseError> {
+    database
+        .run(move |connection| {
+            let change = connection.transaction()?;
+            for (rig, since) in &changes {
+                match since {
+                    Some(since) => change
+                        .prepare_cached("INSERT OR REPLACE INTO history_missing (rig, since) VALUES (?1, ?2)")?
+                        .execute(params![rig, integer(*since)])?,
+                    None => change.prepare_cached("DELETE FROM history_missing WHERE rig = ?1")?.execute([rig])?,
+                };
+            }
+            change.commit()
+        })
+        .await
+}
+
 fn known_measure(database: &Database, word: &str) -> Result<Measure, DatabaseError> {
     word.parse().map_err(|why| database.damaged(format!("a measure `{word}` {why}")))
 }

@@ -145,6 +145,17 @@ async fn a_gap_is_filled_in_every_coarser_step_and_nothing_that_is_known_is_over
 }
 
 #[tokio::test]
+async fn what_is_missing_is_kept_until_it_is_not_any_more() {
+    let database = Database::in_memory().unwrap();
+    let keep = |changes: &[(&str, Option<u64>)]| {
+        keep_missing(&database, changes.iter().map(|(rig, since)| ((*rig).to_owned(), *since)).collect())
+    };
+    keep(&[("a", Some(START)), ("b", Some(START))]).await.unwrap();
+    keep(&[("a", Some(START + 60)), ("b", None), ("c", None)]).await.unwrap();
+    assert_eq!(missing(&database).await.unwrap(), HashMap::from([("a".to_owned(), START + 60)]));
+}
+
+#[tokio::test]
 async fn what_is_old_goes_step_by_step() {
     let database = Database::in_memory().unwrap();
     write(&database, START, vec![minute("x", 1.0)]).await.unwrap();

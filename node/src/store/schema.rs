@@ -95,4 +95,9 @@ pub(super) const MIGRATIONS: &[&str] = &[
         one INTEGER PRIMARY KEY NOT NULL CHECK (one = 1),
         at INTEGER NOT NULL
     ) STRICT",
+    // 6: from when on numbers of a rig are missing, until it has told them: see gaps.rs.
+    "CREATE TABLE history_missing (
+        rig TEXT PRIMARY KEY NOT NULL,
+        since INTEGER NOT NULL
+    ) STRICT, WITHOUT ROWID",
 ];
