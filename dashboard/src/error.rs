@@ -220,7 +220,7 @@ impl Code {
             NodeError::ShuttingDown => Self::ShuttingDown,
             NodeError::Lost { .. } | NodeError::Timeout { .. } => Self::Timeout,
             NodeError::UnknownPending(_) => Self::UnknownPairingRequest,
-            NodeError::UnknownPeer(_) => Self::UnknownPeer,
+            NodeError::UnknownPeer { .. } => Self::UnknownPeer,
             NodeError::UnknownProfile(_) => Self::UnknownProfile,
             NodeError::NobodyToPair { .. } | NodeError::Unreachable { .. } => Self::Unreachable,
         }

@@ -164,7 +164,7 @@ impl Memory {
 impl State {
     fn find(&self, asked: &str) -> Result<PeerView, NodeError> {
         let fits = |peer: &&PeerView| peer.name.as_str() == asked || peer.id.to_string() == asked;
-        self.peers.iter().find(fits).cloned().ok_or_else(|| NodeError::UnknownPeer(asked.to_owned()))
+        self.peers.iter().find(fits).cloned().ok_or_else(|| NodeError::unknown_peer(asked))
     }
 
     fn take_pending(&mut self, request: &str) -> Result<PendingView, NodeError> {

@@ -1,7 +1,7 @@
 //! All that the gateway asks of a node.
 //!
 //! `node` implements [`Node`] on its handle; the tests of this crate implement it in memory. Peers are named by the
-//! text the person gave (name, node id or unambiguous prefix): the node resolves it.
+//! text the person gave (name, node id or enough of its beginning): the node resolves it.
 
 use std::future::Future;
 
@@ -389,7 +389,7 @@ pub struct HistorySeries {
 /// Why a node did not do what it was asked.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum NodeError {
-    /// A name or prefix that fits several.
+    /// The beginning of an id that fits several.
     #[error("`{asked}` fits several peers: {}", candidates.join(", "))]
     AmbiguousPeer {
         /// What was asked for.
@@ -460,8 +460,13 @@ pub enum NodeError {
     #[error("no pairing request `{0}`")]
     UnknownPending(String),
     /// No such peer.
-    #[error("no peer `{0}`")]
-    UnknownPeer(String),
+    #[error("no peer `{asked}`{}", begin_so(similar))]
+    UnknownPeer {
+        /// What was asked for.
+        asked: String,
+        /// Some of those whose name or id begins so, as `name (id)`.
+        similar: Vec<String>,
+    },
     /// No such profile on this node.
     #[error("no profile `{0}` on this node")]
     UnknownProfile(ProfileName),
@@ -473,6 +478,18 @@ pub enum NodeError {
         /// What the last dial met.
         why: Option<String>,
     },
+}
+
+impl NodeError {
+    /// No such peer, nor any that is called alike.
+    #[must_use]
+    pub fn unknown_peer(asked: impl Into<String>) -> Self {
+        Self::UnknownPeer { asked: asked.into(), similar: vec![] }
+    }
+}
+
+fn begin_so(similar: &[String]) -> String {
+    if similar.is_empty() { String::new() } else { format!("; perhaps {}?", similar.join(", ")) }
 }
 
 /// What the gateway needs of a node. Every call is bounded in time by the node.

@@ -13,7 +13,7 @@ use miner_ctrl_protocol::{NodeId, NodeName, PeerKey, Refusal, Request, Response}
 use tokio::time::Instant;
 
 use crate::fleet::snapshot::Heard;
-use crate::fleet::{FleetSnapshot, Observation, PeerSnapshot};
+use crate::fleet::{FleetSnapshot, Observation, PeerSnapshot, begins};
 use crate::handle::NodeHandle;
 use crate::house::dialable;
 use crate::mesh::AskError;
@@ -34,11 +34,15 @@ pub(crate) enum Target {
 
 impl NodeHandle {
     pub(crate) fn resolve(&self, text: &str) -> Result<Target, NodeError> {
-        let record = &self.inner.record;
-        if text == record.name.as_str() || text == record.peer_id || text == record.id.to_string() {
+        let (record, text) = (&self.inner.record, text.trim());
+        let ours = record.name.as_str().eq_ignore_ascii_case(text);
+        if ours || text == record.peer_id || text.parse().is_ok_and(|id: NodeId| id == record.id) {
             return Ok(Target::Here);
         }
-        self.resolve_peer(text).map(Target::Peer)
+        match self.resolve_peer(text) {
+            Err(NodeError::UnknownPeer { .. }) if begins(&record.id, text) => Ok(Target::Here),
+            resolved => resolved.map(Target::Peer),
+        }
     }
 
     pub(crate) fn resolve_peer(&self, text: &str) -> Result<Arc<PeerSnapshot>, NodeError> {

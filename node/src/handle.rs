@@ -338,7 +338,7 @@ impl Node for NodeHandle {
                     self.refresh(&peer).await?;
                 }
                 let view = self.rig_views(vec![peer]).await.pop();
-                view.ok_or_else(|| NodeError::UnknownPeer(key.node_id().to_string()))
+                view.ok_or_else(|| NodeError::unknown_peer(key.node_id().to_string()))
             }
         }
     }

@@ -32,7 +32,7 @@ const ANY: &[Code] = &[
 
 /// What the whole is about, above all routes.
 const ABOUT: &str = "Every operation of a miner-ctrl node: one API for the page, for scripts and for the command line. \
-    Peers and rigs are named by their name, their node id, or an unambiguous beginning of it. Times are Unix seconds, \
+    Peers and rigs are named by their whole name, their node id, or its first 8 digits or more. Times are Unix seconds, \
     rates hashes per second; a value that is not known is null, never zero. Every failure is a problem document (RFC \
     9457): go by its `code`. 504 means that no answer came in time and that it is not known whether it was done: start, \
     stop and deploy can safely be repeated. A write takes an `Idempotency-Key`. Live data comes with `GET /events`.";
@@ -308,7 +308,7 @@ fn parameters_of(path: &str) -> Vec<Value> {
             let reference = |schema: &str| json!({ "$ref": format!("#/components/schemas/{schema}") });
             let text = json!({ "type": "string", "minLength": 1 });
             let (about, schema) = match name {
-                "peer" => ("Its name, its node id, or an unambiguous beginning of that", text),
+                "peer" => ("Its whole name, its node id, or the first 8 digits of that or more", text),
                 "request" => ("The words or the node id of who asks, or at least four characters of either", text),
                 "miner" => ("The miner, e.g. `xmrig-1`", reference("MinerName")),
                 "name" => ("The profile", reference("ProfileName")),

@@ -69,7 +69,7 @@ fn errors() -> Vec<(NodeError, Code)> {
         (NodeError::ShuttingDown, Code::ShuttingDown),
         (NodeError::Timeout { peer: peer(), seconds: 10 }, Code::Timeout),
         (NodeError::UnknownPending("x".into()), Code::UnknownPairingRequest),
-        (NodeError::UnknownPeer("x".into()), Code::UnknownPeer),
+        (NodeError::unknown_peer("x"), Code::UnknownPeer),
         (NodeError::UnknownProfile("x".parse().unwrap()), Code::UnknownProfile),
         (NodeError::Unreachable { peer: "rig-alpha".into(), why: Some("refused".into()) }, Code::Unreachable),
     ]

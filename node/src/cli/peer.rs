@@ -51,7 +51,7 @@ pub(crate) enum PeerCommand {
     Pending,
     /// Say what a peer may ask of this node: none, view or control.
     Permit {
-        /// Name or id.
+        /// Whole name, or id.
         #[arg(value_parser = NonEmptyStringValueParser::new())]
         peer: String,
         /// none, view or control.
@@ -59,7 +59,7 @@ pub(crate) enum PeerCommand {
     },
     /// Measure the way to a peer and back, through every layer.
     Ping {
-        /// Name or id.
+        /// Whole name, or id.
         #[arg(value_parser = NonEmptyStringValueParser::new())]
         peer: String,
         /// How often.
@@ -68,13 +68,13 @@ pub(crate) enum PeerCommand {
     },
     /// Forget a peer and cut it off.
     Remove {
-        /// Name or id.
+        /// Whole name, or id.
         #[arg(value_parser = NonEmptyStringValueParser::new())]
         peer: String,
     },
     /// Call a peer something else.
     Rename {
-        /// Name or id.
+        /// Whole name, or id.
         #[arg(value_parser = NonEmptyStringValueParser::new())]
         peer: String,
         /// Its new name.

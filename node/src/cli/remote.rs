@@ -41,7 +41,7 @@ pub(crate) enum RemoteCommand {
     },
     /// Show a miner's console.
     Logs {
-        /// Name or id of the rig.
+        /// Whole name, or id, of the rig.
         #[arg(value_parser = NonEmptyStringValueParser::new())]
         peer: String,
         /// Which miner; may be left out when there is one.
@@ -55,7 +55,7 @@ pub(crate) enum RemoteCommand {
     },
     /// List the profiles that a rig has stored.
     Profiles {
-        /// Name or id of the rig.
+        /// Whole name, or id, of the rig.
         #[arg(value_parser = NonEmptyStringValueParser::new())]
         peer: String,
     },
@@ -82,7 +82,7 @@ pub(crate) enum RemoteCommand {
     },
     /// Show rigs and their miners.
     Status {
-        /// Name or id of one rig.
+        /// Whole name, or id, of one rig.
         #[arg(value_parser = NonEmptyStringValueParser::new())]
         peer: Option<String>,
         /// Keep showing; with json, one document for each change.
@@ -128,7 +128,7 @@ pub(crate) enum Source {
 
 #[derive(Debug, Args)]
 pub(crate) struct Rigs {
-    /// Name or id of a rig; several are parted by commas.
+    /// Whole name, or id, of a rig; several are parted by commas.
     #[arg(required = true, value_delimiter = ',', num_args = 1, value_parser = NonEmptyStringValueParser::new(),
         action = clap::ArgAction::Set, value_name = "PEER")]
     peers: Vec<String>,
@@ -245,16 +245,17 @@ impl Order {
                 Err(failure) => json!({ "peer": peer, "done": false, "problem": failure.document() }),
             })
             .collect();
-        output.data(&documents, || {
+        let exit = together(
+            answers.iter().map(|(_, answer)| answer.as_ref().map_or_else(|failure| failure.exit, |_| Exit::Done)),
+        );
+        let lines = || {
             let line = |(peer, answer): &(String, Result<T, Failure>)| match answer {
                 Ok(answer) => format!("✓ {}\n", text(answer)),
                 Err(failure) => format!("✗ {}: {}\n", clean(peer), clean(&failure.causes.join(": "))),
             };
             answers.iter().map(line).collect()
-        })?;
-        Ok(together(
-            answers.iter().map(|(_, answer)| answer.as_ref().map_or_else(|failure| failure.exit, |_| Exit::Done)),
-        ))
+        };
+        output.data_and_end(&documents, lines, exit)
     }
 }
 

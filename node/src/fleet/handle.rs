@@ -98,7 +98,7 @@ impl From<FleetError> for NodeError {
             FleetError::Admission(refusal) => Self::Conflict(refusal.to_string()),
             FleetError::Pending(PendingError::Unknown(asked)) => Self::UnknownPending(asked),
             FleetError::Registry(RegistryError::Addresses(why)) => Self::Invalid(Invalid::new("address", why)),
-            FleetError::Registry(RegistryError::Unknown(id)) => Self::UnknownPeer(id.to_string()),
+            FleetError::Registry(RegistryError::Unknown(id)) => Self::unknown_peer(id.to_string()),
             FleetError::ShuttingDown => Self::ShuttingDown,
             FleetError::OwnKey | FleetError::Pending(_) | FleetError::Registry(_) => Self::Conflict(error.to_string()),
             FleetError::Database(_) => {

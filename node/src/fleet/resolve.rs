@@ -11,6 +11,9 @@ const MAX_CANDIDATES: usize = 8;
 /// Characters of a question that an answer repeats: more than the longest name or peer id.
 const MAX_ECHO: usize = 64;
 
+/// Digits of an id that stand for it, half of all. Fewer could be the name of a peer that is gone, such as `42`.
+const LEAST_DIGITS: usize = 8;
+
 /// Why a text names no peer.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ResolveError {
@@ -23,34 +26,44 @@ pub enum ResolveError {
         candidates: Vec<String>,
     },
     /// It fits none.
-    #[error("no peer `{0}`")]
-    Unknown(String),
+    #[error("no peer `{asked}`")]
+    Unknown {
+        /// What was asked for.
+        asked: String,
+        /// Some of those whose name or id begins so, as `name (id)`.
+        similar: Vec<String>,
+    },
 }
 
 impl From<ResolveError> for NodeError {
     fn from(error: ResolveError) -> Self {
         match error {
             ResolveError::Ambiguous { asked, candidates } => Self::AmbiguousPeer { asked, candidates },
-            ResolveError::Unknown(asked) => Self::UnknownPeer(asked),
+            ResolveError::Unknown { asked, similar } => Self::UnknownPeer { asked, similar },
         }
     }
 }
 
-/// By exact id, exact peer id, exact name (in any case), then a prefix of name or id that fits one peer.
+/// By exact id, exact peer id, exact name (in any case), then the beginning of an id that fits one peer.
 ///
-/// Ids come first: a name is chosen by its bearer and could imitate one. Everything is looked at in order, which takes
-/// under a millisecond for the largest registry and needs no index in every snapshot.
+/// Never by the beginning of a name: once `rig-2` is removed, `rig-2` would mean `rig-20`. Ids come first: a name is chosen
+/// by its bearer and could imitate one. Everything is looked at in order, which takes under a millisecond for the largest
+/// registry and needs no index in every snapshot.
 pub(super) fn resolve<'a>(peers: impl Iterator<Item = &'a Peer>, text: &str) -> Result<PeerKey, ResolveError> {
     let text = text.trim();
     let asked = || text.chars().take(MAX_ECHO).collect::<String>();
     if text.is_empty() {
-        return Err(ResolveError::Unknown(String::new()));
+        return Err(ResolveError::Unknown { asked: String::new(), similar: vec![] });
     }
     let id = text.parse().ok();
     let digits = digits(text);
-    let mut named = None;
-    let mut first = None;
-    let mut fitting = Vec::new();
+    let (mut named, mut begun) = (None, None);
+    let (mut candidates, mut similar) = (Vec::new(), Vec::new());
+    let list = |list: &mut Vec<String>, peer: &Peer| {
+        if list.len() < MAX_CANDIDATES {
+            list.push(format!("{} ({})", peer.name, peer.id));
+        }
+    };
     for peer in peers {
         if id == Some(peer.id) || peer.peer_id == text {
             return Ok(peer.key);
@@ -59,19 +72,24 @@ pub(super) fn resolve<'a>(peers: impl Iterator<Item = &'a Peer>, text: &str) -> 
         if name.eq_ignore_ascii_case(text) {
             named = Some(peer.key);
         }
-        let starts_name = name.get(..text.len()).is_some_and(|start| start.eq_ignore_ascii_case(text));
-        if starts_name || digits.as_ref().is_some_and(|digits| starts_with(&peer.id, digits)) {
-            first.get_or_insert(peer.key);
-            if fitting.len() < MAX_CANDIDATES {
-                fitting.push(format!("{} ({})", peer.name, peer.id));
-            }
+        let starts_id = digits.as_ref().is_some_and(|digits| starts_with(&peer.id, digits));
+        if starts_id && text.len() >= LEAST_DIGITS {
+            begun.get_or_insert(peer.key);
+            list(&mut candidates, peer);
+        } else if starts_id || name.get(..text.len()).is_some_and(|start| start.eq_ignore_ascii_case(text)) {
+            list(&mut similar, peer);
         }
     }
-    match (named, first, fitting.len()) {
+    match (named, begun, candidates.len()) {
         (Some(key), ..) | (None, Some(key), 1) => Ok(key),
-        (None, Some(_), _) => Err(ResolveError::Ambiguous { asked: asked(), candidates: fitting }),
-        (None, None, _) => Err(ResolveError::Unknown(asked())),
+        (None, Some(_), _) => Err(ResolveError::Ambiguous { asked: asked(), candidates }),
+        (None, None, _) => Err(ResolveError::Unknown { asked: asked(), similar }),
     }
+}
+
+/// Whether a text is enough of the beginning of an id to stand for it.
+pub(crate) fn begins(id: &NodeId, text: &str) -> bool {
+    text.len() >= LEAST_DIGITS && digits(text).is_some_and(|digits| starts_with(id, &digits))
 }
 
 /// The hexadecimal digits of what may be the beginning of an id.

@@ -88,13 +88,13 @@ impl FleetSnapshot {
         self.peers.get(*self.places.get(key)?)
     }
 
-    /// Which peer a person means: exact id, exact peer id, exact name, or a prefix of name or id that fits one.
+    /// Which peer a person means: exact id, exact peer id, exact name, or the beginning of an id.
     ///
     /// # Errors
     /// [`ResolveError`].
     pub fn resolve(&self, text: &str) -> Result<&Arc<PeerSnapshot>, ResolveError> {
         let key = resolve::resolve(self.peers.iter().map(|peer| &*peer.peer), text)?;
-        self.peer(&key).ok_or_else(|| ResolveError::Unknown(text.to_owned()))
+        self.peer(&key).ok_or_else(|| ResolveError::Unknown { asked: text.to_owned(), similar: vec![] })
     }
 
     /// How many are online.

@@ -3216,7 +3216,7 @@ export interface operations {
             };
             header?: never;
             path: {
-                /** @description Its name, its node id, or an unambiguous beginning of that */
+                /** @description Its whole name, its node id, or the first 8 digits of that or more */
                 peer: string;
             };
             cookie?: never;
@@ -3812,7 +3812,7 @@ export interface operations {
             query?: never;
             header?: never;
             path: {
-                /** @description Its name, its node id, or an unambiguous beginning of that */
+                /** @description Its whole name, its node id, or the first 8 digits of that or more */
                 peer: string;
             };
             cookie?: never;
@@ -3850,7 +3850,7 @@ export interface operations {
                 "Idempotency-Key"?: components["parameters"]["IdempotencyKey"];
             };
             path: {
-                /** @description Its name, its node id, or an unambiguous beginning of that */
+                /** @description Its whole name, its node id, or the first 8 digits of that or more */
                 peer: string;
             };
             cookie?: never;
@@ -3892,7 +3892,7 @@ export interface operations {
                 "Idempotency-Key"?: components["parameters"]["IdempotencyKey"];
             };
             path: {
-                /** @description Its name, its node id, or an unambiguous beginning of that */
+                /** @description Its whole name, its node id, or the first 8 digits of that or more */
                 peer: string;
             };
             cookie?: never;
@@ -3944,7 +3944,7 @@ export interface operations {
                 "Idempotency-Key"?: components["parameters"]["IdempotencyKey"];
             };
             path: {
-                /** @description Its name, its node id, or an unambiguous beginning of that */
+                /** @description Its whole name, its node id, or the first 8 digits of that or more */
                 peer: string;
             };
             cookie?: never;
@@ -4278,7 +4278,7 @@ export interface operations {
                 "Idempotency-Key"?: components["parameters"]["IdempotencyKey"];
             };
             path: {
-                /** @description Its name, its node id, or an unambiguous beginning of that */
+                /** @description Its whole name, its node id, or the first 8 digits of that or more */
                 peer: string;
             };
             cookie?: never;
@@ -4335,7 +4335,7 @@ export interface operations {
             };
             header?: never;
             path: {
-                /** @description Its name, its node id, or an unambiguous beginning of that */
+                /** @description Its whole name, its node id, or the first 8 digits of that or more */
                 peer: string;
             };
             cookie?: never;
@@ -4381,7 +4381,7 @@ export interface operations {
             };
             header?: never;
             path: {
-                /** @description Its name, its node id, or an unambiguous beginning of that */
+                /** @description Its whole name, its node id, or the first 8 digits of that or more */
                 peer: string;
                 /** @description The miner, e.g. `xmrig-1` */
                 miner: components["schemas"]["MinerName"];
@@ -4422,7 +4422,7 @@ export interface operations {
             query?: never;
             header?: never;
             path: {
-                /** @description Its name, its node id, or an unambiguous beginning of that */
+                /** @description Its whole name, its node id, or the first 8 digits of that or more */
                 peer: string;
             };
             cookie?: never;
@@ -4464,7 +4464,7 @@ export interface operations {
                 "Idempotency-Key"?: components["parameters"]["IdempotencyKey"];
             };
             path: {
-                /** @description Its name, its node id, or an unambiguous beginning of that */
+                /** @description Its whole name, its node id, or the first 8 digits of that or more */
                 peer: string;
             };
             cookie?: never;
@@ -4517,7 +4517,7 @@ export interface operations {
                 "Idempotency-Key"?: components["parameters"]["IdempotencyKey"];
             };
             path: {
-                /** @description Its name, its node id, or an unambiguous beginning of that */
+                /** @description Its whole name, its node id, or the first 8 digits of that or more */
                 peer: string;
             };
             cookie?: never;
@@ -4567,7 +4567,7 @@ export interface operations {
             query?: never;
             header?: never;
             path: {
-                /** @description Its name, its node id, or an unambiguous beginning of that */
+                /** @description Its whole name, its node id, or the first 8 digits of that or more */
                 peer: string;
             };
             cookie?: never;
@@ -4609,7 +4609,7 @@ export interface operations {
                 "Idempotency-Key"?: components["parameters"]["IdempotencyKey"];
             };
             path: {
-                /** @description Its name, its node id, or an unambiguous beginning of that */
+                /** @description Its whole name, its node id, or the first 8 digits of that or more */
                 peer: string;
             };
             cookie?: never;
@@ -4662,7 +4662,7 @@ export interface operations {
                 "Idempotency-Key"?: components["parameters"]["IdempotencyKey"];
             };
             path: {
-                /** @description Its name, its node id, or an unambiguous beginning of that */
+                /** @description Its whole name, its node id, or the first 8 digits of that or more */
                 peer: string;
             };
             cookie?: never;
