@@ -60,8 +60,8 @@ pub(crate) async fn run<E: Engine>(engine: &E, output: &mut Output) -> Result<Ex
     findings.extend(output.waiting("looking for mining programs", engine.programs()).await.iter().map(program));
     findings.push(huge_pages(&fs::read_to_string("/proc/meminfo")));
     findings.push(clock(unix_now()));
-    output.data(&findings, || text(&findings))?;
-    Ok(if findings.iter().any(|finding| finding.grade == Grade::Bad) { Exit::Error } else { Exit::Done })
+    let exit = if findings.iter().any(|finding| finding.grade == Grade::Bad) { Exit::Error } else { Exit::Done };
+    output.data_and_end(&findings, || text(&findings), exit)
 }
 
 /// What the node itself tells, or what there is without one.

@@ -64,6 +64,19 @@ impl Output {
         }
     }
 
+    /// The answer of a command that ends with `exit`, whether its reader stayed or not.
+    pub(crate) fn data_and_end<T: Serialize>(
+        &mut self,
+        value: &T,
+        text: impl FnOnce() -> String,
+        exit: Exit,
+    ) -> Result<Exit, Failure> {
+        match self.data(value, text) {
+            Err(failure) if !failure.is_quiet() => Err(failure),
+            _ => Ok(exit),
+        }
+    }
+
     /// A document in either format.
     pub(crate) fn json<T: Serialize>(&mut self, value: &T) -> Result<(), Failure> {
         let document = serde_json::to_string_pretty(value).map_err(|error| not_printed(&error))?;
@@ -230,5 +243,7 @@ mod tests {
         let failure = output.print("x").unwrap_err();
         assert!(failure.is_quiet());
         assert_eq!(output.failure(&failure), Exit::Done);
+        let ended = output.data_and_end(&1, || "x".to_owned(), Exit::NotFound);
+        assert_eq!(ended.unwrap(), Exit::NotFound, "what failed, failed all the same");
     }
 }
