@@ -10,12 +10,11 @@ use miner_ctrl_dashboard::node::{NodeInfo, PeerView};
 use serde::Serialize;
 
 use crate::cli::engine::Engine;
-use crate::cli::peer::unix_now;
 use crate::cli::render::{Output, clean};
 use crate::cli::{Exit, Failure};
 use crate::control::{Client, ClientError};
 use crate::miners::ProgramFound;
-use crate::store::clock::NEVER_BEFORE;
+use crate::store::clock::{NEVER_BEFORE, unix_now};
 
 /// Seconds.
 const DAY: u64 = 24 * 3600;

@@ -9,9 +9,10 @@ use miner_ctrl_protocol::{NodeName, Permission, Role};
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
 
-use crate::cli::render::{Output, differs};
+use crate::cli::render::{Output, still};
 use crate::cli::{Exit, Failure, view};
 use crate::control::{Client, ClientError, segment};
+use crate::store::clock::unix_now;
 
 /// Pause between two looks at something that changes by a person's hand.
 const LOOK_AGAIN: Duration = Duration::from_secs(2);
@@ -258,10 +259,10 @@ pub(crate) async fn watched(
         if output.redraws {
             output.wipe()?;
             output.print(&text)?;
-        } else if differs(shown.as_ref(), &value) {
+        } else if shown.as_ref() != Some(&still(&value)) {
             output.item(&value, || text)?;
         }
-        shown = Some(value);
+        shown = Some(still(&value));
         sleep(WATCH_PAUSE).await;
     }
 }
@@ -289,9 +290,4 @@ async fn ping(peer: &str, count: u32, client: &Client, output: &mut Output) -> R
 /// An answer, or a failure that says what was asked.
 pub(crate) fn asked<T>(what: impl Into<String>, answer: Result<T, ClientError>) -> Result<T, Failure> {
     answer.map_err(|error| Failure::asking(what, error))
-}
-
-/// Unix time, seconds. A clock before 1970 is told by `doctor`; here it only makes ages wrong.
-pub(crate) fn unix_now() -> u64 {
-    std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }

@@ -198,9 +198,22 @@ fn escaped(json: &str) -> String {
     text
 }
 
-/// A document without its moving parts is the same document: whether there is anything new to show.
-pub(crate) fn differs(before: Option<&Value>, now: &Value) -> bool {
-    before != Some(now)
+/// What moves in every answer though nothing happens: clocks, and what counts their reports.
+const CLOCKS: [&str; 4] = ["age_seconds", "last_seen", "revision", "uptime_seconds"];
+
+/// A document without its clocks: where that is the same as before, there is nothing new to show.
+pub(crate) fn still(value: &Value) -> Value {
+    match value {
+        Value::Array(items) => items.iter().map(still).collect(),
+        Value::Object(fields) => Value::Object(
+            fields
+                .iter()
+                .filter(|(name, _)| !CLOCKS.contains(&name.as_str()))
+                .map(|(name, value)| (name.clone(), still(value)))
+                .collect(),
+        ),
+        other => other.clone(),
+    }
 }
 
 #[cfg(test)]
@@ -226,6 +239,16 @@ mod tests {
             anstream::adapter::strip_str(&told(&failure)).to_string(),
             "error: cannot ping `rig`: no peer `rig`\n  caused by: the list is empty\nhint: list peers\n"
         );
+    }
+
+    #[test]
+    fn clocks_that_run_on_are_nothing_new() {
+        let rig = |last_seen, uptime_seconds, rate| {
+            let stats = serde_json::json!({"host": {"uptime_seconds": uptime_seconds}, "hashrate": rate});
+            serde_json::json!([{"name": "a", "last_seen": last_seen, "stats": stats}])
+        };
+        assert_eq!(still(&rig(1, 10, 5)), still(&rig(2, 11, 5)));
+        assert_ne!(still(&rig(1, 10, 5)), still(&rig(1, 10, 6)));
     }
 
     #[test]

@@ -10,10 +10,11 @@ use serde_json::json;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinHandle;
 
-use crate::cli::peer::{asked, unix_now};
+use crate::cli::peer::asked;
 use crate::cli::render::Output;
 use crate::cli::{Exit, Failure, view};
 use crate::control::{Client, segment};
+use crate::store::clock::unix_now;
 
 /// Longest line that is read as a password: longer than any that the gateway takes.
 const MAX_LINE: u64 = 4096;
