@@ -125,6 +125,7 @@ impl<'de> Deserialize<'de> for DashboardChoice {
 #[serde(default, deny_unknown_fields)]
 pub struct Settings {
     /// In place of all addresses below.
+    #[serde(deserialize_with = "written_places")]
     pub listen: Option<Vec<String>>,
     /// See [`NodeConfig::dashboard`].
     pub dashboard: Option<DashboardChoice>,
@@ -155,6 +156,9 @@ pub struct Settings {
 /// Why the settings cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
+    /// What a browser calls this node has neither scheme nor port, and no path.
+    #[error("`allowed_hosts` has `{0}`: write the host's name alone, such as `farm.lan`")]
+    AllowedHost(String),
     /// A key without its certificate would silently do nothing.
     #[error("`tls_key` is set and `tls_certificate` is not: name both, or the certificate's file alone if it has both")]
     KeyAlone,
@@ -168,7 +172,7 @@ pub enum ConfigError {
         source: serde_json::Error,
     },
     /// Where the page is said to be is no place for a browser.
-    #[error("`public_url` is `{0}`: write `http://…` or `https://…`")]
+    #[error("`public_url` is `{0}`: write `http://…` or `https://…`, without `?` and `#`")]
     PublicUrl(String),
     /// A file cannot be read.
     #[error(transparent)]
@@ -200,16 +204,21 @@ impl NodeConfig {
     /// # Errors
     /// [`ConfigError`], naming the file or variable and the key.
     pub fn load(places: &Places, env: impl Fn(&str) -> Option<OsString>, flags: Settings) -> Result<Self, ConfigError> {
-        let config = Self::default().with(Settings::from_file(places)?).with(Settings::from_env(env)?).with(flags);
+        let mut config = Self::default().with(Settings::from_file(places)?).with(Settings::from_env(env)?).with(flags);
         if config.tls_key.is_some() && config.tls_certificate.is_none() {
             return Err(ConfigError::KeyAlone);
         }
         let is_page = |url: &String| {
             let rest = url.strip_prefix("http://").or_else(|| url.strip_prefix("https://"));
-            rest.is_some_and(|rest| !rest.is_empty() && rest.chars().all(|c| c.is_ascii_graphic()))
+            rest.is_some_and(|rest| {
+                !rest.is_empty() && rest.chars().all(|c| c.is_ascii_graphic() && c != '?' && c != '#')
+            })
         };
         if let Some(url) = config.public_url.as_ref().filter(|url| !is_page(url)) {
             return Err(ConfigError::PublicUrl(url.clone()));
+        }
+        for host in &mut config.allowed_hosts {
+            *host = host_name(host).ok_or_else(|| ConfigError::AllowedHost(host.clone()))?;
         }
         Ok(config)
     }
@@ -275,7 +284,7 @@ impl Settings {
         };
         let programs = [(Program::Xmrig, "MINER_CTRL_XMRIG"), (Program::TtMiner, "MINER_CTRL_TT_MINER")];
         Ok(Self {
-            listen: text("MINER_CTRL_LISTEN")?.map(|list| list_of(&list)),
+            listen: text("MINER_CTRL_LISTEN")?.map(listen_in_environment).transpose()?,
             dashboard: text("MINER_CTRL_DASHBOARD")?.map(|value| DashboardChoice::parse(&value)),
             allowed_hosts: text("MINER_CTRL_ALLOWED_HOSTS")?.map(|list| list_of(&list)),
             public_url: text("MINER_CTRL_PUBLIC_URL")?,
@@ -381,6 +390,41 @@ impl<'de> Deserialize<'de> for Proxy {
         let text = String::deserialize(deserializer)?;
         text.parse().map_err(|why| serde::de::Error::custom(format!("`{text}` {why}")))
     }
+}
+
+/// Where to listen; `off` alone leaves nothing, and the node only dials.
+pub(crate) fn places_of(written: Vec<String>) -> Vec<String> {
+    written.into_iter().filter(|place| place != "off").collect()
+}
+
+fn written_places<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<Vec<String>>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged, expecting = "a list of addresses, or \"off\"")]
+    enum Written {
+        List(Vec<String>),
+        One(String),
+    }
+    Ok(Some(places_of(match Written::deserialize(deserializer)? {
+        Written::List(list) => list,
+        Written::One(place) => vec![place],
+    })))
+}
+
+fn listen_in_environment(text: String) -> Result<Vec<String>, ConfigError> {
+    let list = list_of(&text);
+    if list.is_empty() && text != "off" {
+        let why = "names no address: write `off` for a node that only dials".to_owned();
+        return Err(ConfigError::Variable { name: "MINER_CTRL_LISTEN", value: text, why });
+    }
+    Ok(list)
+}
+
+/// A host's name as requests are compared with: in small letters, without the dot at its end.
+fn host_name(text: &str) -> Option<String> {
+    let name = text.strip_suffix('.').unwrap_or(text).to_ascii_lowercase();
+    // An address as well: it is no mistake, though every address is allowed anyway.
+    let named = !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.'));
+    (named || name.parse::<IpAddr>().is_ok()).then_some(name)
 }
 
 fn list_of(text: &str) -> Vec<String> {
@@ -524,6 +568,38 @@ mod tests {
     }
 
     #[test]
+    fn a_node_that_only_dials_says_so_by_an_empty_list_or_a_word() {
+        let (_home, places) = home();
+        let listen = |text: &str| {
+            atomic::write(&places.config_file(), text.as_bytes()).unwrap();
+            NodeConfig::load(&places, |_| None, Settings::default()).unwrap().listen
+        };
+        for nowhere in ["listen = []", "listen = \"off\"", "listen = [\"off\"]"] {
+            assert!(listen(nowhere).is_empty(), "{nowhere}");
+        }
+        assert_eq!(listen("listen = [\":1\"]"), [":1"]);
+        let variable = |value: &'static str| {
+            Settings::from_env(|asked| (asked == "MINER_CTRL_LISTEN").then(|| value.into())).map(|said| said.listen)
+        };
+        assert_eq!(variable("off").unwrap(), Some(vec![]));
+        assert_eq!(variable("").unwrap(), None);
+        assert!(variable(",").unwrap_err().to_string().contains("names no address"));
+    }
+
+    #[test]
+    fn an_allowed_host_is_a_name_as_requests_are_compared_with() {
+        let (_home, places) = home();
+        let with = |host: &str| {
+            let flags = Settings { allowed_hosts: Some(vec![host.into()]), ..Settings::default() };
+            NodeConfig::load(&places, |_| None, flags).map(|config| config.allowed_hosts)
+        };
+        assert_eq!(with("FARM.lan.").unwrap(), ["farm.lan"]);
+        for bad in ["", "http://farm.lan:9090", "farm.lan:9090", "farm.lan/rigs", "*.lan"] {
+            assert!(matches!(with(bad), Err(ConfigError::AllowedHost(_))), "{bad}");
+        }
+    }
+
+    #[test]
     fn a_public_url_is_one_for_browsers() {
         let (_home, places) = home();
         let with = |url: &str| {
@@ -531,7 +607,7 @@ mod tests {
             NodeConfig::load(&places, |_| None, flags).map(|config| config.public_url)
         };
         assert_eq!(with("https://farm.lan").unwrap().as_deref(), Some("https://farm.lan"));
-        for bad in ["nope", "javascript:alert(1)", "http://", "http://a b"] {
+        for bad in ["nope", "javascript:alert(1)", "http://", "http://a b", "http://a/?y", "http://a/#z"] {
             assert!(matches!(with(bad), Err(ConfigError::PublicUrl(_))), "{bad}");
         }
     }

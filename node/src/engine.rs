@@ -250,9 +250,12 @@ impl Engine for ThisMachine {
 fn settings(options: ServeOptions) -> Settings {
     let ServeOptions { listen, pairing, simulate, dashboard, no_dashboard, insecure_http, link: _ } = options;
     Settings {
-        // `off` alone leaves an empty list: the node only dials.
-        listen: (!listen.is_empty()).then(|| listen.into_iter().filter(|address| address != "off").collect()),
-        dashboard: if no_dashboard { Some(DashboardChoice::Off) } else { dashboard.map(DashboardChoice::At) },
+        listen: (!listen.is_empty()).then(|| config::places_of(listen)),
+        dashboard: if no_dashboard {
+            Some(DashboardChoice::Off)
+        } else {
+            dashboard.as_deref().map(DashboardChoice::parse)
+        },
         pairing: pairing.map(|pairing| match pairing {
             Pairing::Ask => PairingMode::Ask,
             Pairing::Code => PairingMode::Code,
