@@ -122,8 +122,8 @@ pub fn start<E: Engine>(arguments: impl IntoIterator<Item = OsString>) -> ExitCo
         }
     };
     match &cli.command {
-        Command::Simulate(Simulated::Pool(pool)) => return simulate_pool::<E>(pool),
-        Command::Simulate(Simulated::Program(words)) => return simulate::<E>(words),
+        Command::Simulate(Simulated::Pool(pool)) => return simulate_pool::<E>(pool, cli.output),
+        Command::Simulate(Simulated::Program(words)) => return simulate::<E>(words, cli.output),
         _ => {}
     }
     log(matches!(cli.command, Command::Node(node::NodeCommand::Serve(_))));
@@ -247,24 +247,24 @@ async fn connect<E: Engine>(engine: &E, needs_running: bool, output: &Output) ->
     }
 }
 
-fn simulate<E: Engine>(words: &[OsString]) -> ExitCode {
+fn simulate<E: Engine>(words: &[OsString], format: Format) -> ExitCode {
     let (name, arguments) = words.split_first().map_or((None, &[][..]), |(name, rest)| (name.to_str(), rest));
     let asked = name.unwrap_or_default();
     match asked.parse::<Program>() {
         Ok(program) => E::simulate(program, arguments),
         Err(error) => {
             let failure = Failure::new(Exit::Usage, "unknown-program", format!("cannot simulate `{asked}`"));
-            Output::standard(Format::Table).failure(&failure.caused_by(&error)).into()
+            Output::standard(format).failure(&failure.caused_by(&error)).into()
         }
     }
 }
 
-fn simulate_pool<E: Engine>(pool: &SimulatedPool) -> ExitCode {
+fn simulate_pool<E: Engine>(pool: &SimulatedPool, format: Format) -> ExitCode {
     match E::simulate_pool(&pool.listen, &pool.algorithm, pool.difficulty) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             let failure = Failure::new(Exit::Error, "no-pool", format!("cannot be a pool at {}", pool.listen));
-            Output::standard(Format::Table).failure(&failure.caused_by(&error)).into()
+            Output::standard(format).failure(&failure.caused_by(&error)).into()
         }
     }
 }
