@@ -150,16 +150,17 @@ impl Places {
 
     /// The local socket: beside the key, or, where that path is too long for a socket, under `/tmp`.
     ///
-    /// It depends on nothing but the data directory, so that a command line finds the node whatever environment the
-    /// service manager gave it; that rules out `XDG_RUNTIME_DIR`, which a service often lacks. Before using it see
-    /// [`Places::make_socket_dir`] and [`Places::check_socket_dir`].
+    /// It depends on nothing but the data directory, and not on the links that lead there, so that a command line finds
+    /// the node whatever environment the service manager gave it; that rules out `XDG_RUNTIME_DIR`, which a service
+    /// often lacks. Before using it see [`Places::make_socket_dir`] and [`Places::check_socket_dir`].
     #[must_use]
     pub fn socket(&self) -> PathBuf {
-        let beside = self.node_dir().join("control.sock");
+        let directory = self.real_node_dir();
+        let beside = directory.join("control.sock");
         if beside.as_os_str().len() <= MAX_SOCKET_PATH {
             return beside;
         }
-        let name = format!("{:016x}.sock", fnv1a(self.node_dir().as_os_str().as_bytes()));
+        let name = format!("{:016x}.sock", fnv1a(directory.as_os_str().as_bytes()));
         Path::new("/tmp").join(format!("miner-ctrl-{}", rustix::process::geteuid().as_raw())).join(name)
     }
 
@@ -170,7 +171,7 @@ impl Places {
     pub fn make_directories(&self) -> Result<(), PlacesError> {
         atomic::make_directory(&self.config_dir)?;
         atomic::make_directory(&self.node_dir())?;
-        check_private(&self.node_dir(), 0o022)
+        check_private(&self.real_node_dir(), 0o022)
     }
 
     /// Makes the socket's directory where it is missing, and checks that it is ours alone. For the one who listens.
@@ -179,7 +180,7 @@ impl Places {
     /// [`PlacesError`].
     pub fn make_socket_dir(&self) -> Result<(), PlacesError> {
         let directory = self.socket_dir();
-        if directory == self.node_dir() {
+        if directory == self.real_node_dir() {
             return self.make_directories();
         }
         // Not recursive and not `make_directory`: in `/tmp` somebody else may have been first, and that must show.
@@ -198,12 +199,11 @@ impl Places {
     /// [`PlacesError::NotOurs`] or [`PlacesError::Read`].
     pub fn check_socket_dir(&self) -> Result<(), PlacesError> {
         let directory = self.socket_dir();
-        let forbidden = if directory == self.node_dir() { 0o022 } else { 0o077 };
+        let ours = directory == self.real_node_dir();
+        let forbidden = if ours { 0o022 } else { 0o077 };
         match check_private(&directory, forbidden) {
             Err(PlacesError::NotOurs { .. })
-                if rustix::process::geteuid().is_root()
-                    && directory == self.node_dir()
-                    && is_of_its_owner(&directory, forbidden) =>
+                if rustix::process::geteuid().is_root() && ours && is_of_its_owner(&directory, forbidden) =>
             {
                 Ok(())
             }
@@ -222,8 +222,14 @@ impl Places {
         }
     }
 
+    /// Where `node/` really is: an operator may have put it elsewhere, with a link in its place.
+    fn real_node_dir(&self) -> PathBuf {
+        let directory = self.node_dir();
+        fs::canonicalize(&directory).unwrap_or(directory)
+    }
+
     fn socket_dir(&self) -> PathBuf {
-        self.socket().parent().map_or_else(|| self.node_dir(), Path::to_owned)
+        self.socket().parent().map_or_else(|| self.real_node_dir(), Path::to_owned)
     }
 }
 
@@ -472,5 +478,30 @@ mod tests {
         assert!(matches!(check_private(&directory.path().join("link"), 0o077), Err(PlacesError::NotOurs { .. })));
         fs::set_permissions(&real, fs::Permissions::from_mode(0o701)).unwrap();
         assert!(matches!(check_private(&real, 0o077), Err(PlacesError::NotOurs { .. })));
+    #[test]
+    fn a_link_on_the_way_leads_to_the_same_socket() {
+        let directory = tempfile::tempdir().unwrap();
+        let (long, short) = (directory.path().join("x".repeat(90)), directory.path().join("short"));
+        let at = |home: &Path| Places::resolve(Some(home), |_| None).unwrap();
+        at(&long).make_directories().unwrap();
+        symlink(&long, &short).unwrap();
+        assert_eq!(at(&short).socket(), at(&long).socket());
+        assert!(at(&short).socket().starts_with("/tmp/"));
+    }
+
+    #[test]
+    fn a_node_directory_may_be_elsewhere() {
+        let (home, places) = home();
+        let elsewhere = home.path().join("elsewhere");
+        atomic::make_directory(&elsewhere).unwrap();
+        atomic::make_directory(&places.data_dir).unwrap();
+        symlink(&elsewhere, places.node_dir()).unwrap();
+        places.make_directories().unwrap();
+        places.make_socket_dir().unwrap();
+        places.check_socket_dir().unwrap();
+        fs::set_permissions(&elsewhere, fs::Permissions::from_mode(0o770)).unwrap();
+        assert!(places.make_directories().unwrap_err().to_string().contains("chmod 700"));
+    }
+
     }
 }
