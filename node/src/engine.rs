@@ -22,6 +22,7 @@ use crate::files;
 use crate::fleet::{self, NewPeer, PairingMode};
 use crate::identity::{self, IdentityError};
 use crate::mesh;
+use crate::miners::profiles::ProfileStore;
 use crate::miners::{ProgramFound, check_wanted, look_for};
 use crate::node::{self, Mode, Node, StartError};
 use crate::simulate;
@@ -104,6 +105,14 @@ impl Engine for ThisMachine {
     fn check_database(&self) -> Result<(), Failure> {
         Database::check(&self.places.database_file())
             .map_err(|error| not_started(&error.into()).hint("no node starts here before that is done"))
+    }
+
+    fn check_profiles(&self) -> Result<(), Failure> {
+        ProfileStore::new(&self.places.config_dir).list().map(drop).map_err(|error| {
+            Failure::new(Exit::Error, "bad-profile", "cannot read a profile")
+                .caused_by(&error)
+                .hint("mend the file or remove it; all others can be used")
+        })
     }
 
     fn listens(&self) -> Vec<SocketAddr> {

@@ -424,7 +424,7 @@ impl Node for NodeHandle {
 
     async fn profiles(&self) -> Result<Vec<ProfileDraft>, NodeError> {
         let store = self.inner.worker.profiles.clone();
-        Ok(blocking(move || store.list()).await?.into_iter().map(Profile::into_draft).collect())
+        Ok(blocking(move || store.readable()).await?.into_iter().map(Profile::into_draft).collect())
     }
 
     async fn profile(&self, name: &ProfileName) -> Result<ProfileDraft, NodeError> {

@@ -51,6 +51,9 @@ pub(crate) async fn run<E: Engine>(engine: &E, output: &mut Output) -> Result<Ex
     if let wrong @ Err(_) = engine.check_wanted() {
         findings.push(as_found("miners", "", wrong));
     }
+    if let wrong @ Err(_) = engine.check_profiles() {
+        findings.push(as_found("profiles", "", wrong));
+    }
     findings.push(as_found("settings", "they can be understood", engine.check_settings()));
     match engine.check_socket() {
         Ok(()) => findings.extend(of_node(&Client::Socket(engine.socket()), engine).await),

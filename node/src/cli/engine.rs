@@ -126,6 +126,13 @@ pub trait Engine: Sized + Send + Sync + 'static {
     fn check_database(&self) -> Result<(), Failure> {
         Ok(())
     }
+    /// Whether every profile of this machine can be read.
+    ///
+    /// # Errors
+    /// One that is left out of all lists.
+    fn check_profiles(&self) -> Result<(), Failure> {
+        Ok(())
+    }
     /// Where the mesh must listen by the settings; nowhere where it only dials.
     fn listens(&self) -> Vec<SocketAddr> {
         vec![SocketAddr::from(([0; 4], DEFAULT_PORT))]
