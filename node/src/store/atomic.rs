@@ -6,7 +6,7 @@ use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// Why a file was not replaced; the old one stands.
+/// Why a file was not replaced, or not for sure.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot write {path}")]
 pub struct WriteError {
@@ -20,7 +20,7 @@ pub struct WriteError {
 /// Replaces `path` by `bytes`, readable by the owner alone: temporary file, fsync, rename, fsync of the directory.
 ///
 /// # Errors
-/// [`WriteError`]; then the file is as it was.
+/// [`WriteError`]; then the file is as it was, or, where only the last step failed, the new one until power is lost.
 pub fn write(path: &Path, bytes: &[u8]) -> Result<(), WriteError> {
     static COUNT: AtomicU64 = AtomicU64::new(0);
     let failed = |source| WriteError { path: path.to_owned(), source };
