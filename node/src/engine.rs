@@ -132,6 +132,8 @@ impl Engine for ThisMachine {
 
     async fn init(&self, name: NodeName, role: Role) -> Result<NodeInfo, Failure> {
         make_identity(&self.places, Some(name), role)?;
+        // What would keep the node from starting keeps it from being made: it cannot be made twice.
+        self.check_settings()?;
         let node = self.start(self.config(Settings::default())?, Mode::Command).await?;
         let info = node.handle.info().await;
         node.shutdown().await;
