@@ -53,7 +53,8 @@ impl ThisMachine {
     }
 
     async fn start(&self, config: NodeConfig, mode: Mode) -> Result<Node, Failure> {
-        node::start(self.places.clone(), config, mode).await.map_err(|error| not_started(&error))
+        let lock = Lock::after_commands(&self.places).await.map_err(|error| not_started(&error.into()))?;
+        node::start(self.places.clone(), lock, config, mode).await.map_err(|error| not_started(&error))
     }
 }
 
@@ -131,9 +132,9 @@ impl Engine for ThisMachine {
     }
 
     async fn init(&self, name: NodeName, role: Role) -> Result<NodeInfo, Failure> {
-        make_identity(&self.places, Some(name), role)?;
         // What would keep the node from starting keeps it from being made: it cannot be made twice.
         self.check_settings()?;
+        make_identity(&self.places, Some(name), role)?;
         let node = self.start(self.config(Settings::default())?, Mode::Command).await?;
         let info = node.handle.info().await;
         node.shutdown().await;
@@ -175,7 +176,13 @@ impl Engine for ThisMachine {
         }
         let dashboard = config.clone();
         let files = files::raise(FILES);
-        let mut node = self.start(config, Mode::Serve).await?;
+        // Nothing was touched yet: a stop need not wait for whatever command holds the lock.
+        let Some(lock) = stop.run_until_cancelled(Lock::after_commands(&self.places)).await else {
+            return Err(Failure::stopped());
+        };
+        let lock = lock.map_err(|error| not_started(&error.into()))?;
+        let started = node::start(self.places.clone(), lock, config, Mode::Serve).await;
+        let mut node = started.map_err(|error| not_started(&error))?;
         let socket = match self.places.make_socket_dir() {
             Ok(()) => control::bind(&self.places.socket()).await.map_err(|error| chain(&error)),
             Err(error) => Err(chain(&error)),
@@ -319,5 +326,78 @@ fn not_started(error: &StartError) -> Failure {
             failure(Exit::NotFound, "no-identity").hint("make one with `miner-ctrl node init --name NAME`")
         }
         _ => failure(Exit::Error, "not-started").hint("`miner-ctrl doctor` looks for what is wrong"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::atomic;
+    use serde_json::json;
+
+    fn machine() -> (tempfile::TempDir, ThisMachine) {
+        let home = tempfile::tempdir().unwrap();
+        let places = Places::resolve(Some(home.path()), |_| None).unwrap();
+        places.make_directories().unwrap();
+        (home, ThisMachine { places })
+    }
+
+    const OPTIONS: ServeOptions = ServeOptions {
+        listen: vec![],
+        pairing: None,
+        simulate: false,
+        dashboard: None,
+        no_dashboard: false,
+        insecure_http: false,
+        link: false,
+    };
+
+    #[tokio::test]
+    async fn a_node_that_could_not_start_is_not_made() {
+        let (_home, machine) = machine();
+        for (file, text) in [(machine.places.config_file(), "lisen = []"), (machine.places.policy_file(), "{")] {
+            atomic::write(&file, text.as_bytes()).unwrap();
+            assert_eq!(machine.init("x".parse().unwrap(), Role::Dual).await.unwrap_err().exit, Exit::Usage);
+            std::fs::remove_file(file).unwrap();
+        }
+        assert_eq!(machine.init("x".parse().unwrap(), Role::Dual).await.unwrap().name.as_str(), "x");
+    }
+
+    #[tokio::test]
+    async fn a_stop_ends_the_wait_for_a_command() {
+        let (_home, machine) = machine();
+        make_identity(&machine.places, None, Role::Dual).unwrap();
+        let _command = Lock::acquire(&machine.places).unwrap();
+        let stop = CancellationToken::new();
+        let mut serving = Box::pin(machine.serve(OPTIONS, stop.clone()));
+        assert!(futures::poll!(&mut serving).is_pending());
+        stop.cancel();
+        let ended = serving.await.unwrap_err();
+        assert!(ended.is_quiet() && ended.exit == Exit::Done, "{ended:?}");
+    }
+
+    #[tokio::test]
+    async fn a_damaged_profile_hides_no_other_and_the_doctor_names_it() {
+        let (_home, machine) = machine();
+        make_identity(&machine.places, None, Role::Dual).unwrap();
+        assert!(machine.check_profiles().is_ok());
+        let draft = json!({"name": "good", "program": "xmrig", "wallet": "w", "pools": [{"url": "a.example:1"}]});
+        atomic::make_directory(&machine.places.profiles_dir()).unwrap();
+        for (name, text) in [("good", draft.to_string()), ("bad", "{".to_owned())] {
+            let file = machine.places.profiles_dir().join(format!("{name}.json"));
+            atomic::write(&file, text.as_bytes()).unwrap();
+        }
+        let config = machine.config(Settings::default()).unwrap();
+        let node = machine.start(config, Mode::Command).await.unwrap();
+        let names: Vec<_> = node.handle.profiles().await.unwrap().into_iter().map(|profile| profile.name).collect();
+        node.shutdown().await;
+        assert_eq!(names, ["good".parse().unwrap()]);
+        assert!(machine.check_profiles().unwrap_err().causes.join(" ").contains("bad.json"));
+    }
+
+    #[test]
+    fn off_is_no_address() {
+        let settings = settings(ServeOptions { listen: vec!["off".into()], dashboard: Some("off".into()), ..OPTIONS });
+        assert_eq!((settings.listen, settings.dashboard), (Some(vec![]), Some(DashboardChoice::Off)));
     }
 }

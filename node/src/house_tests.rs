@@ -3,7 +3,7 @@ use crate::config::NodeConfig;
 use crate::handle::NodeHandle;
 use crate::identity;
 use crate::node::{Mode, Node, start};
-use crate::store::Places;
+use crate::store::{Lock, Places};
 use miner_ctrl_dashboard::Node as _;
 use miner_ctrl_protocol::NodeName;
 use std::time::Duration;
@@ -24,7 +24,8 @@ impl Running {
         places.make_directories().unwrap();
         identity::init(&places, Some(name.parse().unwrap()), Role::Controller).unwrap();
         let config = NodeConfig { listen: vec!["127.0.0.1:0".to_owned()], ..NodeConfig::default() };
-        Self { node: start(places, config, Mode::Serve).await.unwrap(), _home: home }
+        let lock = Lock::acquire(&places).unwrap();
+        Self { node: start(places, lock, config, Mode::Serve).await.unwrap(), _home: home }
     }
 
     fn handle(&self) -> &NodeHandle {

@@ -99,13 +99,11 @@ pub struct Node {
     _lock: Lock,
 }
 
-/// Starts a node on the data at `places`; its miners wait for [`Node::begin`].
+/// Starts a node on the data at `places`, which `lock` is of; its miners wait for [`Node::begin`].
 ///
 /// # Errors
 /// [`StartError`]; then nothing is left running.
-pub async fn start(places: Places, config: NodeConfig, mode: Mode) -> Result<Node, StartError> {
-    places.make_directories()?;
-    let lock = Lock::after_commands(&places).await?;
+pub async fn start(places: Places, lock: Lock, config: NodeConfig, mode: Mode) -> Result<Node, StartError> {
     let Identity { secret, record } = identity::load(&places)?.ok_or(StartError::NoIdentity)?;
     let policy = config::load_policy(&places)?;
     let listen = match mode {

@@ -28,8 +28,8 @@ const LAST_WAIT: Duration = Duration::from_millis(200);
 #[derive(Debug, Parser)]
 #[command(name = "miner-ctrl", version, after_help = exit::HELP, arg_required_else_help = true)]
 pub(crate) struct Cli {
-    /// Directory for configuration and data.
-    #[arg(long, global = true, env = "MINER_CTRL_HOME", value_name = "DIR")]
+    /// Directory for configuration and data; left out, the one that MINER_CTRL_HOME names.
+    #[arg(long, global = true, value_name = "DIR")]
     home: Option<PathBuf>,
     /// What stdout speaks; with json, errors are JSON on stderr.
     #[arg(short, long, global = true, value_enum, default_value_t, value_name = "FORMAT")]
@@ -177,7 +177,8 @@ pub(crate) async fn run<E: Engine>(cli: Cli, output: &mut Output) -> Exit {
 }
 
 async fn carry_out<E: Engine>(cli: Cli, output: &mut Output) -> Result<Exit, Failure> {
-    let open = || E::open(cli.home.as_deref());
+    let home = given_home(cli.home, std::env::var_os("MINER_CTRL_HOME"));
+    let open = || E::open(home.as_deref());
     match cli.command {
         Command::Completions { shell } => {
             let mut script = Vec::new();
@@ -191,13 +192,14 @@ async fn carry_out<E: Engine>(cli: Cli, output: &mut Output) -> Result<Exit, Fai
         Command::Doctor => doctor::run(&open()?, output).await,
         Command::Node(node::NodeCommand::Init(init)) => node::init(&open()?, init, output).await,
         Command::Node(node::NodeCommand::Serve(serve)) => node::serve(&open()?, serve, output).await,
-        Command::Simulate(Simulated::Fleet(fleet)) => {
-            Box::pin(fleet::fleet::<E>(fleet, cli.home.as_deref(), output)).await
-        }
+        Command::Simulate(Simulated::Fleet(fleet)) => Box::pin(fleet::fleet::<E>(fleet, home.as_deref(), output)).await,
         // Handled before there is a runtime.
         Command::Simulate(Simulated::Pool(_) | Simulated::Program(_)) => Ok(Exit::Done),
+        Command::Profile(command) => profile::run(command, &open()?, output).await,
         command => {
             let engine = open()?;
+            // Before there is a node: one that was started for a command must not wait for a person.
+            let password = if let Command::Ui(ui) = &command { ui.password(output)? } else { None };
             let connection = connect(&engine, needs_running(&command), output).await?;
             let client = &connection.client;
             let done = match command {
@@ -205,17 +207,16 @@ async fn carry_out<E: Engine>(cli: Cli, output: &mut Output) -> Result<Exit, Fai
                 Command::Node(_) => node::info(client, &engine, output).await,
                 Command::Pair => node::pair(client, output).await,
                 Command::Peer(command) => peer::run(command, client, output).await,
-                Command::Profile(command) => profile::run(command, client, &engine, output).await,
                 Command::Remote(command) => remote::run(command, client, output).await,
                 Command::Token(command) => ui::token(command, client, output).await,
-                Command::Ui(command) => ui::ui(command, client, output).await,
-                Command::Completions { .. } | Command::Demo(_) | Command::Doctor | Command::Simulate(_) => {
-                    Ok(Exit::Done)
-                }
+                Command::Ui(_) => ui::ui(password, client, output).await,
+                Command::Completions { .. }
+                | Command::Demo(_)
+                | Command::Doctor
+                | Command::Profile(_)
+                | Command::Simulate(_) => Ok(Exit::Done),
             };
-            if let Some(close) = connection.close {
-                output.waiting("closing connections", close).await;
-            }
+            connection.close(output).await;
             done
         }
     }
@@ -230,6 +231,32 @@ fn needs_running(command: &Command) -> bool {
         Command::Remote(command) => command.needs_running(),
         Command::Ui(command) => command.needs_running(),
         _ => false,
+    }
+}
+
+/// The home that was named; an empty variable counts as unset.
+fn given_home(flag: Option<PathBuf>, variable: Option<OsString>) -> Option<PathBuf> {
+    flag.or_else(|| variable.filter(|home| !home.is_empty()).map(PathBuf::from))
+}
+
+/// Asks one thing of the node. One that was started for that has ended when this returns: it keeps every other command
+/// out, and must not do so while a person types.
+pub(crate) async fn ask_once<E: Engine, T>(
+    engine: &E,
+    output: &Output,
+    ask: impl AsyncFnOnce(&Client) -> T,
+) -> Result<T, Failure> {
+    let connection = connect(engine, false, output).await?;
+    let answer = ask(&connection.client).await;
+    connection.close(output).await;
+    Ok(answer)
+}
+
+impl Connection {
+    async fn close(self, output: &Output) {
+        if let Some(close) = self.close {
+            output.waiting("closing connections", close).await;
+        }
     }
 }
 
@@ -326,6 +353,15 @@ mod tests {
             assert_eq!(failure.causes, [why], "{line}");
             assert_eq!(failure.exit, Exit::Usage);
         }
+    }
+
+    #[test]
+    fn an_empty_variable_names_no_home() {
+        assert_eq!(given_home(None, Some("".into())), None);
+        assert_eq!(given_home(None, Some("/b".into())), Some("/b".into()));
+        assert_eq!(given_home(Some("/a".into()), Some("/b".into())), Some("/a".into()));
+        let variables = Cli::command().get_arguments().filter(|argument| argument.get_env().is_some()).count();
+        assert_eq!(variables, 0, "clap takes an empty one for a value");
     }
 
     #[test]

@@ -8,6 +8,7 @@ use std::{env, fs};
 use miner_ctrl_protocol::ProfileName;
 use serde_json::Value;
 use tokio::process::Command;
+use tokio::signal::unix::{SignalKind, signal};
 
 use crate::cli::{Exit, Failure};
 use crate::store::atomic;
@@ -50,6 +51,9 @@ impl Sheet {
     /// Waits until the editor ends; what was written then.
     pub(crate) async fn edit(&self, editor: &str) -> Result<String, Failure> {
         let failed = || Failure::new(Exit::Error, "editor-failed", format!("cannot edit with `{editor}`"));
+        // Ctrl-C and Ctrl-\ are the editor's: heard and let go here, they do not end this program beside it, and what
+        // is saved afterwards counts. What this program hears, one that it starts does not ignore.
+        let heard = [SignalKind::interrupt(), SignalKind::quit()].map(signal);
         // By the shell, as git does it: `code --wait` is a command with an argument.
         let status = Command::new("sh")
             .arg("-c")
@@ -60,6 +64,7 @@ impl Sheet {
             .status()
             .await
             .map_err(|error| failed().caused_by(&error))?;
+        drop(heard);
         if !status.success() {
             if self.fresh.is_some() && self.fresh == fs::read_to_string(&self.path).ok() {
                 self.remove();
@@ -80,6 +85,17 @@ impl Sheet {
         // A sheet that cannot be removed is offered again; its text is the stored one.
         let _ = fs::remove_file(&self.path);
     }
+}
+
+/// Ends the program by the keys that were the editor's before: a signal that was heard once is never the system's again.
+pub(crate) async fn end_by_keys() {
+    let signals = (signal(SignalKind::interrupt()), signal(SignalKind::quit()));
+    let (Ok(mut interrupt), Ok(mut quit)) = signals else { return };
+    let number = tokio::select! {
+        _ = interrupt.recv() => SignalKind::interrupt().as_raw_value(),
+        _ = quit.recv() => SignalKind::quit().as_raw_value(),
+    };
+    std::process::exit(128 + number);
 }
 
 /// The person's editor: `VISUAL`, `EDITOR`, else the one that every Unix has.
@@ -110,6 +126,15 @@ mod tests {
         let path = sheet.path().to_owned();
         sheet.discard();
         assert!(!path.exists());
+    }
+
+    #[tokio::test]
+    async fn the_keys_that_interrupt_are_the_editors() {
+        let home = tempfile::tempdir().unwrap();
+        // As a terminal sends them: to the editor and to this program.
+        let us = std::process::id();
+        let press = format!("trap : INT QUIT; kill -INT {us} $$; kill -QUIT {us} $$; sed -i s/old/new/");
+        assert!(open(home.path()).edit(&press).await.unwrap().contains("new"));
     }
 
     #[tokio::test]

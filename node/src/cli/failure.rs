@@ -65,6 +65,11 @@ impl Failure {
         Self { quiet: true, ..Self::new(Exit::Done, "reader-gone", "") }
     }
 
+    /// It was asked to stop before there was anything to stop.
+    pub(crate) fn stopped() -> Self {
+        Self { quiet: true, ..Self::new(Exit::Done, "stopped", "") }
+    }
+
     /// Whether there is nothing to say.
     pub(crate) const fn is_quiet(&self) -> bool {
         self.quiet

@@ -113,7 +113,9 @@ pub(crate) async fn serve<E: Engine>(engine: &E, serve: Serve, output: &mut Outp
         () = stops.next() => None,
     };
     let Some(mut serving) = early else {
-        // Miners that it has taken over by now would go on without it: it starts, and stops them.
+        // One that waits for a command to end stops at once. Else miners that it has taken over by now would go on
+        // without it: it starts, and stops them.
+        stop.cancel();
         let serving = tokio::select! {
             serving = starting => serving?,
             () = stops.interrupted() => end_at_once(),

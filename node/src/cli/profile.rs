@@ -9,11 +9,12 @@ use miner_ctrl_protocol::profile::Pool;
 use miner_ctrl_protocol::{ProfileDraft, ProfileName, Program};
 use serde_json::{Value, json};
 
+use crate::cli::app::ask_once;
 use crate::cli::engine::Engine;
 use crate::cli::peer::asked;
 use crate::cli::render::Output;
 use crate::cli::{Exit, Failure, editor, view};
-use crate::control::{Client, segment};
+use crate::control::segment;
 use crate::miners::xmrig_import::import_xmrig;
 
 /// Largest file read: a mining program's configuration has a few kilobytes.
@@ -98,18 +99,13 @@ pub(crate) struct Add {
     arguments: Vec<String>,
 }
 
-pub(crate) async fn run<E: Engine>(
-    command: ProfileCommand,
-    client: &Client,
-    engine: &E,
-    output: &mut Output,
-) -> Result<Exit, Failure> {
+pub(crate) async fn run<E: Engine>(command: ProfileCommand, engine: &E, output: &mut Output) -> Result<Exit, Failure> {
     match command {
         ProfileCommand::Add(add) => {
             let draft = draft(*add)?;
-            store(&draft, client, output).await
+            store(&draft, engine, output).await
         }
-        ProfileCommand::Edit { name } => edit(&name, client, engine, output).await,
+        ProfileCommand::Edit { name } => edit(&name, engine, output).await,
         ProfileCommand::Import { file, name } => {
             let what = || format!("cannot import {}", file.display());
             let text = read(&file)?;
@@ -118,21 +114,23 @@ pub(crate) async fn run<E: Engine>(
             for note in notes {
                 output.note(&note);
             }
-            store(&imported, client, output).await
+            store(&imported, engine, output).await
         }
         ProfileCommand::List => {
-            let profiles: Vec<ProfileDraft> = asked("cannot list profiles", client.fetch("/profiles").await)?;
+            let answer = ask_once(engine, output, async |client| client.fetch("/profiles").await).await?;
+            let profiles: Vec<ProfileDraft> = asked("cannot list profiles", answer)?;
             output.data(&profiles, || view::profiles(&profiles))?;
             Ok(Exit::Done)
         }
         ProfileCommand::Remove { name } => {
-            asked(format!("cannot remove the profile `{name}`"), client.call("DELETE", &path_of(&name), None).await)?;
+            let path = path_of(&name);
+            let answer = ask_once(engine, output, async |client| client.call("DELETE", &path, None).await).await?;
+            asked(format!("cannot remove the profile `{name}`"), answer)?;
             output.data(&json!({ "removed": name }), || format!("removed {name}"))?;
             Ok(Exit::Done)
         }
         ProfileCommand::Show { name } => {
-            let profile: ProfileDraft =
-                asked(format!("cannot show the profile `{name}`"), client.fetch(&path_of(&name)).await)?;
+            let profile = stored(&name, &format!("cannot show the profile `{name}`"), engine, output).await?;
             output.json(&profile)?;
             Ok(Exit::Done)
         }
@@ -143,26 +141,34 @@ fn path_of(name: &ProfileName) -> String {
     format!("/profiles/{}", segment(name.as_str()))
 }
 
-async fn store(draft: &ProfileDraft, client: &Client, output: &mut Output) -> Result<Exit, Failure> {
+async fn stored<E: Engine>(
+    name: &ProfileName,
+    what: &str,
+    engine: &E,
+    output: &Output,
+) -> Result<ProfileDraft, Failure> {
+    let path = path_of(name);
+    asked(what, ask_once(engine, output, async |client| client.fetch(&path).await).await?)
+}
+
+async fn store<E: Engine>(draft: &ProfileDraft, engine: &E, output: &mut Output) -> Result<Exit, Failure> {
     let what = format!("cannot store the profile `{}`", draft.name);
-    let stored: ProfileDraft = asked(what, client.send("POST", "/profiles", Some(&json!(draft))).await)?;
+    let body = json!(draft);
+    let answer = ask_once(engine, output, async |client| client.send("POST", "/profiles", Some(&body)).await).await?;
+    let stored: ProfileDraft = asked(what, answer)?;
     output.data(&stored, || format!("stored {}", stored.name))?;
     Ok(Exit::Done)
 }
 
-async fn edit<E: Engine>(
-    name: &ProfileName,
-    client: &Client,
-    engine: &E,
-    output: &mut Output,
-) -> Result<Exit, Failure> {
+async fn edit<E: Engine>(name: &ProfileName, engine: &E, output: &mut Output) -> Result<Exit, Failure> {
     let what = format!("cannot edit the profile `{name}`");
-    let profile: ProfileDraft = asked(&what, client.fetch(&path_of(name)).await)?;
+    let profile = stored(name, &what, engine, output).await?;
     let sheet = editor::Sheet::open(engine.data_dir(), name, &json!(profile))?;
     if sheet.is_resumed() {
         output.note(&format!("going on with what was kept in {}", sheet.path().display()));
     }
     let text = sheet.edit(&editor::chosen()).await?;
+    tokio::spawn(editor::end_by_keys());
     if text.trim().is_empty() {
         sheet.discard();
         return Err(Failure::new(Exit::Usage, "empty", &what).because("the text is empty").hint("nothing was changed"));
@@ -175,7 +181,9 @@ async fn edit<E: Engine>(
     };
     let body: Value = serde_json::from_str(&text)
         .map_err(|error| kept(Failure::new(Exit::Usage, "not-json", &what).caused_by(&error)))?;
-    let stored: ProfileDraft = asked(&what, client.send("PUT", &path_of(name), Some(&body)).await).map_err(kept)?;
+    let path = path_of(name);
+    let answer = ask_once(engine, output, async |client| client.send("PUT", &path, Some(&body)).await).await;
+    let stored: ProfileDraft = answer.and_then(|answer| asked(&what, answer)).map_err(kept)?;
     sheet.discard();
     output.data(&stored, || format!("stored {}", stored.name))?;
     Ok(Exit::Done)
@@ -188,8 +196,8 @@ fn draft(add: Add) -> Result<ProfileDraft, Failure> {
             .because("one fingerprint cannot fit several pools")
             .hint("add the profile with one pool, then add the others with `miner-ctrl profile edit`"));
     }
-    let password = match add.password_file {
-        Some(file) => Some(read(&file)?.lines().next().unwrap_or_default().to_owned()),
+    let password = match &add.password_file {
+        Some(file) => Some(password_of(file)?),
         None => add.password,
     };
     let pool = |url| Pool { url, tls: add.tls, fingerprint: add.fingerprint.clone(), ..Pool::default() };
@@ -207,6 +215,16 @@ fn draft(add: Add) -> Result<ProfileDraft, Failure> {
         huge_pages: add.huge_pages,
         arguments: add.arguments,
     })
+}
+
+/// The first line of a file. An empty one is a mistake, such as a stdin that is closed: no password needs no file.
+fn password_of(file: &Path) -> Result<String, Failure> {
+    match read(file)?.lines().next() {
+        Some(password) if !password.is_empty() => Ok(password.to_owned()),
+        _ => Err(Failure::new(Exit::Usage, "no-password", format!("cannot take a password from {}", file.display()))
+            .because("its first line is empty")
+            .hint("write the password there; for a pool that needs none leave the option out")),
+    }
 }
 
 /// A small text file, or stdin.

@@ -335,6 +335,18 @@ async fn a_profile_lives_from_add_to_remove() {
 }
 
 #[tokio::test]
+async fn an_empty_password_file_is_a_mistake() {
+    let home = tempfile::tempdir().unwrap();
+    let file = home.path().join("password");
+    for text in ["", "\nhunter2\n"] {
+        crate::store::atomic::write(&file, text.as_bytes()).unwrap();
+        let (exit, _, err) = command(&format!("{ADD} --password-file {}", file.display())).await;
+        assert!(exit == Exit::Usage && err.contains("its first line is empty"), "{err}");
+    }
+    assert!(shared().stored("monero").is_none());
+}
+
+#[tokio::test]
 async fn a_bad_profile_names_its_field() {
     let (exit, _, err) = command(&ADD.replace("pool.example:3333", "pool.example")).await;
     assert_eq!(exit, Exit::Usage);

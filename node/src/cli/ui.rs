@@ -60,11 +60,16 @@ impl Ui {
     pub(crate) const fn needs_running(&self) -> bool {
         !self.set_password
     }
+
+    /// The new password, when one is to be set.
+    pub(crate) fn password(&self, output: &mut Output) -> Result<Option<String>, Failure> {
+        if self.set_password { password(output).map(Some) } else { Ok(None) }
+    }
 }
 
-pub(crate) async fn ui(ui: Ui, client: &Client, output: &mut Output) -> Result<Exit, Failure> {
-    if ui.set_password {
-        let password = password(output)?;
+/// Sets the password, or without one makes a link.
+pub(crate) async fn ui(password: Option<String>, client: &Client, output: &mut Output) -> Result<Exit, Failure> {
+    if let Some(password) = password {
         let body = json!({ "password": password });
         asked("cannot set the password", client.call("PUT", "/access/password", Some(&body)).await)?;
         output.data(&json!({ "password_set": true }), || {

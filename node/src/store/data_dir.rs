@@ -276,6 +276,8 @@ pub enum LockError {
         path: PathBuf,
         /// Who holds it, as far as it told.
         pid: Option<u32>,
+        /// Whether it can be talked to.
+        serves: bool,
     },
     /// The lock file cannot be used.
     #[error("cannot lock `{}`", path.display())]
@@ -296,6 +298,9 @@ impl LockError {
     #[must_use]
     pub const fn hint(&self) -> &'static str {
         match self {
+            Self::Held { serves: false, .. } => {
+                "a command of miner-ctrl, or a node that starts or stops, uses it: wait until that process ends"
+            }
             Self::Held { .. } => {
                 "talk to it with the same command line, stop it, or choose another --home for a second node"
             }
@@ -306,7 +311,9 @@ impl LockError {
     }
 }
 
-/// How long a command on a node's data may take: an order to a rig waits 30 s for its answer, and some for its link.
+/// How long whoever needs a node's data waits for a command that uses it: an order to a rig waits 30 s for its answer,
+/// and some for its link. The end of one that takes as long as a person says (`peer add --wait`, `peer ping --count`) is
+/// not waited for.
 const LONGEST_COMMAND: Duration = Duration::from_secs(40);
 /// Between two looks whether it is over.
 const LOOK: Duration = Duration::from_millis(50);
@@ -322,11 +329,9 @@ impl Lock {
         loop {
             match Self::acquire(places) {
                 // A node that serves can be talked to, and is not waited for.
-                Err(LockError::Held { .. })
-                    if Instant::now() < until && UnixStream::connect(places.socket()).is_err() =>
-                {
+                Err(LockError::Held { serves: false, pid, .. }) if Instant::now() < until => {
                     if !std::mem::replace(&mut said, true) {
-                        tracing::info!("waiting for a command that runs on this node's data to end");
+                        tracing::info!(pid, "waiting for a command that runs on this node's data to end");
                     }
                     tokio::time::sleep(LOOK).await;
                 }
@@ -355,7 +360,10 @@ impl Lock {
             .map_err(failed)?;
         match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => {}
-            Err(Errno::WOULDBLOCK) => return Err(LockError::Held { pid: holder(&mut file), path }),
+            Err(Errno::WOULDBLOCK) => {
+                let serves = UnixStream::connect(places.socket()).is_ok();
+                return Err(LockError::Held { pid: holder(&mut file), path, serves });
+            }
             Err(errno) => return Err(failed(errno.into())),
         }
         // The number is a courtesy to whoever comes next; without it the lock holds all the same.
@@ -426,6 +434,9 @@ mod tests {
         let lock = Lock::acquire(&places).unwrap();
         let error = Lock::acquire(&places).unwrap_err();
         assert!(matches!(error, LockError::Held { pid: Some(pid), .. } if pid == std::process::id()), "{error}");
+        assert!(error.hint().contains("wait until that process ends"), "nobody answers there");
+        let _serves = std::os::unix::net::UnixListener::bind(places.socket()).unwrap();
+        assert!(Lock::acquire(&places).unwrap_err().hint().contains("talk to it"));
         drop(lock);
         Lock::acquire(&places).unwrap();
     }
@@ -469,16 +480,6 @@ mod tests {
     }
 
     #[test]
-    fn a_linked_or_open_directory_is_not_ours_alone() {
-        let directory = tempfile::tempdir().unwrap();
-        let real = directory.path().join("real");
-        atomic::make_directory(&real).unwrap();
-        check_private(&real, 0o077).unwrap();
-        symlink(&real, directory.path().join("link")).unwrap();
-        assert!(matches!(check_private(&directory.path().join("link"), 0o077), Err(PlacesError::NotOurs { .. })));
-        fs::set_permissions(&real, fs::Permissions::from_mode(0o701)).unwrap();
-        assert!(matches!(check_private(&real, 0o077), Err(PlacesError::NotOurs { .. })));
-    #[test]
     fn a_link_on_the_way_leads_to_the_same_socket() {
         let directory = tempfile::tempdir().unwrap();
         let (long, short) = (directory.path().join("x".repeat(90)), directory.path().join("short"));
@@ -503,5 +504,15 @@ mod tests {
         assert!(places.make_directories().unwrap_err().to_string().contains("chmod 700"));
     }
 
+    #[test]
+    fn a_linked_or_open_directory_is_not_ours_alone() {
+        let directory = tempfile::tempdir().unwrap();
+        let real = directory.path().join("real");
+        atomic::make_directory(&real).unwrap();
+        check_private(&real, 0o077).unwrap();
+        symlink(&real, directory.path().join("link")).unwrap();
+        assert!(matches!(check_private(&directory.path().join("link"), 0o077), Err(PlacesError::NotOurs { .. })));
+        fs::set_permissions(&real, fs::Permissions::from_mode(0o701)).unwrap();
+        assert!(matches!(check_private(&real, 0o077), Err(PlacesError::NotOurs { .. })));
     }
 }
