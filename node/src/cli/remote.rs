@@ -1,5 +1,7 @@
 //! `miner-ctrl remote …`.
 
+use std::collections::BTreeMap;
+use std::pin::pin;
 use std::time::Duration;
 
 use clap::builder::NonEmptyStringValueParser;
@@ -17,8 +19,8 @@ use crate::cli::render::{Output, clean};
 use crate::cli::{Exit, Failure, view};
 use crate::control::{Client, segment};
 
-/// Rigs commanded at once; a node seals for that many without holding up its other work.
-const AT_ONCE: usize = 16;
+/// Rigs commanded at once: half of the connections that a node takes on its socket.
+const AT_ONCE: usize = 32;
 
 /// How long a follower leaves a rig alone that does not answer: short beside the time in which a rig comes back.
 const FOLLOW_AGAIN: Duration = Duration::from_secs(2);
@@ -236,27 +238,42 @@ impl Order {
             output.data(&answer, || text(&answer))?;
             return Ok(Exit::Done);
         }
-        let asking = futures::stream::iter(peers).map(one).buffered(AT_ONCE).collect::<Vec<_>>();
-        let answers = output.waiting("asking the rigs", asking).await;
-        let documents: Vec<Value> = answers
-            .iter()
-            .map(|(peer, answer)| match answer {
-                Ok(answer) => json!({ "peer": peer, "done": true, "answer": answer }),
-                Err(failure) => json!({ "peer": peer, "done": false, "problem": failure.document() }),
-            })
-            .collect();
-        let exit = together(
-            answers.iter().map(|(_, answer)| answer.as_ref().map_or_else(|failure| failure.exit, |_| Exit::Done)),
-        );
-        let lines = || {
-            let line = |(peer, answer): &(String, Result<T, Failure>)| match answer {
-                Ok(answer) => format!("✓ {}\n", text(answer)),
-                Err(failure) => format!("✗ {}: {}\n", clean(peer), clean(&failure.causes.join(": "))),
+        // A rig that is away holds up none of the others, and whoever breaks off has seen what was done by then.
+        let numbered = async |(place, peer)| (place, one(peer).await);
+        let mut asking =
+            pin!(futures::stream::iter(peers.into_iter().enumerate()).map(numbered).buffer_unordered(AT_ONCE));
+        let (mut documents, mut exits) = (BTreeMap::new(), Vec::new());
+        while let Some((place, (peer, answer))) = output.waiting("asking the rigs", asking.next()).await {
+            let (exit, document, line) = match answer {
+                Ok(answer) => {
+                    let document = json!({ "peer": peer, "done": true, "answer": answer });
+                    (Exit::Done, document, format!("✓ {}", text(&answer)))
+                }
+                Err(failure) => {
+                    let document = json!({ "peer": peer, "done": false, "problem": failure.document() });
+                    (failure.exit, document, format!("✗ {}: {}", clean(&peer), clean(&failure.causes.join(": "))))
+                }
             };
-            answers.iter().map(line).collect()
-        };
-        output.data_and_end(&documents, lines, exit)
+            exits.push(exit);
+            if output.is_json() {
+                documents.insert(place, document);
+            } else {
+                // When its reader has gone, the orders are given all the same.
+                unless_gone(output.print(&line))?;
+            }
+        }
+        let exit = together(exits.into_iter());
+        if output.is_json() {
+            let documents: Vec<Value> = documents.into_values().collect();
+            unless_gone(output.json(&documents))?;
+        }
+        Ok(exit)
     }
+}
+
+/// What could not be printed; nothing when it has no reader any more.
+fn unless_gone(printed: Result<(), Failure>) -> Result<(), Failure> {
+    printed.or_else(|failure| if failure.is_quiet() { Ok(()) } else { Err(failure) })
 }
 
 /// How many orders ended as one: when all ended the same, that is how.
