@@ -299,6 +299,28 @@ async fn after_a_restart_of_either_side_the_next_command_just_works() {
 }
 
 #[tokio::test]
+async fn a_miner_that_does_not_hear_and_a_follower_do_not_keep_a_node_for_10_s() {
+    let rig = Home::empty().with_faults("ignore-term").initialised("rig-alpha", "dual").await;
+    let node = rig.serve().await;
+    let add = "profile add p --program xmrig --algorithm rx/0 --pool a.example:1 --wallet W";
+    let _ = rig.run(add).await.done();
+    let _ = rig.run("remote start rig-alpha --profile p").await.done();
+    let shown = rig.write("follower.out", "");
+    let _follower = tokio::process::Command::from(rig.command(&["remote", "logs", "rig-alpha", "--follow"]))
+        .stdout(std::fs::File::create(&shown).unwrap())
+        .stderr(std::process::Stdio::null())
+        .kill_on_drop(true)
+        .spawn()
+        .unwrap();
+    let reads = async || std::fs::read_to_string(&shown).is_ok_and(|text| !text.is_empty()).then_some(());
+    wait_for("it follows", DEADLINE, reads).await;
+    let told = std::time::Instant::now();
+    assert!(node.terminate().await.success());
+    assert!(told.elapsed() < Duration::from_secs(10), "{:?}", told.elapsed());
+    assert_eq!(rig.miners(), [0_i32; 0]);
+}
+
+#[tokio::test]
 async fn a_console_that_is_followed_shows_each_line_once_through_a_restart_of_the_rig() {
     let mut farm = Farm::paired(&["rig-alpha"]).await;
     farm.add_profile("p").await;

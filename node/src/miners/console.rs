@@ -222,7 +222,8 @@ mod tests {
             .await
             .unwrap();
         let mut newest = console.newest.subscribe();
-        newest.wait_for(|newest| *newest == before + 1002).await.unwrap();
+        let told = newest.wait_for(|newest| *newest == before + 1002);
+        tokio::time::timeout(Duration::from_secs(60), told).await.unwrap().unwrap();
         assert_eq!(console.last_since(before).as_deref(), Some("the end"));
         drinking.abort();
     }
