@@ -105,7 +105,7 @@ impl Driver for Xmrig {
     fn check_version(&self, line: &str) -> Result<(), String> {
         let major = line.split_whitespace().nth(1).and_then(|version| version.split('.').next()?.parse::<u32>().ok());
         match major {
-            Some(major) if major < OLDEST => Err(format!("it is too old: XMRig {OLDEST} is needed")),
+            Some(major) if major < OLDEST => Err(format!("it is XMRig {major}, and XMRig {OLDEST} is needed")),
             // One that counts differently shows what it is when it is started.
             _ => Ok(()),
         }
