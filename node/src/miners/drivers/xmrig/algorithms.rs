@@ -88,8 +88,10 @@ const COINS: [&str; 17] = [
 
 /// The name that XMRig's API reports for an algorithm; none for one that it does not know. It does not mind the case.
 pub(in crate::miners) fn algorithm(name: &str) -> Option<&'static str> {
-    let is = |known: &&str| known.eq_ignore_ascii_case(name);
-    ALGORITHMS.iter().find(|(known, others)| is(known) || others.iter().any(|other| is(other))).map(|(known, _)| *known)
+    let found = ALGORITHMS
+        .iter()
+        .find(|(known, others)| others.iter().chain([known]).any(|other| other.eq_ignore_ascii_case(name)));
+    found.map(|(known, _)| *known)
 }
 
 /// Whether XMRig knows a coin.
