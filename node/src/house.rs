@@ -124,7 +124,6 @@ impl Household for House {
                     key,
                     Observation::Greeted {
                         role: hello.role,
-                        name: hello.name.clone(),
                         agent: hello.agent.chars().filter(|c| !c.is_control()).take(64).collect(),
                     },
                 );

@@ -12,7 +12,6 @@ use miner_ctrl_protocol::{NodeId, NodeName, PeerKey, Role};
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
-use super::code::Code;
 use super::words::Words;
 
 /// How long a code is valid: long enough to walk over to the other machine, whatever comes up on the way.
@@ -41,6 +40,9 @@ pub const MIN_PREFIX: usize = 4;
 
 /// Longest address that is kept for showing, characters.
 const MAX_SHOWN: usize = 400;
+
+/// The one-time code that the operator reads to another.
+pub type Code = miner_ctrl_protocol::smsg::PairingCode;
 
 /// How strangers can pair.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]

@@ -9,8 +9,8 @@ use miner_ctrl_protocol::profile::Invalid;
 use miner_ctrl_protocol::{NodeName, PeerKey, Permission, RigStats, Role};
 use tokio::sync::{Mutex, MutexGuard, mpsc, oneshot, watch};
 
+use super::Code;
 use super::admission::{AdmissionRefusal, Knock, PendingError, PendingRequest, Stranger};
-use super::code::Code;
 use super::mailbox::{Mailbox, Presence};
 use super::registry::{NewPeer, Peer, RegistryError};
 use super::snapshot::FleetSnapshot;
@@ -42,12 +42,10 @@ pub enum Observation {
     },
     /// The link broke in the middle of a request, or what came was no answer.
     Failed,
-    /// It said Hello.
+    /// It said Hello. What it calls itself is not taken: people and scripts go by our name for it.
     Greeted {
         /// What it is for.
         role: Role,
-        /// What it calls itself. Our name for it stays: people and scripts go by that.
-        name: NodeName,
         /// Program and version.
         agent: String,
     },
@@ -140,11 +138,6 @@ pub(super) enum Change {
     Rename {
         key: PeerKey,
         name: NodeName,
-        reply: Reply<Peer>,
-    },
-    SetAddresses {
-        key: PeerKey,
-        addresses: Vec<String>,
         reply: Reply<Peer>,
     },
     SetPermission {
@@ -247,14 +240,6 @@ impl FleetHandle {
     /// [`FleetError`].
     pub async fn set_permission(&self, key: PeerKey, permission: Permission) -> Result<Peer, FleetError> {
         self.change(|reply| Change::SetPermission { key, permission, reply }).await
-    }
-
-    /// Dials a peer elsewhere from now on.
-    ///
-    /// # Errors
-    /// [`FleetError`].
-    pub async fn set_addresses(&self, key: PeerKey, addresses: Vec<String>) -> Result<Peer, FleetError> {
-        self.change(|reply| Change::SetAddresses { key, addresses, reply }).await
     }
 
     /// Shows a new pairing code in place of the one before.

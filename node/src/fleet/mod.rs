@@ -12,7 +12,6 @@
 //! stall: whoever decided waits for it, and nobody else does.
 
 pub mod admission;
-mod code;
 mod enrol;
 mod handle;
 mod mailbox;
@@ -24,8 +23,7 @@ pub mod snapshot;
 mod task;
 mod words;
 
-pub use admission::{AdmissionRefusal, Knock, PairingMode, PendingRequest, Stranger};
-pub use code::Code;
+pub use admission::{AdmissionRefusal, Code, Knock, PairingMode, PendingRequest, Stranger};
 pub use enrol::enrol;
 pub use handle::{FleetError, FleetHandle, Observation};
 pub use registry::{NewPeer, Peer};

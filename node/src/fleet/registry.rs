@@ -238,14 +238,6 @@ impl Registry {
         Ok(Peer { permission, ..self.known(key)?.clone() })
     }
 
-    /// What a peer would be at other addresses.
-    ///
-    /// # Errors
-    /// [`RegistryError::Addresses`] or [`RegistryError::Unknown`].
-    pub fn moved(&self, key: &PeerKey, addresses: Vec<String>) -> Result<Peer, RegistryError> {
-        Ok(Peer { addresses: check_addresses(addresses)?, ..self.known(key)?.clone() })
-    }
-
     /// Takes a checked peer in, in place of what was known of its key.
     pub fn put(&mut self, peer: Peer) {
         if let Some(known) = self.by_key.get(&peer.key) {
@@ -397,12 +389,11 @@ pub(super) mod tests {
 
     #[test]
     fn addresses_are_bounded_and_the_one_that_works_comes_first() {
-        let registry = registry(&["alpha"]);
-        let many = (0..9).map(|port| format!("/ip4/10.0.0.1/tcp/{port}/ws")).collect();
-        assert!(registry.moved(&key(1), many).is_err());
-        assert!(registry.moved(&key(1), vec!["x".repeat(MAX_ADDRESS + 1)]).is_err());
-        assert!(registry.moved(&key(1), vec!["a\u{1b}[2J".into()]).is_err());
-        let mut peer = registry.moved(&key(1), vec!["a".into(), "b".into(), "a".into()]).unwrap();
+        let at = |addresses| Registry::default().admit(NewPeer { addresses, ..new_peer(1, "alpha") });
+        assert!(at((0..9).map(|port| format!("/ip4/10.0.0.1/tcp/{port}/ws")).collect()).is_err());
+        assert!(at(vec!["x".repeat(MAX_ADDRESS + 1)]).is_err());
+        assert!(at(vec!["a\u{1b}[2J".into()]).is_err());
+        let mut peer = at(vec!["a".into(), "b".into(), "a".into()]).unwrap();
         assert!(peer.prefer_address("b"));
         assert!(!peer.prefer_address("b"));
         assert_eq!(peer.addresses, ["b", "a"]);

@@ -12,8 +12,8 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 
+use super::Code;
 use super::admission::{Admission, Knock, PairingMode};
-use super::code::Code;
 use super::handle::{Change, Command, FleetError, FleetHandle, Observation, Reply};
 use super::mailbox::{Mailbox, Presence};
 use super::registry::{NewPeer, Peer, Registry, RegistryError};
@@ -272,9 +272,6 @@ impl Fleet {
             Change::Rename { key, name, reply } => {
                 self.store(Box::new(move |registry| registry.renamed(&key, name.clone())), reply);
             }
-            Change::SetAddresses { key, addresses, reply } => {
-                self.store(Box::new(move |registry| registry.moved(&key, addresses.clone())), reply);
-            }
             Change::SetPermission { key, permission, reply } => {
                 self.admission.end_code_of(&key);
                 self.store(Box::new(move |registry| registry.permitted(&key, permission)), reply);
@@ -430,7 +427,7 @@ impl Fleet {
                 state.copied = Some((for_people(&why), Instant::now()));
             }
             Observation::Failed => peer.reputation.record(Outcome::Failed),
-            Observation::Greeted { role, name: _, agent } => {
+            Observation::Greeted { role, agent } => {
                 peer.role = role;
                 peer.set_agent(&agent);
             }
