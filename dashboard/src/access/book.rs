@@ -88,6 +88,10 @@ pub(crate) enum Proof {
     Password(Secret),
 }
 
+/// The password, as it is stored, beside which a proof was found good; none when none was set. To look at a proof takes
+/// time, and by its end the password may be another one: what was proven counts while this one is set.
+type Beside = Option<String>;
+
 impl Default for Inner {
     fn default() -> Self {
         Self {
@@ -135,7 +139,13 @@ impl Access {
             let mut next = this.state().record.clone();
             let changed = change(&mut next)?;
             node.put_access(next.clone()).await?;
-            this.state().record = next;
+            {
+                let mut state = this.state();
+                if next.password != state.record.password {
+                    state.links.clear();
+                }
+                state.record = next;
+            }
             this.0.changes.send_modify(|count| *count += 1);
             Ok(changed)
         });
@@ -268,26 +278,29 @@ impl Access {
         from: Option<IpAddr>,
     ) -> Result<(Secret, Caller), ApiError> {
         self.load(node).await?;
-        let mut taken = None;
-        let proven = match proof {
-            // Not held up by the limit: a link cannot be guessed, and its owner must get in while others guess.
-            Proof::Link(link) => {
-                taken = self.take_link(&link);
-                if taken.is_none() {
-                    self.count_try(from)?;
-                }
-                taken.is_some()
-            }
-            Proof::Password(password) => self.knows_password(password, from).await?,
-        };
-        if !proven {
+        let wrong = move || {
             tracing::warn!(from = from.map(tracing::field::display), "somebody failed to sign in");
-            return Err(ApiError::new(Code::WrongCredentials, "the link or the password is wrong, or was used before"));
-        }
+            ApiError::new(Code::WrongCredentials, "the link or the password is wrong, or was used before")
+        };
+        let (beside, taken) = match proof {
+            // Not held up by the limit: a link cannot be guessed, and its owner must get in while others guess.
+            Proof::Link(link) => match self.take_link(&link) {
+                Some((link, beside)) => (beside, Some(link)),
+                None => {
+                    self.count_try(from)?;
+                    return Err(wrong());
+                }
+            },
+            Proof::Password(password) => (Some(self.known_password(password, from).await?.ok_or_else(wrong)?), None),
+        };
+        let still = beside.clone();
         let (secret, now) = (Secret::random(), unix_now());
         let (hash, agent) = (secret.hash(), agent.chars().filter(|c| !c.is_control()).take(MAX_AGENT).collect());
         let id = self
             .change(node, move |record| {
+                if record.password != beside {
+                    return Err(wrong());
+                }
                 record.sessions.retain(|session| is_alive(session, now));
                 if record.sessions.len() >= MAX_SESSIONS {
                     let oldest = record.sessions.iter().enumerate().min_by_key(|(_, session)| session.last_used);
@@ -301,8 +314,11 @@ impl Access {
             })
             .await
             .inspect_err(|_| {
-                // It signed nobody in.
-                self.state().links.extend(taken);
+                // It signed nobody in. A new password ended it with all the others.
+                let mut state = self.state();
+                if state.record.password == still {
+                    state.links.extend(taken);
+                }
             })?;
         Ok((secret, Caller { by: By::Session, who: Some(id), from, scope: Scope::Admin }))
     }
@@ -369,25 +385,24 @@ impl Access {
         current: Option<Secret>,
     ) -> Result<(), ApiError> {
         self.load(node).await?;
-        let is_set = self.state().record.password.is_some();
-        if is_set && caller.by != By::Local {
-            let Some(current) = current else {
-                return Err(crate::extract::invalid("", "current", "is needed, since a password is set"));
-            };
-            if !self.knows_password(current, caller.from).await? {
-                return Err(crate::extract::invalid("", "current", "is not the password"));
-            }
+        let refused = |why| crate::extract::invalid("", "current", why);
+        let mut beside = self.state().record.password.clone();
+        if beside.is_some() && caller.by != By::Local {
+            let current = current.ok_or_else(|| refused("is needed, since a password is set"))?;
+            let known = self.known_password(current, caller.from).await?;
+            beside = Some(known.ok_or_else(|| refused("is not the password"))?);
         }
         let stored = self.0.hasher.hash(password).await?;
-        let keep = caller.who.clone();
+        let (keep, local) = (caller.who.clone(), caller.by == By::Local);
         self.change(node, move |record| {
+            if !local && record.password != beside {
+                return Err(refused("is not the password any more"));
+            }
             record.password = Some(stored);
             record.sessions.retain(|session| keep.as_ref() == Some(&session.id));
             Ok(())
         })
-        .await?;
-        self.state().links.clear();
-        Ok(())
+        .await
     }
 
     /// Sets the password unless it is set already; tells whether it did.
@@ -410,10 +425,11 @@ impl Access {
         Ok(true)
     }
 
-    async fn knows_password(&self, password: Secret, from: Option<IpAddr>) -> Result<bool, ApiError> {
+    /// The stored password that it is; none when it is another one.
+    async fn known_password(&self, password: Secret, from: Option<IpAddr>) -> Result<Option<String>, ApiError> {
         self.count_try(from)?;
-        let Some(stored) = self.state().record.password.clone() else { return Ok(false) };
-        self.0.hasher.verify(password, stored).await
+        let Some(stored) = self.state().record.password.clone() else { return Ok(None) };
+        Ok(self.0.hasher.verify(password, stored.clone()).await?.then_some(stored))
     }
 
     fn count_try(&self, from: Option<IpAddr>) -> Result<(), ApiError> {
@@ -424,7 +440,7 @@ impl Access {
     }
 
     /// A link that works; it does not any more.
-    fn take_link(&self, link: &Secret) -> Option<Link> {
+    fn take_link(&self, link: &Secret) -> Option<(Link, Beside)> {
         if link.as_str().len() != SECRET_LENGTH {
             return None;
         }
@@ -432,7 +448,7 @@ impl Access {
         let mut state = self.state();
         state.links.retain(|link| link.until > now);
         let index = state.links.iter().position(|link| bool::from(link.hash.ct_eq(&hash)))?;
-        Some(state.links.remove(index))
+        Some((state.links.remove(index), state.record.password.clone()))
     }
 }
 
@@ -462,4 +478,56 @@ fn unknown(what: &str, asked: &str) -> ApiError {
 /// Unix time, seconds; 0 on a machine whose clock stands before 1970.
 pub(crate) fn unix_now() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::memory::Memory;
+    use std::pin::pin;
+
+    const OLD: &str = "correct horse battery";
+
+    async fn with_password(node: &Memory) -> Access {
+        let access = Access::default();
+        access.set_password(node, &Caller::local(), Secret::new(OLD), None).await.unwrap();
+        access
+    }
+
+    /// What a change that is carried out meanwhile leaves behind.
+    fn set_another(access: &Access) {
+        let mut state = access.state();
+        state.record.password = Some("another".into());
+        state.links.clear();
+    }
+
+    #[tokio::test]
+    async fn what_was_proven_beside_another_password_signs_nobody_in() {
+        let node = Memory::default();
+        for by_link in [false, true] {
+            let access = with_password(&node).await;
+            let proof = if by_link { Proof::Link(access.make_link()) } else { Proof::Password(Secret::new(OLD)) };
+            let turn = access.0.changing.lock().await;
+            let mut signing_in = pin!(access.sign_in(&node, proof, "", None));
+            assert!(futures::poll!(&mut signing_in).is_pending(), "it has taken up the proof");
+            set_another(&access);
+            drop(turn);
+            assert_eq!(signing_in.await.unwrap_err().code, Code::WrongCredentials);
+            assert!(access.state().record.sessions.is_empty() && access.state().links.is_empty());
+        }
+    }
+
+    #[tokio::test]
+    async fn a_password_is_changed_once_by_those_who_know_the_one_before() {
+        let node = Memory::default();
+        let access = with_password(&node).await;
+        let owner = Caller { by: By::Session, who: Some("a".into()), from: None, scope: Scope::Admin };
+        let set = |new: &str| access.set_password(&node, &owner, Secret::new(new), Some(Secret::new(OLD)));
+        let (one, other) = futures::join!(set("another password"), set("a third password"));
+        let refused = one.err().or(other.err()).expect("one of them");
+        assert_eq!(refused.code, Code::Invalid);
+        let tried = |password: &str| access.sign_in(&node, Proof::Password(Secret::new(password)), "", None);
+        let signed_in = [tried("another password").await.is_ok(), tried("a third password").await.is_ok()];
+        assert_eq!(signed_in.iter().filter(|ok| **ok).count(), 1);
+    }
 }
