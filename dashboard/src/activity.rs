@@ -4,12 +4,13 @@ use axum::extract::{MatchedPath, RawPathParams, Request, State};
 use axum::http::Method;
 use axum::middleware::Next;
 use axum::response::{IntoResponse, IntoResponseParts, Response, ResponseParts};
+use miner_ctrl_protocol::message::ProfileChoice;
 
 use crate::access::Caller;
 use crate::access::book::unix_now;
 use crate::error::{ApiError, Code};
 use crate::gateway::Gateway;
-use crate::node::Node;
+use crate::node::{MinerCommand, Node};
 use crate::once::REPLAYED;
 use crate::records::{Activity, By};
 use crate::router::API;
@@ -80,6 +81,24 @@ pub(crate) async fn recorded<N: Node>(
             Err(_) => ApiError::new(Code::ShuttingDown, "this node is shutting down").into_response(),
         },
     }
+}
+
+/// What is said of a start before its miners. A profile that came with its start is none that is stored, whatever it is
+/// called.
+pub(crate) fn profile_told(command: &MinerCommand) -> String {
+    match command {
+        MinerCommand::Start { profile: ProfileChoice::Inline(draft), .. } => {
+            let pools: Vec<_> = draft.pools.iter().map(|pool| pool.url.as_str()).collect();
+            format!("profile {} at {}, ", draft.name, pools.join(" "))
+        }
+        MinerCommand::Start { profile: ProfileChoice::Stored(name), .. } => format!("profile {name}, "),
+        MinerCommand::Restart(_) | MinerCommand::Stop(_) => String::new(),
+    }
+}
+
+/// What is said of a write that found done what it asked for.
+pub(crate) const fn so_already(changed: bool) -> &'static str {
+    if changed { "" } else { " (was so already)" }
 }
 
 fn names_a_peer(path: &str) -> bool {

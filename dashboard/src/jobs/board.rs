@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio_util::sync::CancellationToken;
 
 use super::job::{Job, JobChange, JobSummary, JobView, NewJob, Order, Progress, RigLine, Told};
@@ -20,8 +20,9 @@ const MAX_LINES: usize = 50_000;
 /// Jobs under way: several people with several tabs each. All of them share [`AT_ONCE`].
 const MAX_UNDER_WAY: usize = 16;
 
-/// Rigs asked at once, by all jobs together. A start answers when the miner's API does, which takes seconds: 5000 rigs
-/// are through in minutes. More would crowd out what single requests ask of the mesh, whose queue holds 256.
+/// Rigs asked at once, by all jobs together, besides one of each job. A start answers when the miner's API does, which
+/// takes seconds: 5000 rigs are through in minutes. More would crowd out what single requests ask of the mesh, whose
+/// queue holds 256.
 const AT_ONCE: usize = 64;
 
 /// The jobs of a gateway.
@@ -129,8 +130,15 @@ impl Jobs {
         }
     }
 
-    pub(super) fn places(&self) -> &Semaphore {
-        &self.0.places
+    /// A place for the next rig of a job; none when the node stops. The job's own place is its alone, so that one with
+    /// few rigs goes on while others hold all that they share with rigs that do not answer.
+    pub(super) async fn turn<'a>(&'a self, own: &'a Semaphore) -> Option<SemaphorePermit<'a>> {
+        tokio::select! {
+            biased;
+            () = self.0.stop.cancelled() => None,
+            shared = self.0.places.acquire() => shared.ok(),
+            own = own.acquire() => own.ok(),
+        }
     }
 
     pub(super) fn stop(&self) -> &CancellationToken {
@@ -169,7 +177,7 @@ mod tests {
 
     fn new(rigs: usize) -> NewJob {
         let rigs = (0..rigs).map(|n| RigLine::waiting(None, format!("rig-{n}"))).collect();
-        NewJob { verb: Verb::Ping, profile: None, miner: None, order: Order::Ping, rigs }
+        NewJob { verb: Verb::Ping, profile: None, miner: None, order: Order::Ping, from_here: false, rigs }
     }
 
     fn ended(jobs: &Jobs, rigs: usize) -> String {

@@ -74,7 +74,7 @@ impl Progress {
 /// One rig of a job.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct RigLine {
-    /// Its handle; null for a name that no peer has.
+    /// Its handle; null for a name that no peer had.
     #[schemars(with = "Option<shape::NodeId>")]
     pub id: Option<NodeId>,
     /// Its name, or as it was asked for.
@@ -165,6 +165,7 @@ pub(super) struct Job {
     summary: JobSummary,
     rigs: Vec<RigLine>,
     pub(super) order: Order,
+    from_here: bool,
     /// Rigs that changed since the last event about it.
     changed: BTreeSet<usize>,
 }
@@ -176,16 +177,18 @@ pub(crate) struct NewJob {
     pub(crate) profile: Option<ProfileName>,
     pub(crate) miner: Option<String>,
     pub(crate) order: Order,
+    /// The profile was named, and is this node's: whoever tries again means the one that goes by this name then.
+    pub(crate) from_here: bool,
     pub(crate) rigs: Vec<RigLine>,
 }
 
 impl Job {
     pub(super) fn new(id: String, new: NewJob, caller: &Caller, now: u64) -> Self {
-        let NewJob { verb, profile, miner, order, rigs } = new;
+        let NewJob { verb, profile, miner, order, from_here, rigs } = new;
         let counts = Counts::default();
         let (by, who) = (caller.by, caller.who.clone());
         let summary = JobSummary { id, v: 0, verb, profile, miner, by, who, began: now, ended: None, counts };
-        let mut this = Self { summary, rigs, order, changed: BTreeSet::new() };
+        let mut this = Self { summary, rigs, order, from_here, changed: BTreeSet::new() };
         this.count(now);
         this
     }
@@ -215,7 +218,7 @@ impl Job {
         let JobSummary { verb, profile, miner, .. } = self.summary.clone();
         let left = self.rigs.iter().filter(|rig| matches!(rig.state, Progress::Failed | Progress::Unknown));
         let rigs = left.map(|rig| RigLine::waiting(rig.id, rig.name.clone())).collect();
-        NewJob { verb, profile, miner, order: self.order.clone(), rigs }
+        NewJob { verb, profile, miner, order: self.order.clone(), from_here: self.from_here, rigs }
     }
 
     /// A rig stands elsewhere now.
@@ -279,14 +282,14 @@ impl RigLine {
         Self { id, name, state: Progress::Waiting, code: None, detail: None, hint: None }
     }
 
-    pub(crate) fn failed(name: String, problem: ProblemDetails) -> Self {
+    pub(crate) fn failed(id: Option<NodeId>, name: String, problem: ProblemDetails) -> Self {
         let ProblemDetails { code, detail, hint, .. } = problem;
         Self {
             state: Progress::Failed,
             code: Some(code),
             detail: Some(detail),
             hint: Some(hint),
-            ..Self::waiting(None, name)
+            ..Self::waiting(id, name)
         }
     }
 
@@ -302,7 +305,7 @@ mod tests {
 
     fn job(rigs: usize) -> Job {
         let rigs = (0..rigs).map(|n| RigLine::waiting(None, format!("rig-{n}"))).collect();
-        let new = NewJob { verb: Verb::Ping, profile: None, miner: None, order: Order::Ping, rigs };
+        let new = NewJob { verb: Verb::Ping, profile: None, miner: None, order: Order::Ping, from_here: false, rigs };
         Job::new("j".into(), new, &Caller::local(), 10)
     }
 

@@ -3,13 +3,23 @@
 use std::panic::AssertUnwindSafe;
 
 use futures::{FutureExt, StreamExt, stream};
+use tokio::sync::{Semaphore, SemaphorePermit};
 
 use super::job::{JobView, NewJob, Order, Progress, RigLine, Told};
 use crate::access::Caller;
+use crate::activity::{profile_told, so_already};
 use crate::error::{ApiError, Code};
 use crate::gateway::Gateway;
 use crate::node::Node;
 use crate::surround::REQUEST_TIMEOUT;
+
+/// What all rigs of a job have in common.
+struct Asking<'a> {
+    id: &'a str,
+    verb: &'a str,
+    order: &'a Order,
+    caller: &'a Caller,
+}
 
 impl<N: Node> Gateway<N> {
     /// Begins a job. It goes on when its beginner is gone, and ends with the node.
@@ -19,33 +29,32 @@ impl<N: Node> Gateway<N> {
         let (this, id, caller) = (self.clone(), view.summary.id.clone(), caller.clone());
         tokio::spawn(async move {
             let Some((order, rigs)) = this.jobs().orders(&id) else { return };
-            let (this, order, id, caller) = (&this, &order, &id, &caller);
+            let (this, own) = (&this, &Semaphore::new(1));
+            let asking = &Asking { id: &id, verb, order: &order, caller: &caller };
+            // One rig of each job waits for a turn, the rest behind it: places go round among jobs, not among rigs.
             stream::iter(rigs)
-                .for_each_concurrent(None, |(place, rig)| this.job_rig(id, place, rig, verb, order, caller))
+                .then(async |(place, rig)| (place, rig, this.jobs().turn(own).await))
+                .for_each_concurrent(None, |(place, rig, turn)| this.job_rig(asking, place, rig, turn))
                 .await;
         });
         Ok(view)
     }
 
     /// One rig of a job, from waiting to its end.
-    async fn job_rig(&self, id: &str, place: usize, rig: RigLine, verb: &str, order: &Order, caller: &Caller) {
+    async fn job_rig(&self, asking: &Asking<'_>, place: usize, rig: RigLine, turn: Option<SemaphorePermit<'_>>) {
+        let Asking { id, verb, order, caller } = *asking;
         let jobs = self.jobs();
         let stopping = || ApiError::new(Code::ShuttingDown, "this node is shutting down");
-        let permit = tokio::select! {
-            biased;
-            () = jobs.stop().cancelled() => None,
-            permit = jobs.places().acquire() => permit.ok(),
-        };
-        let Some(permit) = permit else {
+        let Some(turn) = turn else {
             return jobs.set(id, place, Progress::Failed, Told::problem(stopping().document("")));
         };
         jobs.set(id, place, Progress::Running, Told::default());
         let asked = rig.asked();
-        let asking = AssertUnwindSafe(self.carry_out(order, &asked)).catch_unwind();
+        let answer = AssertUnwindSafe(self.carry_out(order, &asked)).catch_unwind();
         let outcome = tokio::select! {
             biased;
             () = jobs.stop().cancelled() => Err(stopping()),
-            answered = tokio::time::timeout(REQUEST_TIMEOUT, asking) => match answered {
+            answered = tokio::time::timeout(REQUEST_TIMEOUT, answer) => match answered {
                 Ok(Ok(outcome)) => outcome,
                 Ok(Err(_)) => Err(ApiError::new(Code::Internal, "the request broke something")),
                 Err(_) => {
@@ -55,7 +64,7 @@ impl<N: Node> Gateway<N> {
             },
         };
         // The next rig does not wait for the rest.
-        drop(permit);
+        drop(turn);
         let (state, told, code) = match outcome {
             Ok(detail) => (Progress::Done, Told { detail: Some(detail), ..Told::default() }, None),
             Err(error) => {
@@ -76,7 +85,8 @@ impl<N: Node> Gateway<N> {
         }
         // Kept first: whoever sees the result finds it in the log.
         if *order != Order::Ping {
-            let detail = if code.is_none() { told.detail.clone() } else { None };
+            let before = if let Order::Miner(command) = order { profile_told(command) } else { String::new() };
+            let detail = if code.is_none() { told.detail.as_ref().map(|detail| before + detail) } else { None };
             self.record(caller, verb, Some(rig.name), detail, code.map_or("ok", Code::as_str)).await;
         }
         jobs.set(id, place, state, told);
@@ -97,8 +107,4 @@ impl<N: Node> Gateway<N> {
             Order::Ping => format!("{:.1} ms", self.node().ping_peer(peer).await?.round_trip_ms),
         })
     }
-}
-
-const fn so_already(changed: bool) -> &'static str {
-    if changed { "" } else { " (was so already)" }
 }

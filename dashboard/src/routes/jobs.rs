@@ -5,6 +5,7 @@ use std::collections::HashSet;
 use axum::extract::State;
 use axum::http::{HeaderName, StatusCode, header};
 use axum::response::Json;
+use miner_ctrl_protocol::message::ProfileChoice;
 use miner_ctrl_protocol::profile::Invalid;
 use miner_ctrl_protocol::{MinerName, ProfileName};
 use schemars::JsonSchema;
@@ -17,7 +18,7 @@ use crate::error::{ApiError, Code};
 use crate::extract::{self, Path, Query, invalid};
 use crate::gateway::Gateway;
 use crate::jobs::{JobSummary, JobView, NewJob, Order, RigLine, Verb};
-use crate::node::{MinerCommand, Node, NodeError};
+use crate::node::{MinerCommand, Node};
 use crate::paging::{MAX_PART, limit};
 use crate::router::API;
 use crate::routes::remote::{NamedOrWhole, Source, Start, Stop};
@@ -112,9 +113,10 @@ pub(crate) fn routes<N: Node>() -> Routes<Gateway<N>> {
             "/jobs/{job}/retry",
             retry::<N>,
             Operation::new("retryJob", "Begins a new job with the rigs that failed or are unknown")
+                .notes("A profile that was sent along by its name (`from`: `here`) is the one that has the name now.")
                 .answers::<JobView>(StatusCode::ACCEPTED, "The new job, under way.")
                 .located()
-                .fails(&[Code::Busy, Code::Conflict, Code::UnknownJob]),
+                .fails(&[Code::Busy, Code::Conflict, Code::UnknownJob, Code::UnknownProfile]),
         )
 }
 
@@ -139,10 +141,10 @@ async fn begin<N: Node>(
     let rigs = std::mem::take(&mut body.rigs);
     check_rigs(&rigs)?;
     let miner = body.miner.as_ref().map(ToString::to_string);
-    let verb = body.verb;
+    let (verb, from_here) = (body.verb, body.from == Some(Source::Here));
     let (order, profile) = body.order(gateway.node()).await?;
-    let rigs = found(gateway.node(), rigs).await;
-    Ok(begun(gateway.begin_job(NewJob { verb, profile, miner, order, rigs }, &caller)?))
+    let rigs = found(gateway.node(), rigs.into_iter().map(|rig| RigLine::waiting(None, rig)).collect()).await;
+    Ok(begun(gateway.begin_job(NewJob { verb, profile, miner, order, from_here, rigs }, &caller)?))
 }
 
 async fn retry<N: Node>(
@@ -151,8 +153,15 @@ async fn retry<N: Node>(
     Path(job): Path<String>,
 ) -> Result<Begun, ApiError> {
     let mut again = gateway.jobs().again(&job)?;
+    // It may have failed for what is wrong with the profile, and been corrected.
+    if again.from_here
+        && let Some(name) = &again.profile
+        && let Order::Miner(MinerCommand::Start { profile, .. }) = &mut again.order
+    {
+        *profile = ProfileChoice::Inline(Box::new(gateway.node().profile(name).await?));
+    }
     // A name that nobody had may have one by now.
-    again.rigs = found(gateway.node(), again.rigs.iter().map(RigLine::asked).collect()).await;
+    again.rigs = found(gateway.node(), again.rigs).await;
     Ok(begun(gateway.begin_job(again, &caller)?))
 }
 
@@ -204,10 +213,11 @@ impl BeginJob {
 }
 
 /// Each rig once, in the order of their first naming. A name that no peer has failed already.
-async fn found<N: Node>(node: &N, asked: Vec<String>) -> Vec<RigLine> {
+async fn found<N: Node>(node: &N, named: Vec<RigLine>) -> Vec<RigLine> {
     let own = node.info().await;
     let (mut rigs, mut seen) = (Vec::new(), HashSet::new());
-    for asked in asked {
+    for rig in named {
+        let (asked, RigLine { id, name, .. }) = (rig.asked(), rig);
         let here = asked == own.name.as_str() || asked == own.peer_id || asked == own.id.to_string();
         let peer = if here {
             Ok((own.id, own.name.clone()))
@@ -221,15 +231,11 @@ async fn found<N: Node>(node: &N, asked: Vec<String>) -> Vec<RigLine> {
                 }
             }
             Err(error) => {
-                if seen.insert(asked.clone()) {
-                    rigs.push(failed(asked, error));
+                if seen.insert(asked) {
+                    rigs.push(RigLine::failed(id, name, ApiError::from(error).document("")));
                 }
             }
         }
     }
     rigs
-}
-
-fn failed(asked: String, error: NodeError) -> RigLine {
-    RigLine::failed(asked, ApiError::from(error).document(""))
 }

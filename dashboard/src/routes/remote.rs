@@ -9,7 +9,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use crate::activity::About;
+use crate::activity::{About, profile_told, so_already};
 use crate::contract::{Operation, RIG, Routes, shape};
 use crate::error::{ApiError, Code};
 use crate::extract::{self, MaybeJson, Path, Query, invalid};
@@ -214,9 +214,9 @@ async fn start<N: Node>(
     Path(peer): Path<String>,
     extract::Json(start): extract::Json<Start>,
 ) -> Result<(About, Json<MinerOutcome>), ApiError> {
-    let (command, name) = start.command(&node).await?;
-    let what = profile_told(&command, &name);
-    Ok(told(format!("{what}, "), commanded(&node, &peer, command).await?))
+    let (command, _) = start.command(&node).await?;
+    let what = profile_told(&command);
+    Ok(told(what, commanded(&node, &peer, command).await?))
 }
 
 /// Commands a rig; whoever looks at it next sees what that did.
@@ -260,7 +260,7 @@ async fn undeploy<N: Node>(
 }
 
 fn deployed(outcome: DeployOutcome) -> (About, Json<DeployOutcome>) {
-    let detail = format!("profile {}", outcome.profile);
+    let detail = format!("profile {}", outcome.profile) + so_already(outcome.changed);
     (About { target: Some(outcome.rig.to_string()), detail: Some(detail) }, Json(outcome))
 }
 
@@ -288,21 +288,10 @@ async fn logs_of<N: Node>(
     Ok(Json(node.logs(&peer, lines.of(Some(miner))?).await?))
 }
 
-/// A profile that came with its start is none that is stored, whatever it is called.
-fn profile_told(command: &MinerCommand, name: &ProfileName) -> String {
-    match command {
-        MinerCommand::Start { profile: ProfileChoice::Inline(draft), .. } => {
-            let pools: Vec<_> = draft.pools.iter().map(|pool| pool.url.as_str()).collect();
-            format!("profile {name} at {}", pools.join(" "))
-        }
-        _ => format!("profile {name}"),
-    }
-}
-
 /// What the log of activities says about a command.
 fn told(before: String, outcome: MinerOutcome) -> (About, Json<MinerOutcome>) {
     let miners: Vec<_> = outcome.miners.iter().map(|miner| miner.name.as_str()).collect();
-    let detail = before + &miners.join(" ") + if outcome.changed { "" } else { " (was so already)" };
+    let detail = before + &miners.join(" ") + so_already(outcome.changed);
     (About { target: Some(outcome.rig.to_string()), detail: Some(detail) }, Json(outcome))
 }
 

@@ -109,3 +109,12 @@ async fn entries_come_as_a_table_for_spreadsheets() {
     assert!(text.starts_with("id,at,by,who,from,action,target,detail,result\r\n1,"), "{text}");
     assert!(text.ends_with(",local,,,stop,rig-alpha,xmrig-1,ok\r\n"), "{text}");
 }
+
+#[tokio::test]
+async fn what_was_so_already_is_kept_as_that() {
+    let door = Door::new();
+    let answer = door.local(knock("POST", "/remote/rig-alpha/undeploy").json(&json!({"profile": "nope"}))).await;
+    assert_eq!(answer.body["changed"], false);
+    let entry = door.node.recorded().pop().unwrap();
+    assert_eq!(entry.detail.as_deref(), Some("profile nope (was so already)"));
+}

@@ -107,6 +107,65 @@ async fn a_job_starts_and_deploys_as_single_commands_do() {
     assert_eq!(pinged["rigs"][0]["detail"], "1.5 ms");
     let actions: Vec<_> = door.node.recorded().into_iter().map(|entry| entry.action).collect();
     assert_eq!(actions, ["add-profile", "deploy", "start"]);
+    let said = door.node.recorded().pop().unwrap().detail;
+    let told = "profile monero at pool.example:3333, xmrig-1 is mining (was so already)";
+    assert_eq!(said.as_deref(), Some(told), "where it mines to is in the log");
+}
+
+#[tokio::test]
+async fn a_profile_that_was_corrected_is_sent_along_when_a_job_is_tried_again() {
+    let door = Door::new();
+    door.local(knock("POST", "/profiles").json(&monero())).await;
+    let body = json!({ "verb": "start", "rigs": ["rig-alpha", "desk"], "profile": "monero", "from": "here" });
+    let job = done(&door, &body).await;
+    assert_eq!(job["counts"]["failed"], 1);
+    let mut corrected = monero();
+    corrected["pools"][0]["url"] = json!("better.example:3333");
+    let name = corrected.as_object_mut().unwrap().remove("name").unwrap();
+    let path = format!("/profiles/{}", name.as_str().unwrap());
+    assert_eq!(door.local(knock("PUT", &path).json(&corrected)).await.status, StatusCode::OK);
+    door.node.register(peer(0, "desk"));
+    let retry = format!("/jobs/{}/retry", job["id"].as_str().unwrap());
+    let again = door.local(knock("POST", &retry)).await;
+    let again = ended(&door, again.body["id"].as_str().unwrap()).await;
+    assert_eq!(again["counts"]["done"], 1, "{again}");
+    let sent = format!("{:?}", door.node.commands().pop().unwrap());
+    assert!(sent.contains("better.example"), "{sent}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_rig_that_was_removed_keeps_its_name_when_it_is_tried_again() {
+    let door = Door::new();
+    door.node.register(peer(9, "silent-9"));
+    let begun = door.local(knock("POST", "/jobs").json(&json!({ "verb": "restart", "rigs": ["silent-9"] }))).await.body;
+    let id = begun["id"].as_str().unwrap();
+    let path = format!("/jobs/{id}");
+    while door.local(knock("GET", &path)).await.body["counts"]["running"] != 1 {
+        tokio::task::yield_now().await;
+    }
+    tokio::time::advance(crate::surround::REQUEST_TIMEOUT).await;
+    let job = ended(&door, id).await;
+    assert_eq!(job["rigs"][0]["code"], "timeout");
+    door.local(knock("DELETE", "/peers/silent-9")).await;
+    let retry = format!("/jobs/{}/retry", job["id"].as_str().unwrap());
+    let again = door.local(knock("POST", &retry)).await.body;
+    let rig = &again["rigs"][0];
+    assert_eq!((&rig["name"], &rig["id"]), (&json!("silent-9"), &json!("0000000000000009")));
+    assert_eq!(rig["code"], "unknown-peer");
+}
+
+#[tokio::test]
+async fn a_job_for_one_rig_does_not_wait_for_a_large_one_that_gets_no_answer() {
+    let door = Door::new();
+    let silent: Vec<_> = (100..250).map(|number| format!("silent-{number}")).collect();
+    (100..250).zip(&silent).for_each(|(number, name)| door.node.register(peer(number, name)));
+    let large = json!({ "verb": "stop", "rigs": silent, "all": true });
+    let large = door.local(knock("POST", "/jobs").json(&large)).await.body;
+    let small = done(&door, &json!({ "verb": "stop", "rigs": ["rig-alpha"], "all": true })).await;
+    assert_eq!(small["counts"]["done"], 1);
+    let large = format!("/jobs/{}", large["id"].as_str().unwrap());
+    let large = door.local(knock("GET", &large)).await.body;
+    assert_eq!((&large["counts"]["running"], &large["counts"]["unknown"]), (&json!(65), &json!(0)), "{large}");
 }
 
 #[tokio::test]
