@@ -278,7 +278,10 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        /** Begins a new job with the rigs that failed or are unknown */
+        /**
+         * Begins a new job with the rigs that failed or are unknown
+         * @description A profile that was sent along by its name (`from`: `here`) is the one that has the name now.
+         */
         post: operations["retryJob"];
         delete?: never;
         options?: never;
@@ -893,7 +896,7 @@ export interface components {
              * @description Its place among the job's rigs.
              */
             i: number;
-            /** @description Its handle; null for a name that no peer has. */
+            /** @description Its handle; null for a name that no peer had. */
             id: components["schemas"]["NodeId"] | null;
             /** @description Its name, or as it was asked for. */
             name: string;
@@ -1714,7 +1717,7 @@ export interface components {
             detail: string | null;
             /** @description What to do now, when it failed or is unknown. */
             hint: string | null;
-            /** @description Its handle; null for a name that no peer has. */
+            /** @description Its handle; null for a name that no peer had. */
             id: components["schemas"]["NodeId"] | null;
             /** @description Its name, or as it was asked for. */
             name: string;
@@ -2107,6 +2110,21 @@ export interface components {
                 "application/problem+json": components["schemas"]["ProblemDetails"] & {
                     /** @enum {unknown} */
                     code?: "not-found" | "unknown-job";
+                    /** @constant */
+                    status?: 404;
+                };
+            };
+        };
+        /** @description Not Found: `not-found`, `unknown-job`, `unknown-profile` */
+        "404.not-found.unknown-job.unknown-profile": {
+            headers: {
+                "X-Request-Id": components["headers"]["RequestId"];
+                [name: string]: unknown;
+            };
+            content: {
+                "application/problem+json": components["schemas"]["ProblemDetails"] & {
+                    /** @enum {unknown} */
+                    code?: "not-found" | "unknown-job" | "unknown-profile";
                     /** @constant */
                     status?: 404;
                 };
@@ -3401,7 +3419,7 @@ export interface operations {
             400: components["responses"]["400.bad-request"];
             401: components["responses"]["401.sign-in-needed"];
             403: components["responses"]["403.cross-origin.scope-too-small"];
-            404: components["responses"]["404.not-found.unknown-job"];
+            404: components["responses"]["404.not-found.unknown-job.unknown-profile"];
             408: components["responses"]["408.body-too-slow"];
             409: components["responses"]["409.conflict.key-in-use"];
             413: components["responses"]["413.body-too-large"];
