@@ -1,7 +1,7 @@
 //! Every write through any gateway is kept: who, what, to which rig, with what result.
 
 use axum::extract::{MatchedPath, RawPathParams, Request, State};
-use axum::http::Method;
+use axum::http::{Method, StatusCode};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, IntoResponseParts, Response, ResponseParts};
 use miner_ctrl_protocol::message::ProfileChoice;
@@ -65,7 +65,9 @@ pub(crate) async fn recorded<N: Node>(
         };
         // What was done before is written already.
         let replayed = response.headers().contains_key(REPLAYED);
-        if code != Some(Code::MethodNotAllowed) && !replayed {
+        // Nothing was done yet: who waits for approval asks again every few seconds, until it is or is not.
+        let undecided = response.status() == StatusCode::ACCEPTED;
+        if code != Some(Code::MethodNotAllowed) && !replayed && !undecided {
             let target = match (target, named) {
                 (None, Some(named)) if names_a_peer(&path) => Some(gateway.name_of(named).await),
                 (target, named) => target.or(named).or_else(|| failed.and_then(|error| error.target.clone())),

@@ -143,7 +143,7 @@ codes! {
         "nothing was done: try again";
     /// No answer in time.
     Timeout = "timeout", GATEWAY_TIMEOUT, "No answer in time",
-        "it may have been done: look at the state first; start, stop and deploy can safely be repeated";
+        "it may have been done: look at the state first; start, stop, deploy and undeploy can safely be repeated";
     /// An answer or a request does not fit one message.
     TooLarge = "too-large", PAYLOAD_TOO_LARGE, "It does not fit one message",
         "ask for less at once";
@@ -299,7 +299,9 @@ pub(crate) struct Attached(Arc<ApiError>);
 
 impl ApiError {
     pub(crate) fn new(code: Code, detail: impl Into<String>) -> Self {
-        Self { code, detail: detail.into(), hint: None, errors: Vec::new(), retry_after_seconds: None, target: None }
+        let waits = matches!(code.status(), StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS);
+        let retry_after_seconds = waits.then_some(RETRY_SECONDS);
+        Self { code, detail: detail.into(), hint: None, errors: Vec::new(), retry_after_seconds, target: None }
     }
 
     /// Says what it was about.
@@ -373,15 +375,14 @@ impl From<NodeError> for ApiError {
                 Refusal::Invalid(invalid) => this.errors.push(FieldError::from(invalid)),
                 _ => {}
             },
-            NodeError::ShuttingDown => this.retry_after_seconds = Some(RESTART_SECONDS),
             _ => {}
         }
         this
     }
 }
 
-/// After this a node that is being restarted answers again, as a rule.
-const RESTART_SECONDS: u32 = 5;
+/// After this a node that is being restarted answers again, and one that was busy has done something, as a rule.
+const RETRY_SECONDS: u32 = 5;
 
 impl From<Invalid> for ApiError {
     fn from(invalid: Invalid) -> Self {
@@ -419,6 +420,15 @@ mod tests {
         for code in Code::ALL {
             assert!(code.status().is_client_error() || code.status().is_server_error(), "{code:?}");
             assert!(!code.title().is_empty() && !code.hint().is_empty(), "{code:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_to_be_tried_again_says_when() {
+        for code in Code::ALL {
+            let waits = matches!(code.status().as_u16(), 429 | 503);
+            let said = ApiError::new(*code, "").into_response().headers().contains_key(header::RETRY_AFTER);
+            assert_eq!(said, waits, "{code:?}");
         }
     }
 

@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use axum::body::{Body, Bytes};
 use axum::extract::{MatchedPath, Request, State};
+use axum::http::uri::PathAndQuery;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
@@ -132,7 +133,9 @@ impl Once {
         let body = extract::in_time(axum::body::to_bytes(body, JOB_LIMIT))
             .await?
             .map_err(|_| ApiError::new(Code::BodyTooLarge, Code::BodyTooLarge.title()))?;
-        let fingerprint = self.hasher.hash_one((parts.method.as_str(), parts.uri.to_string(), &body));
+        // Not the host: over HTTP/2 it stands in the address, over HTTP/1 it does not, and it is the same request.
+        let path = parts.uri.path_and_query().map(PathAndQuery::as_str);
+        let fingerprint = self.hasher.hash_one((parts.method.as_str(), path, &body));
         let asked = Asked { by, who, key };
         let mut under_way = match self.begin(&asked, fingerprint)? {
             Some(answer) => return Ok(answer.again()),

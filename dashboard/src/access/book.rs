@@ -368,9 +368,12 @@ impl Access {
     /// Ends a token, by its handle or its name.
     pub(crate) async fn remove_token<N: Node>(&self, node: &N, asked: String) -> Result<(), ApiError> {
         self.change(node, move |record| {
-            let before = record.tokens.len();
-            record.tokens.retain(|token| token.id != asked && token.name != asked);
-            if record.tokens.len() < before { Ok(()) } else { Err(unknown("token", &asked)) }
+            // One may be called as another's handle is.
+            let by_id = record.tokens.iter().position(|token| token.id == asked);
+            let place = by_id.or_else(|| record.tokens.iter().position(|token| token.name == asked));
+            let place = place.ok_or_else(|| unknown("token", &asked))?;
+            record.tokens.remove(place);
+            Ok(())
         })
         .await
     }
@@ -515,6 +518,16 @@ mod tests {
             assert_eq!(signing_in.await.unwrap_err().code, Code::WrongCredentials);
             assert!(access.state().record.sessions.is_empty() && access.state().links.is_empty());
         }
+    }
+
+    #[tokio::test]
+    async fn a_token_that_is_called_as_anothers_handle_does_not_go_with_it() {
+        let (node, access) = (Memory::default(), Access::default());
+        let (first, _) = access.add_token(&node, "first".into(), Scope::Read).await.unwrap();
+        access.add_token(&node, first.id.clone(), Scope::Read).await.unwrap();
+        access.remove_token(&node, first.id.clone()).await.unwrap();
+        let left: Vec<_> = access.state().record.tokens.iter().map(|token| token.name.clone()).collect();
+        assert_eq!(left, [first.id]);
     }
 
     #[tokio::test]

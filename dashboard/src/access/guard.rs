@@ -234,20 +234,21 @@ impl Rules {
     /// The host that was asked for, when this node goes by it. A page whose name was made to point here (DNS rebinding)
     /// looks same-origin to the browser; its name gives it away.
     pub(crate) fn check_host<'a>(&self, request: &'a Parts) -> Result<&'a str, ApiError> {
-        let refused = |why: String| Err(ApiError::new(Code::Misdirected, why));
+        // RFC 9112, section 3.2.
+        let unclear = |why: &str| Err(ApiError::new(Code::BadRequest, why));
         let mut hosts = request.headers.get_all(header::HOST).iter();
         let (Some(host), None) = (hosts.next(), hosts.next()) else {
-            return refused("the request names no host, or several".to_owned());
+            return unclear("the request names no host, or several");
         };
-        let Ok(host) = host.to_str() else { return refused("the Host header is not text".to_owned()) };
+        let Ok(host) = host.to_str() else { return unclear("the Host header is not text") };
         if request.uri.authority().is_some_and(|authority| !authority.as_str().eq_ignore_ascii_case(host)) {
-            return refused("the request names two hosts".to_owned());
+            return unclear("the request names two hosts");
         }
         if self.knows(host) {
             return Ok(host);
         }
         let shown: String = host.chars().take(80).collect();
-        refused(format!("this node does not go by the name `{shown}`"))
+        Err(ApiError::new(Code::Misdirected, format!("this node does not go by the name `{shown}`")))
     }
 
     fn knows(&self, host: &str) -> bool {

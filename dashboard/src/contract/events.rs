@@ -236,10 +236,12 @@ live! {
     score: u8,
     /// Unix time of the last sign of life, seconds.
     seen: Option<u64>,
-    /// Hashes per second over all miners, to four digits.
+    /// Hashes per second of the miners of `algo`, to four digits; without `algo`, of all.
     hash: Option<f64>,
-    /// Algorithm of the miner with the highest rate.
+    /// The algorithm with the highest rate.
     algo: Option<String>,
+    /// The further algorithms, and their hashes per second; null when there are none.
+    also: Option<Vec<(String, f64)>>,
     /// Miners known.
     miners: Option<u32>,
     /// Of these, with a process.

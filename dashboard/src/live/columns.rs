@@ -1,5 +1,7 @@
 //! A rig as a row of numbers, and rows as columns of JSON.
 
+use std::collections::BTreeMap;
+
 use miner_ctrl_protocol::{MinerState, MinerStatus, NodeId, NodeName, RigStats, Role, Shares};
 use serde::Serialize;
 
@@ -31,6 +33,8 @@ pub(super) struct Moving {
     pub(super) seen: Option<u64>,
     hash: Option<f64>,
     algo: Option<String>,
+    /// Rates of different algorithms do not add up: each has its own.
+    also: Option<Vec<(String, f64)>>,
     miners: Option<u32>,
     run: Option<u32>,
     state: &'static str,
@@ -61,7 +65,7 @@ macro_rules! columns {
 pub(super) const FIXED: &[Column<Fixed>] = columns!(Fixed: id name role address here);
 
 pub(super) const MOVING: &[Column<Moving>] =
-    columns!(Moving: on ping score seen hash algo miners run state temp watt acc rej problem);
+    columns!(Moving: on ping score seen hash algo also miners run state temp watt acc rej problem);
 
 /// Adds `"name":[…]` for these rows.
 pub(super) fn column<'a, R: 'a>(out: &mut Vec<u8>, column: &Column<R>, rows: impl Iterator<Item = &'a R>) {
@@ -93,8 +97,7 @@ impl Row {
         let devices = || miners().flat_map(|miner| &miner.devices);
         let hottest = devices().filter_map(|device| device.temperature_celsius).reduce(f32::max);
         let watt = devices().filter_map(|device| device.power_watt).reduce(|sum, watt| sum + watt);
-        let fastest = miners().filter(|miner| miner.algorithm.is_some());
-        let fastest = fastest.max_by(|a, b| rate(a).total_cmp(&rate(b)));
+        let (algo, of_algo, also) = by_algorithm(miners());
         let count = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
         Self {
             fixed: Fixed {
@@ -109,8 +112,10 @@ impl Row {
                 ping: peer.ping_ms.map(whole),
                 score: peer.score,
                 seen: peer.last_seen,
-                hash: hashrate.filter(|_| stats.is_some()).map(|rate| four_digits(rate.hashes_per_second())),
-                algo: fastest.and_then(|miner| miner.algorithm.clone()),
+                hash: if algo.is_some() { of_algo } else { hashrate.filter(|_| stats.is_some()).map(|rate| rate.hashes_per_second()) }
+                    .map(four_digits),
+                algo,
+                also,
                 miners: stats.map(|stats| count(stats.miners.len())),
                 run: stats.map(|stats| count(stats.miners.iter().filter(|miner| miner.state.is_running()).count())),
                 state: state(peer.online, stats),
@@ -129,8 +134,25 @@ fn sum(stats: &RigStats, of: fn(&Shares) -> u64) -> u64 {
     stats.miners.iter().map(|miner| of(&miner.shares)).fold(0, u64::saturating_add)
 }
 
-fn rate(miner: &MinerStatus) -> f64 {
-    miner.hashrate.map_or(-1.0, |rate| rate.hashes_per_second())
+/// The algorithm with the highest rate, its rate, and the others with theirs.
+fn by_algorithm<'a>(
+    miners: impl Iterator<Item = &'a MinerStatus>,
+) -> (Option<String>, Option<f64>, Option<Vec<(String, f64)>>) {
+    let mut sums = BTreeMap::<&str, Option<f64>>::new();
+    for miner in miners {
+        let Some(algorithm) = &miner.algorithm else { continue };
+        let sum = sums.entry(algorithm).or_default();
+        if let Some(rate) = miner.hashrate {
+            *sum = Some(sum.unwrap_or(0.0) + rate.hashes_per_second());
+        }
+    }
+    let rate = |sum: Option<f64>| sum.unwrap_or(-1.0);
+    let Some((fastest, own)) = sums.iter().max_by(|(_, a), (_, b)| rate(**a).total_cmp(&rate(**b))) else {
+        return (None, None, None);
+    };
+    let others = sums.iter().filter(|(algorithm, _)| *algorithm != fastest);
+    let also: Vec<_> = others.filter_map(|(name, sum)| Some(((*name).to_owned(), four_digits((*sum)?)))).collect();
+    (Some((*fastest).to_owned()), *own, (!also.is_empty()).then_some(also))
 }
 
 /// The word to show. The worst miner speaks for the rig.
@@ -193,6 +215,17 @@ mod tests {
         let [told, untold] = [told, untold].map(|view| Row::new(&view, view.peer.id).live);
         assert_eq!((told.state, told.hash, told.run), ("mining", Some(2500.0), Some(1)));
         assert_eq!((untold.state, untold.hash, untold.run, untold.acc), ("unknown", None, None, None));
+    }
+
+    #[test]
+    fn rates_of_different_algorithms_are_not_added_up() {
+        let mut view = rig(peer(1, "rig-alpha"), true);
+        let miners = &mut view.stats.as_mut().expect("it mines").miners;
+        miners.push(miners[0].clone());
+        miners.push(MinerStatus { algorithm: Some("kawpow".into()), ..miners[0].clone() });
+        let live = Row::new(&view, view.peer.id).live;
+        assert_eq!((live.hash, live.algo.as_deref()), (Some(5000.0), Some("rx/0")));
+        assert_eq!(live.also, Some(vec![("kawpow".to_owned(), 2500.0)]));
     }
 
     #[test]

@@ -24,9 +24,13 @@ const TICK: Duration = Duration::from_secs(1);
 /// How often everybody hears something, so that a page knows a dead stream from a quiet fleet.
 const HEARTBEAT: Duration = Duration::from_secs(15);
 
-/// Frames that a slow reader may lag behind. Beyond, it gets a snapshot, which holds all that it missed. A job ends for
-/// up to 64 rigs at once, and tells as many activities; frames are shared by all readers.
+/// Frames that a slow reader may lag behind: a look at the node makes a handful, so that it is half a minute and more.
+/// Beyond, it gets `hello` and a snapshot, and asks anew for what neither holds: jobs that ended, and activities.
 const RING: usize = 128;
+
+/// Activities that wait for the next look at the node; more go at once, all in one frame. Jobs over thousands of rigs
+/// that answer at once must not fill [`RING`], and a frame of these has some 100 KiB.
+const GATHERED: usize = 256;
 
 /// Which events a stream carries.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -77,6 +81,8 @@ struct State {
     /// The snapshot of the table's version, when somebody has asked for it.
     snapshot: Option<(u64, Bytes)>,
     pending: Vec<PendingView>,
+    /// Events of activities that wait to be sent, and how many.
+    activities: (Vec<u8>, usize),
 }
 
 /// What a stream begins with: everything up to here, and a receiver of what comes after.
@@ -113,7 +119,12 @@ impl<N: Node> Live<N> {
         if state.running
             && let Ok(data) = serde_json::to_vec(activity)
         {
-            self.0.send(&mut state, Topic::Activity, "activity", &data);
+            let event = self.0.frame(&mut state, Topic::Activity, "activity", &data).bytes;
+            state.activities.0.extend_from_slice(&event);
+            state.activities.1 += 1;
+            if state.activities.1 >= GATHERED {
+                self.0.tell_activities(&mut state);
+            }
         }
     }
 
@@ -166,6 +177,7 @@ impl<N: Node> Live<N> {
             if shared.frames.receiver_count() == 0 {
                 break state.rest();
             }
+            shared.tell_activities(&mut state);
             shared.tell_changes(&mut state, rows, pending);
             shared.tell_jobs(&mut state);
             if heard.elapsed() >= HEARTBEAT {
@@ -204,6 +216,14 @@ impl<N: Node> Shared<N> {
         let own: NodeId = self.node.info().await.id;
         let rows = self.node.fleet().await.iter().map(|view| Row::new(view, own)).collect();
         (rows, self.node.pending().await)
+    }
+
+    fn tell_activities(&self, state: &mut State) {
+        let (events, count) = std::mem::take(&mut state.activities);
+        if count > 0 {
+            // Nobody listening is fine.
+            let _ = self.frames.send(Frame { topic: Topic::Activity, bytes: events.into() });
+        }
     }
 
     fn tell_changes(&self, state: &mut State, rows: Vec<Row>, pending: Vec<PendingView>) {

@@ -78,6 +78,8 @@ impl<N: Node> Reader<N> {
                     Err(RecvError::Lagged(_)) => {
                         let beginning = self.live.listen_again();
                         self.later = beginning.later;
+                        // What it missed need not stand in what follows: it begins anew.
+                        self.ready.push_back(self.live.shared().hello());
                         self.take(beginning.frames);
                     }
                     Err(RecvError::Closed) => return None,

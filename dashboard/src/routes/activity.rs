@@ -1,8 +1,10 @@
 //! Who did what.
 
+use axum::body::Body;
 use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Json, Response};
+use futures::{StreamExt, future, stream};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -10,7 +12,7 @@ use crate::contract::{Operation, Routes};
 use crate::error::ApiError;
 use crate::extract::{Query, invalid};
 use crate::gateway::Gateway;
-use crate::node::Node;
+use crate::node::{Node, NodeError};
 use crate::records::{Activity, ActivityQuery};
 
 /// Entries in a page when nobody says how many.
@@ -23,7 +25,7 @@ const MAX_ENTRIES: u32 = 1000;
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Which {
-    /// At most so many, the newest; 100 when left out.
+    /// At most so many, the newest; left out, 100, and as a table all.
     #[schemars(range(min = 1, max = MAX_ENTRIES))]
     limit: Option<u32>,
     /// Only entries below this id.
@@ -73,16 +75,13 @@ pub(crate) fn routes<N: Node>() -> Routes<Gateway<N>> {
 
 async fn list<N: Node>(State(gateway): State<Gateway<N>>, Query(which): Query<Which>) -> Result<Response, ApiError> {
     let Which { limit, before, target, who, action, result, format } = which;
-    let limit = limit.unwrap_or(DEFAULT_ENTRIES);
+    let whole = limit.is_none() && format == Format::Csv;
+    let limit = limit.unwrap_or(if whole { MAX_ENTRIES } else { DEFAULT_ENTRIES });
     if !(1..=MAX_ENTRIES).contains(&limit) {
         return Err(invalid("", "limit", format!("is 1 to {MAX_ENTRIES}")));
     }
-    // One more than asked for tells whether there are more.
-    let query = ActivityQuery { limit: limit + 1, before, target, who, action, result };
-    let mut entries = gateway.node().activity(query).await?;
-    let more = entries.len() > limit as usize;
-    entries.truncate(limit as usize);
-    let next = entries.last().filter(|_| more).map(|last| last.id);
+    let query = ActivityQuery { limit, before, target, who, action, result };
+    let ActivityPage { entries, next } = page(gateway.node(), query.clone()).await?;
     Ok(match format {
         Format::Json => Json(ActivityPage { entries, next }).into_response(),
         Format::Csv => {
@@ -90,13 +89,39 @@ async fn list<N: Node>(State(gateway): State<Gateway<N>>, Query(which): Query<Wh
                 (header::CONTENT_TYPE, "text/csv; charset=utf-8"),
                 (header::CONTENT_DISPOSITION, "attachment; filename=\"activity.csv\""),
             ];
-            (headers, csv(&entries)).into_response()
+            let first = HEAD.to_owned() + &csv(&entries);
+            // Page by page: all that are kept would be tens of megabytes at once.
+            let rest = stream::try_unfold(next.filter(|_| whole), move |before| {
+                let (gateway, query) = (gateway.clone(), ActivityQuery { before, ..query.clone() });
+                async move {
+                    if before.is_none() {
+                        return Ok(None);
+                    }
+                    let ActivityPage { entries, next } = page(gateway.node(), query).await?;
+                    Ok::<_, NodeError>(Some((csv(&entries), next)))
+                }
+            });
+            let body = Body::from_stream(stream::once(future::ready(Ok(first))).chain(rest));
+            (headers, body).into_response()
         }
     })
 }
 
+async fn page<N: Node>(node: &N, query: ActivityQuery) -> Result<ActivityPage, NodeError> {
+    let limit = query.limit as usize;
+    // One more than asked for tells whether there are more.
+    let mut entries = node.activity(ActivityQuery { limit: query.limit + 1, ..query }).await?;
+    let more = entries.len() > limit;
+    entries.truncate(limit);
+    let next = entries.last().filter(|_| more).map(|last| last.id);
+    Ok(ActivityPage { entries, next })
+}
+
+/// What the columns are.
+const HEAD: &str = "id,at,by,who,from,action,target,detail,result\r\n";
+
 fn csv(entries: &[Activity]) -> String {
-    let mut text = String::from("id,at,by,who,from,action,target,detail,result\r\n");
+    let mut text = String::new();
     for entry in entries {
         let from = entry.from.map(|from| from.to_string());
         let optional = |value: &Option<String>| cell(value.as_deref().unwrap_or_default());

@@ -113,7 +113,10 @@ pub(crate) fn routes<N: Node>() -> Routes<N> {
             "/remote/stats",
             rigs::<N>,
             Operation::new("listRigs", "Every rig that this node may read, as it was last heard")
-                .answers::<Vec<RigView>>(StatusCode::OK, "The rigs, by name."),
+                .answers::<Vec<RigView>>(
+                    StatusCode::OK,
+                    "The rigs, by name; this node itself comes first, when it mines.",
+                ),
         )
         .get(
             "/remote/{peer}/stats",

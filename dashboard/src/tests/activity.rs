@@ -118,3 +118,25 @@ async fn what_was_so_already_is_kept_as_that() {
     let entry = door.node.recorded().pop().unwrap();
     assert_eq!(entry.detail.as_deref(), Some("profile nope (was so already)"));
 }
+
+#[tokio::test]
+async fn who_waits_for_approval_is_kept_once_it_is_decided() {
+    let door = Door::new();
+    let add = || door.local(knock("POST", "/peers").json(&json!({"address": "pending.example"})));
+    assert_eq!(add().await.status, StatusCode::ACCEPTED);
+    assert!(door.node.recorded().is_empty());
+    assert_eq!(add().await.status, StatusCode::OK);
+    assert_eq!(door.node.recorded().len(), 1);
+}
+
+#[tokio::test]
+async fn a_table_has_every_entry_unless_fewer_are_asked_for() {
+    let door = Door::new();
+    for _ in 0..2500 {
+        door.gateway.record(&crate::access::Caller::local(), "stop", None, None, "ok").await;
+    }
+    let lines = async |path: &str| door.local(knock("GET", path)).await.body.as_str().unwrap().lines().count();
+    assert_eq!(lines("/activity?format=csv").await, 2501);
+    assert_eq!(lines("/activity?format=csv&before=1501").await, 1501);
+    assert_eq!(lines("/activity?format=csv&limit=7").await, 8);
+}

@@ -133,6 +133,7 @@ async fn a_reader_that_lags_gets_everything_anew() {
         door.node.set_ping(Some(f64::from(ping)));
         last = quick.until("delta").await;
     }
+    assert_eq!(slow.next().await.unwrap().0, "hello");
     let (name, snapshot) = slow.next().await.unwrap();
     assert_eq!((name.as_str(), &snapshot["ping"]), ("snapshot", &json!([209])));
     assert_eq!(snapshot["v"], last["v"]);
@@ -166,5 +167,21 @@ async fn the_node_is_looked_at_only_while_somebody_listens() {
         let before = door.node.looks();
         tokio::time::sleep(Duration::from_secs(30)).await;
         assert_eq!(door.node.looks(), before);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_activity_is_lost_however_many_come_at_once() {
+    let door = Door::new();
+    let token = door.token("read").await;
+    let mut heard = listen(&door, knock("GET", "/events?topics=activity").token(&token)).await;
+    assert_eq!(heard.next().await.unwrap().0, "hello");
+    let caller = crate::access::Caller::local();
+    for _ in 0..1500 {
+        door.gateway.record(&caller, "restart", None, None, "ok").await;
+    }
+    let first = heard.until("activity").await["id"].as_u64().unwrap();
+    for id in first + 1..first + 1500 {
+        assert_eq!(heard.until("activity").await["id"], id);
     }
 }

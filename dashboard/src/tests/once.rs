@@ -2,8 +2,9 @@
 
 use axum::http::StatusCode;
 use serde_json::json;
+use tower::ServiceExt;
 
-use super::door::{Door, Knock, knock};
+use super::door::{Door, HOST, Knock, knock};
 use super::refusals::assert_problem;
 use super::routes::monero;
 use crate::Code;
@@ -39,6 +40,17 @@ async fn a_key_stands_for_one_request_of_one_caller() {
     assert_problem(&door.local(stop("/remote/rig-alpha/stop").json(&json!({"all": true}))).await, Code::KeyReused);
     let other = door.ask(stop("/remote/rig-alpha/stop").token(&token)).await;
     assert_eq!((other.status, other.headers.get("idempotency-replayed")), (StatusCode::OK, None));
+}
+
+#[tokio::test]
+async fn a_request_is_the_same_over_another_version_of_http() {
+    let door = Door::new();
+    let token = door.token("control").await;
+    assert_eq!(door.ask(add_monero("k").token(&token)).await.status, StatusCode::CREATED);
+    let mut over_http2 = add_monero("k").token(&token).build();
+    *over_http2.uri_mut() = format!("http://{HOST}{}", over_http2.uri()).parse().unwrap();
+    let answer = door.web.clone().oneshot(over_http2).await.unwrap();
+    assert_eq!(answer.headers()["idempotency-replayed"], "true");
 }
 
 #[tokio::test]

@@ -4,7 +4,7 @@ import { rig, type Fixed, type Live, type Rig, type RigWord } from './rig';
 
 const FIXED = ['id', 'name', 'role', 'address', 'here'] as const;
 const LIVE = [
-  'on', 'ping', 'score', 'seen', 'hash', 'algo', 'miners', 'run', 'state', 'temp', 'watt', 'acc', 'rej', 'problem',
+  'on', 'ping', 'score', 'seen', 'hash', 'algo', 'also', 'miners', 'run', 'state', 'temp', 'watt', 'acc', 'rej', 'problem',
 ] as const;
 
 type Columns = Partial<Record<string, unknown>>;

@@ -37,6 +37,11 @@ test('sums leave out what is offline or not known', () => {
   expect(sums(rigs)).toEqual([{ algorithm: 'rx/0', rate: 150, rigs: 2 }, { algorithm: 'kawpow', rate: 9, rigs: 1 }]);
 });
 
+test('a rig counts under each of its algorithms, with the rate of that alone', () => {
+  const rigs = [row({ hash: 100, also: [['kawpow', 9]] }), row({ hash: 50 })].map(rig);
+  expect(sums(rigs)).toEqual([{ algorithm: 'rx/0', rate: 150, rigs: 2 }, { algorithm: 'kawpow', rate: 9, rigs: 1 }]);
+});
+
 test('counts add up', () => {
   const counts = count([row(), row({ state: 'fault' }), row({ on: 0, state: 'offline' })].map(rig));
   expect(counts).toMatchObject({ all: 3, online: 2, ok: 1, crit: 1, off: 1, attention: 1 });

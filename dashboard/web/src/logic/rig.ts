@@ -26,10 +26,12 @@ export interface Live {
   score: number;
   /** Unix seconds. */
   seen: number | null;
-  /** Hashes per second over all its miners. */
+  /** Hashes per second of its miners of `algo`; without one, of all. */
   hash: number | null;
   /** The algorithm with the highest rate. */
   algo: string | null;
+  /** Its further algorithms, each with its own rate; null when there are none. */
+  also: [string, number][] | null;
   miners: number | null;
   /** Of these, with a process. */
   run: number | null;
@@ -129,15 +131,19 @@ export function runs(state: MinerState): boolean {
 
 export interface Sum { algorithm: string; rate: number; rigs: number }
 
-/** Sum per algorithm over the whole fleet, the one of most rigs first. A rig counts under its largest algorithm. */
+/** Sum per algorithm over the whole fleet, the one of most rigs first. A rig counts under each of its algorithms. */
 export function sums(rigs: Iterable<Rig>): Sum[] {
   const found = new Map<string, Sum>();
-  for (const { on, hash, algo } of rigs) {
-    if (on === 0 || hash === null || algo === null) continue;
-    const sum = found.get(algo) ?? { algorithm: algo, rate: 0, rigs: 0 };
-    sum.rate += hash;
+  const add = (algorithm: string, rate: number) => {
+    const sum = found.get(algorithm) ?? { algorithm, rate: 0, rigs: 0 };
+    sum.rate += rate;
     sum.rigs += 1;
-    found.set(algo, sum);
+    found.set(algorithm, sum);
+  };
+  for (const { on, hash, algo, also } of rigs) {
+    if (on === 0 || hash === null || algo === null) continue;
+    add(algo, hash);
+    also?.forEach(([algorithm, rate]) => add(algorithm, rate));
   }
   return [...found.values()].sort((a, b) => b.rigs - a.rigs || (a.algorithm < b.algorithm ? -1 : 1));
 }

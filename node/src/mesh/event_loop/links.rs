@@ -142,7 +142,7 @@ impl EventLoop {
     }
 
     /// Takes the connection's link out of the table, once.
-    pub(super) fn end_link(&mut self, id: ConnectionId, end: Unlinked) {
+    pub(super) fn end_link(&mut self, id: ConnectionId, end: &Unlinked) {
         let Some(connection) = self.connections.get_mut(&id) else { return };
         let (peer, key, dialer) = (connection.peer, connection.key, connection.dialer);
         match connection.link.take().and_then(|state| state.up) {

@@ -414,7 +414,7 @@ impl EventLoop {
                 self.end_link(id, end);
             } else if connection.dialer && !connection.to_pair {
                 let peer = connection.peer;
-                self.on_unlinked(peer, id, end);
+                self.on_unlinked(peer, id, &end);
             }
         }
         self.connections.remove(&id);
@@ -427,15 +427,15 @@ impl EventLoop {
     }
 
     /// We reached it, and no link came up.
-    pub(super) fn on_unlinked(&mut self, peer: PeerId, dial: ConnectionId, end: Unlinked) {
+    pub(super) fn on_unlinked(&mut self, peer: PeerId, dial: ConnectionId, end: &Unlinked) {
         let (now, rng) = (Instant::now(), &mut rand::rng());
-        match &end {
+        match end {
             Unlinked::Broke(_) => self.dialer.on_broken(dial, now, rng),
             Unlinked::Closed | Unlinked::Refused(_) => self.dialer.on_refused(dial, now, rng),
         }
         self.on_not_linked(
             peer,
-            match &end {
+            match end {
                 Unlinked::Broke(why) | Unlinked::Refused(why) => why,
                 Unlinked::Closed => NOT_REGISTERED,
             },
