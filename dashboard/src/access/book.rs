@@ -537,7 +537,7 @@ mod tests {
         let owner = Caller { by: By::Session, who: Some("a".into()), from: None, scope: Scope::Admin };
         let set = |new: &str| access.set_password(&node, &owner, Secret::new(new), Some(Secret::new(OLD)));
         let (one, other) = futures::join!(set("another password"), set("a third password"));
-        let refused = one.err().or(other.err()).expect("one of them");
+        let refused = one.err().or_else(|| other.err()).expect("one of them");
         assert_eq!(refused.code, Code::Invalid);
         let tried = |password: &str| access.sign_in(&node, Proof::Password(Secret::new(password)), "", None);
         let signed_in = [tried("another password").await.is_ok(), tried("a third password").await.is_ok()];

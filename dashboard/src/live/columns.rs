@@ -112,8 +112,12 @@ impl Row {
                 ping: peer.ping_ms.map(whole),
                 score: peer.score,
                 seen: peer.last_seen,
-                hash: if algo.is_some() { of_algo } else { hashrate.filter(|_| stats.is_some()).map(|rate| rate.hashes_per_second()) }
-                    .map(four_digits),
+                hash: if algo.is_some() {
+                    of_algo
+                } else {
+                    hashrate.filter(|_| stats.is_some()).map(|rate| rate.hashes_per_second())
+                }
+                .map(four_digits),
                 algo,
                 also,
                 miners: stats.map(|stats| count(stats.miners.len())),

@@ -935,14 +935,19 @@ export interface components {
         Delta: {
             /** @description Accepted shares. */
             acc?: (number | null)[];
-            /** @description Algorithm of the miner with the highest rate. */
+            /** @description The algorithm with the highest rate. */
             algo?: (string | null)[];
+            /** @description The further algorithms, and their hashes per second; null when there are none. */
+            also?: ([
+                string,
+                number
+            ][] | null)[];
             /**
              * Format: uint64
              * @description Unix time, seconds.
              */
             at: number;
-            /** @description Hashes per second over all miners, to four digits. */
+            /** @description Hashes per second of the miners of `algo`, to four digits; without `algo`, of all. */
             hash?: (number | null)[];
             /** @description Indexes of rows. */
             i: number[];
@@ -1776,9 +1781,14 @@ export interface components {
             acc: (number | null)[];
             /** @description Addresses without `/p2p/`. */
             address: (string | null)[];
-            /** @description Algorithm of the miner with the highest rate. */
+            /** @description The algorithm with the highest rate. */
             algo: (string | null)[];
-            /** @description Hashes per second over all miners, to four digits. */
+            /** @description The further algorithms, and their hashes per second; null when there are none. */
+            also: ([
+                string,
+                number
+            ][] | null)[];
+            /** @description Hashes per second of the miners of `algo`, to four digits; without `algo`, of all. */
             hash: (number | null)[];
             /** @description 1 for this node itself. */
             here: number[];
@@ -1892,14 +1902,19 @@ export interface components {
             acc: (number | null)[];
             /** @description Addresses without `/p2p/`. */
             address: (string | null)[];
-            /** @description Algorithm of the miner with the highest rate. */
+            /** @description The algorithm with the highest rate. */
             algo: (string | null)[];
+            /** @description The further algorithms, and their hashes per second; null when there are none. */
+            also: ([
+                string,
+                number
+            ][] | null)[];
             /**
              * Format: uint64
              * @description Unix time, seconds.
              */
             at: number;
-            /** @description Hashes per second over all miners, to four digits. */
+            /** @description Hashes per second of the miners of `algo`, to four digits; without `algo`, of all. */
             hash: (number | null)[];
             /** @description 1 for this node itself. */
             here: number[];
@@ -2977,7 +2992,7 @@ export interface operations {
                 before?: number;
                 /** @description As JSON, or as a table for spreadsheets. */
                 format?: components["schemas"]["Format"];
-                /** @description At most so many, the newest; 100 when left out. */
+                /** @description At most so many, the newest; left out, 100, and as a table all. */
                 limit?: number;
                 /** @description Only with this result: `ok`, or a problem's code. */
                 result?: string;
@@ -4267,7 +4282,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description The rigs, by name. */
+            /** @description The rigs, by name; this node itself comes first, when it mines. */
             200: {
                 headers: {
                     "X-Request-Id": components["headers"]["RequestId"];
