@@ -35,7 +35,8 @@ const ABOUT: &str = "Every operation of a miner-ctrl node: one API for the page,
     Peers and rigs are named by their whole name, their node id, or its first 8 digits or more. Times are Unix seconds, \
     rates hashes per second; a value that is not known is null, never zero. Every failure is a problem document (RFC \
     9457): go by its `code`. 504 means that no answer came in time and that it is not known whether it was done: start, \
-    stop, deploy and undeploy can safely be repeated. A write takes an `Idempotency-Key`. Live data comes with `GET /events`.";
+    stop, deploy and undeploy can safely be repeated. A write takes an `Idempotency-Key`. Live data comes with `GET \
+    /events`.";
 
 /// What routes are about, in the order in which they are shown.
 #[derive(Debug)]
