@@ -24,6 +24,9 @@ pub(super) struct Fixed {
     here: u8,
 }
 
+/// Further algorithms, and their rates.
+type Others = Vec<(String, f64)>;
+
 /// What changes by itself. Numbers are as coarse as a page shows them, so that noise is no change.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Moving {
@@ -34,7 +37,7 @@ pub(super) struct Moving {
     hash: Option<f64>,
     algo: Option<String>,
     /// Rates of different algorithms do not add up: each has its own.
-    also: Option<Vec<(String, f64)>>,
+    also: Option<Others>,
     miners: Option<u32>,
     run: Option<u32>,
     state: &'static str,
@@ -139,9 +142,7 @@ fn sum(stats: &RigStats, of: fn(&Shares) -> u64) -> u64 {
 }
 
 /// The algorithm with the highest rate, its rate, and the others with theirs.
-fn by_algorithm<'a>(
-    miners: impl Iterator<Item = &'a MinerStatus>,
-) -> (Option<String>, Option<f64>, Option<Vec<(String, f64)>>) {
+fn by_algorithm<'a>(miners: impl Iterator<Item = &'a MinerStatus>) -> (Option<String>, Option<f64>, Option<Others>) {
     let mut sums = BTreeMap::<&str, Option<f64>>::new();
     for miner in miners {
         let Some(algorithm) = &miner.algorithm else { continue };
