@@ -128,14 +128,12 @@ impl EventLoop {
             self.watchful = true;
             return;
         }
-        self.end_link(
-            id,
-            match end {
-                LinkEnd::Closed => Unlinked::Closed,
-                LinkEnd::FalseHello | LinkEnd::Unintelligible | LinkEnd::Version => Unlinked::Refused(end.to_string()),
-                other => Unlinked::Broke(other.to_string()),
-            },
-        );
+        let why = match end {
+            LinkEnd::Closed => Unlinked::Closed,
+            LinkEnd::FalseHello | LinkEnd::Unintelligible | LinkEnd::Version => Unlinked::Refused(end.to_string()),
+            other => Unlinked::Broke(other.to_string()),
+        };
+        self.end_link(id, &why);
         // What is to be said of this connection has been said; its closing is no failed dial.
         self.connections.remove(&id);
         self.swarm.close_connection(id);

@@ -411,7 +411,7 @@ impl EventLoop {
         let end = broke.map_or(Unlinked::Closed, Unlinked::Broke);
         if let Some(connection) = self.connections.get(&id) {
             if connection.link.is_some() {
-                self.end_link(id, end);
+                self.end_link(id, &end);
             } else if connection.dialer && !connection.to_pair {
                 let peer = connection.peer;
                 self.on_unlinked(peer, id, &end);
