@@ -85,15 +85,15 @@ pub(crate) async fn recorded<N: Node>(
     }
 }
 
-/// What is said of a start before its miners. A profile that came with its start is none that is stored, whatever it is
+/// What is said of a start before its miners, and when it failed. A profile that came with its start is none that is stored, whatever it is
 /// called.
 pub(crate) fn profile_told(command: &MinerCommand) -> String {
     match command {
         MinerCommand::Start { profile: ProfileChoice::Inline(draft), .. } => {
             let pools: Vec<_> = draft.pools.iter().map(|pool| pool.url.as_str()).collect();
-            format!("profile {} at {}, ", draft.name, pools.join(" "))
+            format!("profile {} at {}", draft.name, pools.join(" "))
         }
-        MinerCommand::Start { profile: ProfileChoice::Stored(name), .. } => format!("profile {name}, "),
+        MinerCommand::Start { profile: ProfileChoice::Stored(name), .. } => format!("profile {name}"),
         MinerCommand::Restart(_) | MinerCommand::Stop(_) => String::new(),
     }
 }

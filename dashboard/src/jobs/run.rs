@@ -10,7 +10,7 @@ use crate::access::Caller;
 use crate::activity::{profile_told, so_already};
 use crate::error::{ApiError, Code};
 use crate::gateway::Gateway;
-use crate::node::Node;
+use crate::node::{MinerCommand, Node};
 use crate::surround::REQUEST_TIMEOUT;
 
 /// What all rigs of a job have in common.
@@ -85,8 +85,16 @@ impl<N: Node> Gateway<N> {
         }
         // Kept first: whoever sees the result finds it in the log.
         if *order != Order::Ping {
-            let before = if let Order::Miner(command) = order { profile_told(command) } else { String::new() };
-            let detail = if code.is_none() { told.detail.as_ref().map(|detail| before + detail) } else { None };
+            let asked = match order {
+                Order::Deploy(profile) => format!("profile {profile}"),
+                Order::Miner(command) => profile_told(command),
+                Order::Ping => String::new(),
+            };
+            let detail = match (&told.detail, order) {
+                (Some(done), Order::Miner(MinerCommand::Start { .. })) if code.is_none() => Some(asked + ", " + done),
+                (Some(done), _) if code.is_none() => Some(done.clone()),
+                _ => Some(asked).filter(|asked| !asked.is_empty()),
+            };
             self.record(caller, verb, Some(rig.name), detail, code.map_or("ok", Code::as_str)).await;
         }
         jobs.set(id, place, state, told);

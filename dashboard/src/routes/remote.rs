@@ -13,7 +13,7 @@ use crate::activity::{About, profile_told, so_already};
 use crate::contract::{Operation, RIG, Routes, shape};
 use crate::error::{ApiError, Code};
 use crate::extract::{self, MaybeJson, Path, Query, invalid};
-use crate::node::{DeployOutcome, LogQuery, MinerCommand, MinerOutcome, Node, RigProfile, RigView};
+use crate::node::{DeployOutcome, LogQuery, MinerCommand, MinerOutcome, Node, NodeError, RigProfile, RigView};
 use crate::routes::profiles;
 
 /// Lines in a page when nobody says how many: a screen or two.
@@ -216,10 +216,19 @@ async fn start<N: Node>(
     State(node): State<N>,
     Path(peer): Path<String>,
     extract::Json(start): extract::Json<Start>,
-) -> Result<(About, Json<MinerOutcome>), ApiError> {
-    let (command, _) = start.command(&node).await?;
+) -> (About, Result<Json<MinerOutcome>, ApiError>) {
+    let command = match start.command(&node).await {
+        Ok((command, _)) => command,
+        Err(error) => return (About::default(), Err(error)),
+    };
     let what = profile_told(&command);
-    Ok(told(what, commanded(&node, &peer, command).await?))
+    match commanded(&node, &peer, command).await {
+        Ok(outcome) => {
+            let (about, outcome) = told(what + ", ", outcome);
+            (about, Ok(outcome))
+        }
+        Err(error) => (About { target: None, detail: Some(what) }, Err(error)),
+    }
 }
 
 /// Commands a rig; whoever looks at it next sees what that did.
@@ -250,21 +259,30 @@ async fn deploy<N: Node>(
     State(node): State<N>,
     Path(peer): Path<String>,
     extract::Json(deploy): extract::Json<Deploy>,
-) -> Result<(About, Json<DeployOutcome>), ApiError> {
-    Ok(deployed(node.deploy(&peer, &deploy.profile).await?))
+) -> (About, Result<Json<DeployOutcome>, ApiError>) {
+    deployed(&deploy.profile, node.deploy(&peer, &deploy.profile).await)
 }
 
 async fn undeploy<N: Node>(
     State(node): State<N>,
     Path(peer): Path<String>,
     extract::Json(undeploy): extract::Json<Undeploy>,
-) -> Result<(About, Json<DeployOutcome>), ApiError> {
-    Ok(deployed(node.undeploy(&peer, &undeploy.profile).await?))
+) -> (About, Result<Json<DeployOutcome>, ApiError>) {
+    deployed(&undeploy.profile, node.undeploy(&peer, &undeploy.profile).await)
 }
 
-fn deployed(outcome: DeployOutcome) -> (About, Json<DeployOutcome>) {
-    let detail = format!("profile {}", outcome.profile) + so_already(outcome.changed);
-    (About { target: Some(outcome.rig.to_string()), detail: Some(detail) }, Json(outcome))
+fn deployed(
+    profile: &ProfileName,
+    outcome: Result<DeployOutcome, NodeError>,
+) -> (About, Result<Json<DeployOutcome>, ApiError>) {
+    let what = format!("profile {profile}");
+    match outcome {
+        Ok(outcome) => {
+            let detail = what + so_already(outcome.changed);
+            (About { target: Some(outcome.rig.to_string()), detail: Some(detail) }, Ok(Json(outcome)))
+        }
+        Err(error) => (About { target: None, detail: Some(what) }, Err(error.into())),
+    }
 }
 
 async fn profiles_of<N: Node>(

@@ -120,6 +120,24 @@ async fn what_was_so_already_is_kept_as_that() {
 }
 
 #[tokio::test]
+async fn what_was_refused_is_kept_with_what_was_asked_for() {
+    let door = Door::new();
+    for (action, asked) in [
+        ("deploy", json!({"profile": "monero"})),
+        ("undeploy", json!({"profile": "monero"})),
+        ("start", json!({"profile": "monero"})),
+    ] {
+        door.local(knock("POST", &format!("/remote/nobody/{action}")).json(&asked)).await;
+        let entry = door.node.recorded().pop().unwrap();
+        assert_eq!(
+            (entry.result.as_str(), entry.detail.as_deref()),
+            ("unknown-peer", Some("profile monero")),
+            "{action}"
+        );
+    }
+}
+
+#[tokio::test]
 async fn who_waits_for_approval_is_kept_once_it_is_decided() {
     let door = Door::new();
     let add = || door.local(knock("POST", "/peers").json(&json!({"address": "pending.example"})));

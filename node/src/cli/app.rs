@@ -325,7 +325,7 @@ fn log(serves: bool) {
     };
     let colours = io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
     // Set already only when a test called this before.
-    let lines = tracing_subscriber::fmt::layer().with_writer(Lines).with_ansi(colours);
+    let lines = tracing_subscriber::fmt::layer().with_writer(Lines(io::stderr)).with_ansi(colours);
     let _ = tracing_subscriber::registry().with(filter).with(lines).try_init();
     if let Some(Err(error)) = parsed {
         tracing::warn!(error, "MINER_CTRL_LOG is not understood: write e.g. `debug` or `miner_ctrl=debug,libp2p=info`");

@@ -4,27 +4,30 @@ use std::io::{self, Write};
 
 use tracing_subscriber::fmt::MakeWriter;
 
-/// Writes each event to stderr as one line. An address or a library's error may hold line breaks and escape sequences of a
-/// peer's making; those would be lines of the log, or orders to the terminal that shows it.
-pub(super) struct Lines;
+/// Writes each event as one line. An address or a library's error may hold line breaks and escape sequences of a peer's
+/// making; those would be lines of the log, or orders to the terminal that shows it.
+pub(super) struct Lines<W>(pub(super) fn() -> W);
 
-impl<'a> MakeWriter<'a> for Lines {
-    type Writer = Self;
+/// Of one event.
+pub(super) struct Line<W>(W);
 
-    fn make_writer(&'a self) -> Self {
-        Self
+impl<W: Write> MakeWriter<'_> for Lines<W> {
+    type Writer = Line<W>;
+
+    fn make_writer(&self) -> Line<W> {
+        Line(self.0())
     }
 }
 
-impl Write for Lines {
+impl<W: Write> Write for Line<W> {
     /// A whole event, as the formatter hands it over.
     fn write(&mut self, event: &[u8]) -> io::Result<usize> {
-        io::stderr().lock().write_all(line(&String::from_utf8_lossy(event)).as_bytes())?;
+        self.0.write_all(line(&String::from_utf8_lossy(event)).as_bytes())?;
         Ok(event.len())
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        io::stderr().flush()
+        self.0.flush()
     }
 }
 
