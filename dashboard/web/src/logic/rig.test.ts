@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest';
 
 import { row } from './fixture';
-import { count, rig, sums, untold, type Live } from './rig';
+import { algorithms, count, rig, sums, untold, type Live } from './rig';
 
 test('the state is the worst that is known', () => {
   const shown = (change: Partial<Live>) => {
@@ -40,6 +40,12 @@ test('sums leave out what is offline or not known', () => {
 test('a rig counts under each of its algorithms, with the rate of that alone', () => {
   const rigs = [row({ hash: 100, also: [['kawpow', 9]] }), row({ hash: 50 })].map(rig);
   expect(sums(rigs)).toEqual([{ algorithm: 'rx/0', rate: 150, rigs: 2 }, { algorithm: 'kawpow', rate: 9, rigs: 1 }]);
+});
+
+test('beside the rate of an algorithm stand the others with theirs', () => {
+  expect(algorithms(row())).toBe('rx/0');
+  expect(algorithms(row({ also: [['kawpow', 9000]] }))).toBe('rx/0, kawpow 9.00 kH/s');
+  expect(algorithms(row({ algo: null }))).toBeUndefined();
 });
 
 test('counts add up', () => {

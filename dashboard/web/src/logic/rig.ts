@@ -1,6 +1,7 @@
 // A rig as the table knows it, and what state it is in. One row per peer, and one for this node when it mines.
 
 import type { MinerState, Role } from '../api/types';
+import { hashrate } from './format';
 
 /** Shape and colour. The words that go with them are the same everywhere. */
 export type State = 'ok' | 'warn' | 'crit' | 'off' | 'idle' | 'wait';
@@ -159,4 +160,10 @@ export function count(rigs: Iterable<Rig>): Counts {
     if (needsAttention(one)) counts.attention += 1;
   }
   return counts;
+}
+
+/** What a rig computes: the rate beside it is that of the first alone. */
+export function algorithms({ algo, also }: Pick<Rig, 'algo' | 'also'>): string | undefined {
+  if (algo === null) return undefined;
+  return [algo, ...(also ?? []).map(([other, rate]) => `${other} ${hashrate(rate)}`)].join(', ');
 }

@@ -6,7 +6,7 @@ import { part } from '../api/client';
 import type { MinerStatus, PeerView, RigView } from '../api/types';
 import { bytes, celsius, duration, exactTime, hashrate, lastSeen, ping, plural, span, UNKNOWN } from '../logic/format';
 import { HASHRATE, OTHERS, RANGES } from '../logic/history';
-import { minerShown, runs, untold, type Rig } from '../logic/rig';
+import { algorithms, minerShown, runs, untold, type Rig } from '../logic/rig';
 import { pingOne } from '../store/commands';
 import { open } from '../store/dialogs';
 import { known, now, readOnly, rigById, stale } from '../store/live';
@@ -126,7 +126,7 @@ function Summary({ rig }: { rig: Rig }) {
       <div>
         <span class="t2">Hashrate</span>
         <b class="figure">{hashrate(off ? null : rig.hash)}</b>
-        <span class="t2 small">{rig.algo ?? ''}</span>
+        <span class="t2 small">{algorithms(rig) ?? ''}</span>
       </div>
       <div>
         <span class="t2">Shares</span>

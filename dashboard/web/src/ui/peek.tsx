@@ -3,7 +3,7 @@
 import { useLayoutEffect, useRef } from 'preact/hooks';
 
 import { celsius, exactTime, hashrate, shortAddress, UNKNOWN } from '../logic/format';
-import { untold } from '../logic/rig';
+import { algorithms, untold } from '../logic/rig';
 import { open } from '../store/dialogs';
 import { readOnly, rigById } from '../store/live';
 import { useRig } from '../store/rig';
@@ -42,7 +42,7 @@ export function Peek({ id, onClose }: { id: string; onClose: () => void }) {
           </dd>
           <dt>Hashrate</dt>
           <dd>
-            {hashrate(row.on === 1 ? row.hash : null)} {row.algo && <span class="t2">{row.algo}</span>}
+            {hashrate(row.on === 1 ? row.hash : null)} {row.algo && <span class="t2">{algorithms(row)}</span>}
           </dd>
           <dt>Shares</dt>
           <dd>

@@ -3,7 +3,7 @@
 import { useRef } from 'preact/hooks';
 
 import { celsius, exactTime, hashrate, lastSeen, ping, shortAddress, UNKNOWN } from '../logic/format';
-import type { Rig, State } from '../logic/rig';
+import { algorithms, type Rig, type State } from '../logic/rig';
 import { toggled } from '../logic/select';
 import type { Column } from '../logic/sort';
 import { pingOne, under } from '../store/commands';
@@ -60,8 +60,9 @@ export function Row({ rig, index, height, tabStop, ticked, compact, shown, onTic
       {shown.has('role') && <td>{rig.role}</td>}
       {shown.has('ping') && <td class={`right ${pingLevel(rig)}`}>{ping(off ? null : rig.ping)}</td>}
       {shown.has('score') && <td class="right">{here ? UNKNOWN : <Meter value={rig.score} />}</td>}
-      <td class="right" title={rig.algo ?? undefined}>
+      <td class="right" title={algorithms(rig)}>
         {hashrate(off ? null : rig.hash)}
+        {!off && rig.also !== null && <span class="t2 small"> +{rig.also.length}</span>}
       </td>
       {shown.has('seen') && (
         <td class="right" title={exactTime(rig.seen)}>
