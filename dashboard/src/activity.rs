@@ -85,8 +85,8 @@ pub(crate) async fn recorded<N: Node>(
     }
 }
 
-/// What is said of a start before its miners, and when it failed. A profile that came with its start is none that is stored, whatever it is
-/// called.
+/// What is said of a start before its miners, and when it failed. A profile that came with its start is none that is
+/// stored, whatever it is called.
 pub(crate) fn profile_told(command: &MinerCommand) -> String {
     match command {
         MinerCommand::Start { profile: ProfileChoice::Inline(draft), .. } => {

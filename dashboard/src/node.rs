@@ -207,7 +207,7 @@ pub struct AddPeer {
     #[serde(default)]
     #[schemars(with = "Option<shape::Permission>")]
     pub permission: Option<Permission>,
-    /// The peer id that [`Added::Pending`] gave: another node that answers there now is refused.
+    /// The `peer_id` of an answer `pending`: another node that answers there now is refused.
     #[serde(default)]
     pub peer_id: Option<String>,
 }

@@ -232,8 +232,13 @@ impl Engine for ThisMachine {
                 stop.cancelled().await;
                 node.stop_miners().await;
             };
-            let serving = Door::serve(door, gateway, stop.clone());
-            let (ended, (), ()) = tokio::join!(socket.serve(router, stop.clone()), serving, miners);
+            let doors = async {
+                let page = Door::serve(door, gateway, stop.clone());
+                let (ended, ()) = tokio::join!(socket.serve(router, stop.clone()), page);
+                node.stop_mesh();
+                ended
+            };
+            let (ended, ()) = tokio::join!(doors, miners);
             node.shutdown().await;
             ended
         });

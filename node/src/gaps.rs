@@ -141,7 +141,8 @@ impl Gaps {
         let rows = changes.iter().map(|(rig, since)| (rig.to_string(), *since)).collect();
         match history::keep_missing(node.database(), rows).await {
             Ok(()) => self.are_kept(changes),
-            Err(error) => tracing::warn!(error = chain(&error), "what is missing of the rigs' history is not stored"),
+            // It is tried again at each look, and the minute that cannot be written says so once a minute.
+            Err(error) => tracing::debug!(error = chain(&error), "what is missing of the rigs' history is not stored"),
         }
     }
 
@@ -219,7 +220,10 @@ impl Gaps {
 async fn ask(node: NodeHandle, rig: NodeId, from: u64) -> Asked {
     let [fine, minutes, quarters] = TIERS;
     let now = unix_now();
-    let (day, month) = (now.saturating_sub(fine.kept), now.saturating_sub(minutes.kept));
+    // Where a coarser tier ends and a finer one begins is a whole step of the coarser: of the rest its mean would be one of a
+    // part alone.
+    let border = |kept: u64, step: u64| now.saturating_sub(kept) / step * step;
+    let (day, month) = (border(fine.kept, minutes.step), border(minutes.kept, quarters.step));
     let mut clock = Clock::default();
     let mut known = from;
     let asked = async {

@@ -31,6 +31,20 @@ pub(crate) struct House {
     pub(crate) orders: Arc<Orders>,
 }
 
+/// One that is told when it ends.
+struct Order {
+    orders: Arc<Orders>,
+    name: String,
+    asked: String,
+    answer: Option<Response>,
+}
+
+impl Drop for Order {
+    fn drop(&mut self) {
+        self.orders.tell(&self.name, &self.asked, self.answer.as_ref());
+    }
+}
+
 /// What a registered peer may ask: what it was granted, and never anything for a worker.
 pub(crate) fn granted(fleet: &FleetSnapshot, peer: &PeerKey) -> Permission {
     match fleet.peer(peer) {
@@ -49,8 +63,10 @@ impl Answer for House {
         let orders = Arc::clone(&self.orders);
         let name = fleet.peer(&peer).map_or_else(|| peer.node_id().to_string(), |known| known.peer.name.to_string());
         Box::pin(async move {
+            // Told when it is answered, or when its asker has gone: then it may be carried out all the same.
+            let mut order = Order { orders, name, asked, answer: None };
             let answer = worker.answer(granted, request).await;
-            orders.tell(&name, &asked, &answer);
+            order.answer = Some(answer.clone());
             answer
         })
     }

@@ -230,9 +230,14 @@ impl Node {
         }
     }
 
+    /// Takes no more requests of peers, which then find a link gone and wait for the next start.
+    pub fn stop_mesh(&self) {
+        self.stop_mesh.cancel();
+    }
+
     /// Stops in order: no more requests, then the miners that run yet, then what is known is written.
     pub async fn shutdown(self) {
-        self.stop_mesh.cancel();
+        self.stop_mesh();
         // A task that panicked has said so already.
         let _ = self.mesh.await;
         if let Some(watchers) = self.watchers {

@@ -37,12 +37,13 @@ impl Orders {
         Some(asked)
     }
 
-    /// Tells what a peer ordered and what it was answered.
-    pub(crate) fn tell(&self, peer: &str, asked: &str, answer: &Response) {
+    /// Tells what a peer ordered and what it was answered; nothing when it has gone before.
+    pub(crate) fn tell(&self, peer: &str, asked: &str, answer: Option<&Response>) {
         match self.number() {
             0..IN_A_MINUTE => match answer {
-                Response::Refused(why) => tracing::warn!(peer, refused = %why, "ordered: {asked}"),
-                _ => tracing::info!(peer, "ordered: {asked}"),
+                Some(Response::Refused(why)) => tracing::warn!(peer, refused = %why, "ordered: {asked}"),
+                Some(_) => tracing::info!(peer, "ordered: {asked}"),
+                None => tracing::info!(peer, "ordered: {asked}; its asker has gone before the answer"),
             },
             IN_A_MINUTE => tracing::warn!(peer, "more orders than {IN_A_MINUTE} in a minute: the rest is not told"),
             _ => {}

@@ -188,6 +188,16 @@ async fn a_rig_is_added_by_every_form_of_address() {
     }
 }
 
+/// As a terminal sends them: to the editor and to the program that waits for it.
+#[tokio::test]
+async fn the_keys_that_interrupt_are_the_editors() {
+    let press = "trap : INT QUIT; kill -INT $PPID $$; kill -QUIT $PPID $$; sed -i s/wallet-a/wallet-b/";
+    let home = Home::init("control-center", "controller").await.with_variable("VISUAL", press);
+    let _ = home.run("profile add p --program xmrig --coin monero --pool a.example:1 --wallet wallet-a").await.done();
+    let _ = home.run("profile edit p").await.done();
+    assert!(home.run("profile show p").await.done().contains("wallet-b"));
+}
+
 #[tokio::test]
 async fn profiles_are_added_shown_edited_imported_and_removed() {
     let home = Home::init("control-center", "controller").await.with_variable("VISUAL", "sed -i s/wallet-a/wallet-b/");

@@ -9,6 +9,8 @@ test.beforeEach(async ({ page, node, faults }) => {
   void faults;
   await page.goto(`${node.url}#/rigs`);
   await expect(page.getByText('Live', { exact: true })).toBeVisible();
+  // It is live before the first rigs have come.
+  await expect(rows(page).first()).toBeVisible();
 });
 
 test('the table is a real one and says how it is sorted', async ({ page }) => {

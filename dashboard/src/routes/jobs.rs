@@ -218,7 +218,7 @@ async fn found<N: Node>(node: &N, named: Vec<RigLine>) -> Vec<RigLine> {
     let (mut rigs, mut seen) = (Vec::new(), HashSet::new());
     for rig in named {
         let (asked, RigLine { id, name, .. }) = (rig.asked(), rig);
-        let here = asked == own.name.as_str() || asked == own.peer_id || asked == own.id.to_string();
+        let here = asked.eq_ignore_ascii_case(own.name.as_str()) || asked == own.peer_id || asked == own.id.to_string();
         let peer = if here {
             Ok((own.id, own.name.clone()))
         } else {

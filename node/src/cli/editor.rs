@@ -129,15 +129,6 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_keys_that_interrupt_are_the_editors() {
-        let home = tempfile::tempdir().unwrap();
-        // As a terminal sends them: to the editor and to this program.
-        let us = std::process::id();
-        let press = format!("trap : INT QUIT; kill -INT {us} $$; kill -QUIT {us} $$; sed -i s/old/new/");
-        assert!(open(home.path()).edit(&press).await.unwrap().contains("new"));
-    }
-
-    #[tokio::test]
     async fn a_text_that_was_not_taken_is_offered_again() {
         let home = tempfile::tempdir().unwrap();
         open(home.path()).edit("sed -i s/old/typed/").await.unwrap();

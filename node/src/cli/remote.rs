@@ -242,7 +242,7 @@ impl Order {
         let numbered = async |(place, peer)| (place, one(peer).await);
         let mut asking =
             pin!(futures::stream::iter(peers.into_iter().enumerate()).map(numbered).buffer_unordered(AT_ONCE));
-        let (mut documents, mut exits) = (BTreeMap::new(), Vec::new());
+        let (mut documents, mut exits, mut printed) = (BTreeMap::new(), Vec::new(), Ok(()));
         while let Some((place, (peer, answer))) = output.waiting("asking the rigs", asking.next()).await {
             let (exit, document, line) = match answer {
                 Ok(answer) => {
@@ -258,10 +258,11 @@ impl Order {
             if output.is_json() {
                 documents.insert(place, document);
             } else {
-                // When its reader has gone, the orders are given all the same.
-                unless_gone(output.print(&line))?;
+                // The orders are given all the same.
+                printed = printed.and_then(|()| unless_gone(output.print(&line)));
             }
         }
+        printed?;
         let exit = together(exits.into_iter());
         if output.is_json() {
             let documents: Vec<Value> = documents.into_values().collect();

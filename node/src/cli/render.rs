@@ -199,7 +199,7 @@ fn escaped(json: &str) -> String {
 }
 
 /// What moves in every answer though nothing happens: clocks, and what counts their reports.
-const CLOCKS: [&str; 4] = ["age_seconds", "last_seen", "revision", "uptime_seconds"];
+const CLOCKS: [&str; 5] = ["age_seconds", "last_seen", "revision", "state_seconds", "uptime_seconds"];
 
 /// A document without its clocks: where that is the same as before, there is nothing new to show.
 pub(crate) fn still(value: &Value) -> Value {
@@ -244,7 +244,9 @@ mod tests {
     #[test]
     fn clocks_that_run_on_are_nothing_new() {
         let rig = |last_seen, uptime_seconds, rate| {
-            let stats = serde_json::json!({"host": {"uptime_seconds": uptime_seconds}, "hashrate": rate});
+            let miners = serde_json::json!([{"state_seconds": uptime_seconds, "uptime_seconds": uptime_seconds}]);
+            let stats =
+                serde_json::json!({"host": {"uptime_seconds": uptime_seconds}, "hashrate": rate, "miners": miners});
             serde_json::json!([{"name": "a", "last_seen": last_seen, "stats": stats}])
         };
         assert_eq!(still(&rig(1, 10, 5)), still(&rig(2, 11, 5)));

@@ -24,7 +24,7 @@ use tokio_util::codec::{Encoder, FramedRead};
 use tokio_util::compat::Compat;
 
 use super::command::Counts;
-use super::frame::{self, Frame, Frames, Kind};
+use super::frame::{self, Frame, FrameError, Frames, Kind};
 use super::heartbeat::{self, BEAT, DEAD, Heartbeat};
 use super::link::{Answer, AskError, Greeting, LinkEnd, Order, Orders, RequestRate};
 use super::signer::{AT_ONCE, Signer};
@@ -289,7 +289,7 @@ impl<S: AsyncRead + AsyncWrite> Session<S> {
         match frame.kind {
             Kind::Answer => self.on_answer(frame.id, &frame.payload),
             Kind::Beat => self.on_beat(frame.id, now),
-            Kind::Hello => return Err(LinkEnd::Unintelligible),
+            Kind::Hello => return Err(LinkEnd::Senseless(FrameError::Kind(Kind::Hello as u8))),
             Kind::Refused => self.on_refused(frame.id, &frame.payload),
             Kind::Request => self.on_request(SetAside { id: frame.id, came: now, sealed: frame.payload.clone() })?,
         }

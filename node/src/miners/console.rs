@@ -198,7 +198,7 @@ mod tests {
         assert!(told[0].starts_with("zzz") && told[1] == "noise" && told[2].contains("dropped"), "{told:?}");
     }
 
-    #[tokio::test]
+    #[tokio::test(start_paused = true)]
     async fn the_last_line_of_a_flood_is_kept_also_where_a_note_of_ours_follows() {
         let console = Console::default();
         console.push(b"of an earlier process");

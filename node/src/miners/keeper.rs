@@ -398,7 +398,7 @@ impl Keeper {
         }
         (1..=MAX_MINERS)
             .filter_map(|number| format!("{}-{number}", profile.program).parse().ok())
-            .find(|name| self.miners.get(name).is_none_or(|miner| !miner.is_active()))
+            .find(|name| self.miners.get(name).is_none_or(|miner| !miner.is_active()) && !self.wanted.is_refused(name))
             .ok_or_else(too_many)
     }
 
@@ -591,6 +591,7 @@ mod tests {
         keeper.on(&name(), Event::Strayed("another pool".to_owned()), now);
         assert!(Wanted::load(directory.path()).unwrap().profiles().contains_key(&name()));
     }
+
     #[tokio::test]
     async fn a_stop_that_cannot_be_written_down_stops_and_says_so() {
         let directory = tempfile::tempdir().unwrap();

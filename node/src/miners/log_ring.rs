@@ -289,6 +289,7 @@ mod tests {
         ring.push(format!("{} 44AFFq5kSiGBoZ", "y".repeat(MAX_LINE - 7)).as_bytes());
         assert!(!last(&ring).unwrap().contains("44AFF"));
     }
+
     #[test]
     fn an_address_is_blotted_out_without_its_worker_too() {
         let address = "RMaYUFPnqGGA1pbHUBfhUbDJU5yGSYJZtr";

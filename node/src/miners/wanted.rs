@@ -51,6 +51,11 @@ impl Wanted {
         &self.profiles
     }
 
+    /// Whether a miner of this name has a profile that is kept for whoever mends it.
+    pub(super) fn is_refused(&self, name: &MinerName) -> bool {
+        self.refused.contains_key(name)
+    }
+
     /// Remembers a miner.
     pub(super) fn insert(&mut self, name: &MinerName, profile: &Profile) -> Result<(), WriteError> {
         if self.profiles.get(name) == Some(profile) {
@@ -99,7 +104,7 @@ mod tests {
         let file = directory.path().join(FILE);
         atomic::write(&file, &serde_json::to_vec(&json!({"xmrig-1": bad})).unwrap()).unwrap();
         let mut wanted = Wanted::load(directory.path()).unwrap();
-        assert!(wanted.profiles().is_empty());
+        assert!(wanted.profiles().is_empty() && wanted.is_refused(&"xmrig-1".parse().unwrap()));
         let profile = serde_json::from_value::<ProfileDraft>(draft("q")).unwrap().check().unwrap();
         let wallet = |name: &str| {
             let written: Value = serde_json::from_slice(&std::fs::read(&file).unwrap()).unwrap();

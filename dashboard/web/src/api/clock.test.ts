@@ -23,6 +23,16 @@ test('a clock that is hours off is not gone by', () => {
   }
 });
 
+test('a frame that was held up is no other clock, and two in a row are', () => {
+  clock.onFrameTime(OURS);
+  clock.onFrameTime(OURS - 60);
+  expect(clock.clockAhead()).toBe(0);
+  clock.onFrameTime(OURS);
+  clock.onFrameTime(OURS - 60);
+  clock.onFrameTime(OURS - 60);
+  expect(Math.abs(clock.nodeNow() - (OURS - 60))).toBeLessThanOrEqual(1);
+});
+
 test('the time goes on between frames', () => {
   clock.onFrameTime(OURS - 3 * HOUR);
   vi.advanceTimersByTime(10_000);

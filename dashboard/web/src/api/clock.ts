@@ -8,11 +8,16 @@ const SLACK_SECONDS = 2;
 /** Seconds that the node's clock is before ours. */
 const ahead = signal(0);
 let streamed = false;
+/** Whether the last frame came late by our clock: one alone was held up on its way, two are another clock. */
+let late = false;
 
 /** Takes the time that a frame of the stream says, Unix seconds. */
 export function onFrameTime(at: number): void {
+  const first = !streamed;
   streamed = true;
-  take(at);
+  const wasLate = late;
+  late = at - Date.now() / 1000 < ahead.peek() - SLACK_SECONDS;
+  if (first || !late || wasLate) take(at);
 }
 
 /** Takes the `Date` of an answer, until the stream says the time: only this is known before the first chart is asked for. */

@@ -820,7 +820,7 @@ export interface components {
              */
             name?: components["schemas"]["NodeName"] | null;
             /**
-             * @description The peer id that [`Added::Pending`] gave: another node that answers there now is refused.
+             * @description The `peer_id` of an answer `pending`: another node that answers there now is refused.
              * @default null
              */
             peer_id?: string | null;

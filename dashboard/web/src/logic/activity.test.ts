@@ -10,17 +10,17 @@ const page = (newest: number, oldest: number): Entries => ({
 });
 
 test('what is new comes on top, and what was asked for below stays', () => {
-  const many = below(page(1000, 901), page(900, 101));
+  const many = below(page(1000, 901), page(900, 101), 901);
   expect(onTop(many, page(1002, 903))).toEqual(page(1002, 103));
-  const four = below(page(400, 301), page(300, 1));
+  const four = below(page(400, 301), page(300, 1), 301);
   expect(onTop(four, page(402, 303))).toEqual(page(402, 1));
   expect(onTop(four, page(400, 301))).toBe(four);
 });
 
 test('older ones that are asked for twice come once', () => {
-  const three = below(page(400, 301), page(300, 201));
-  expect(below(three, page(300, 201))).toEqual(three);
-  expect(below(three, { entries: [], next: null }).next).toBeNull();
+  const three = below(page(400, 301), page(300, 201), 301);
+  expect(below(three, page(300, 201), 201)).toEqual(three);
+  expect(below(three, { entries: [], next: null }, 201).next).toBeNull();
 });
 
 test('a page that does not reach what is there stands alone: what lies between is not known', () => {

@@ -23,8 +23,9 @@ export function onTop(had: Entries, page: Entries): Entries {
   return { entries: kept, next: kept.length < entries.length ? (kept.at(-1)?.id ?? null) : had.next };
 }
 
-/** What is older, below; asked for twice it comes once. */
-export function below(had: Entries, page: Entries): Entries {
+/** What is older than `before`, below; asked for twice it comes once, and not at all when all else came anew meanwhile. */
+export function below(had: Entries, page: Entries, before: number): Entries {
+  if (had.next !== before) return had;
   const oldest = had.entries.at(-1)?.id ?? Infinity;
   const older = page.entries.filter(({ id }) => id < oldest);
   return older.length === 0 ? { ...had, next: page.entries.length === 0 ? null : had.next } : { entries: [...had.entries, ...older], next: page.next };

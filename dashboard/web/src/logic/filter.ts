@@ -27,7 +27,7 @@ const TEXTS: Record<string, (rig: Rig) => string> = {
   address: (rig) => rig.address ?? '',
   id: (rig) => rig.id,
   role: (rig) => rig.role,
-  algo: (rig) => rig.algo ?? '',
+  algo: (rig) => [rig.algo ?? '', ...(rig.also ?? []).map(([name]) => name)].join(' '),
 };
 
 const NUMBERS: Record<string, (rig: Rig) => number | null> = {

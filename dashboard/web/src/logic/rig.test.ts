@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest';
 
 import { row } from './fixture';
-import { algorithms, count, rig, sums, untold, type Live } from './rig';
+import { algorithms, count, mayRun, rig, sums, untold, type Live } from './rig';
 
 test('the state is the worst that is known', () => {
   const shown = (change: Partial<Live>) => {
@@ -45,7 +45,15 @@ test('a rig counts under each of its algorithms, with the rate of that alone', (
 test('beside the rate of an algorithm stand the others with theirs', () => {
   expect(algorithms(row())).toBe('rx/0');
   expect(algorithms(row({ also: [['kawpow', 9000]] }))).toBe('rx/0, kawpow 9.00 kH/s');
+  expect(algorithms(row({ on: 0, also: [['kawpow', 9000]] }))).toBe('rx/0, kawpow');
   expect(algorithms(row({ algo: null }))).toBeUndefined();
+});
+
+test('what is not known to run may be stopped', () => {
+  expect(mayRun(row({ run: 1 }))).toBe(true);
+  expect(mayRun(row({ run: null, state: 'unknown' }))).toBe(true);
+  expect(mayRun(row({ run: 0 }))).toBe(false);
+  expect(mayRun(row({ on: 0, run: 1, state: 'offline' }))).toBe(false);
 });
 
 test('counts add up', () => {

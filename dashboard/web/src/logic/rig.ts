@@ -162,8 +162,13 @@ export function count(rigs: Iterable<Rig>): Counts {
   return counts;
 }
 
-/** What a rig computes: the rate beside it is that of the first alone. */
-export function algorithms({ algo, also }: Pick<Rig, 'algo' | 'also'>): string | undefined {
+/** What a rig computes: the rate beside it is that of the first alone. Of one that is away no rate is known. */
+export function algorithms({ on, algo, also }: Pick<Rig, 'on' | 'algo' | 'also'>): string | undefined {
   if (algo === null) return undefined;
-  return [algo, ...(also ?? []).map(([other, rate]) => `${other} ${hashrate(rate)}`)].join(', ');
+  return [algo, ...(also ?? []).map(([other, rate]) => (on === 1 ? `${other} ${hashrate(rate)}` : other))].join(', ');
+}
+
+/** Whether there may be something to stop: where it is not known, the rig knows. */
+export function mayRun({ on, run }: Pick<Rig, 'on' | 'run'>): boolean {
+  return on === 1 && run !== 0;
 }

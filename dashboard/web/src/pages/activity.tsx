@@ -140,7 +140,7 @@ export function ActivityPage() {
           </div>
         )}
         {typeof next === 'number' && (
-          <button type="button" onClick={() => more(next, below)}>
+          <button type="button" onClick={() => more(next, (had, page) => below(had, page, next))}>
             Older
           </button>
         )}

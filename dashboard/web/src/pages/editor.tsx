@@ -8,7 +8,7 @@ import { differences, draftOf, EMPTY_POOL, fieldsOf, profileOf, type Draft, type
 import { fieldErrors, fieldOf } from '../logic/pointer';
 import { drafts, keepDraft } from '../store/drafts';
 import { readOnly } from '../store/live';
-import { loadProfiles, NEW, profileNow, saveProfile } from '../store/profiles';
+import { loadProfiles, NEW, profileNow, profilesFailure, saveProfile } from '../store/profiles';
 import { go, href } from '../store/route';
 import { done } from '../store/toast';
 import { Head } from '../ui/frame';
@@ -52,7 +52,8 @@ export function Editor({ profile }: { profile: Profile | null }) {
     try {
       const wanted = profileOf(draft);
       const there = profile && (await profileNow(profile.name));
-      if (differences(there, known).length > 0) {
+      // What stands there may be what is saved now, of which the answer was lost.
+      if (differences(there, known).length > 0 && differences(there, wanted).length > 0) {
         setOther(there);
         setBusy(false);
         return;
@@ -69,6 +70,11 @@ export function Editor({ profile }: { profile: Profile | null }) {
 
   const takeOther = async () => {
     await loadProfiles();
+    // What the person wrote stays until there is something in its place.
+    if (profilesFailure.value) {
+      setProblem(profilesFailure.value);
+      return;
+    }
     keepDraft(key, null);
     setOther(null);
   };

@@ -1,16 +1,12 @@
 // The whole fleet at a glance, and what wants a person.
 
-import { useEffect } from 'preact/hooks';
-
-import { ask } from '../api/client';
-import type { Activity } from '../api/types';
 import { hashrate, lastSeen, plural } from '../logic/format';
 import { change, colours, HASHRATE, rangeOf, RANGES } from '../logic/history';
 import { sums, type Rig } from '../logic/rig';
 import { byName } from '../logic/sort';
 import { pingOne } from '../store/commands';
 import { open } from '../store/dialogs';
-import { activity, addActivity, counts, known, now, pending, readOnly, rigs, stale } from '../store/live';
+import { activity, counts, LAST_ACTIVITIES, known, now, pending, readOnly, rigs, stale } from '../store/live';
 import { useHistory } from '../store/history';
 import { href } from '../store/route';
 import { ActivityTable } from '../ui/activity';
@@ -22,16 +18,8 @@ import { Spark } from '../ui/spark';
 
 /** A list longer than this is the Rigs page with a filter. */
 const MAX_ATTENTION = 12;
-const LAST_ACTIVITIES = 8;
 
 export function Overview() {
-  useEffect(() => {
-    ask<{ entries: Activity[] }>('GET', `/activity?limit=${LAST_ACTIVITIES}`).then(
-      ({ entries }) => addActivity(entries),
-      // The stream brings what comes; the Activity page says what is wrong.
-      () => undefined,
-    );
-  }, []);
   return (
     <>
       <Head title="Overview">

@@ -6,7 +6,7 @@ import { part } from '../api/client';
 import type { MinerStatus, PeerView, RigView } from '../api/types';
 import { bytes, celsius, duration, exactTime, hashrate, lastSeen, ping, plural, span, UNKNOWN } from '../logic/format';
 import { HASHRATE, OTHERS, RANGES } from '../logic/history';
-import { algorithms, minerShown, runs, untold, type Rig } from '../logic/rig';
+import { algorithms, mayRun, minerShown, runs, untold, type Rig } from '../logic/rig';
 import { pingOne } from '../store/commands';
 import { open } from '../store/dialogs';
 import { known, now, readOnly, rigById, stale } from '../store/live';
@@ -86,7 +86,7 @@ function collecting(miners: MinerStatus[] | null): string {
 interface ActionsProps { rig: Rig; why: string | null; miners: MinerStatus[] | null; peer: PeerView | null; refresh: () => void }
 
 function Actions({ rig, why, miners, peer, refresh }: ActionsProps) {
-  const running = (rig.run ?? 0) > 0;
+  const running = mayRun(rig);
   const here = rig.here === 1 ? 'This is the node itself' : null;
   const ran = miners?.filter((miner) => runs(miner.state)).map(({ name }) => name) ?? [];
   return (

@@ -1,6 +1,7 @@
 // Rigs, the Nodes page: this node, the fleet in one bar, and the table.
 
 import { plural, shortAddress } from '../logic/format';
+import { mayRun } from '../logic/rig';
 import { open } from '../store/dialogs';
 import { begin } from '../store/jobs';
 import { counts, known, link, node, readOnly, rigs, stale } from '../store/live';
@@ -126,7 +127,7 @@ function StaleOrder() {
 function Bulk() {
   const all = chosen.value;
   const online = all.filter((rig) => rig.on === 1);
-  const running = online.filter((rig) => (rig.run ?? 0) > 0);
+  const running = online.filter(mayRun);
   const peers = all.filter((rig) => rig.here === 0);
   const away = all.length - online.length;
   const why = readOnly.value ?? (online.length === 0 ? 'All of them are offline' : null);

@@ -16,6 +16,8 @@ import { session, signedOut } from './session';
 const HIDDEN_MS = 30_000;
 /** Entries of activity kept in the page; the Activity page asks for more. */
 const MAX_ACTIVITY = 200;
+/** Entries that Overview shows. */
+export const LAST_ACTIVITIES = 8;
 
 const fleet = new Fleet();
 let ranks = new Map<string, number>();
@@ -105,8 +107,10 @@ function onMessage({ event, data }: Message): void {
         onJob(value as JobChange);
         break;
       case 'hello':
+        // What came while there was no stream, or was left out of it.
         resumeJobs();
         void loadNode();
+        void loadActivity();
         break;
     }
   } catch {
@@ -115,7 +119,16 @@ function onMessage({ event, data }: Message): void {
   }
 }
 
-export function addActivity(entries: Activity[]): void {
+/** The newest entries, as many as Overview shows. The stream brings what comes; the Activity page says what is wrong. */
+async function loadActivity(): Promise<void> {
+  try {
+    addActivity((await ask<{ entries: Activity[] }>('GET', `/activity?limit=${LAST_ACTIVITIES}`)).entries);
+  } catch {
+    // Said where it is looked for.
+  }
+}
+
+function addActivity(entries: Activity[]): void {
   const all = new Map([...entries, ...activity.value].map((entry) => [entry.id, entry]));
   activity.value = [...all.values()].sort((a, b) => b.id - a.id).slice(0, MAX_ACTIVITY);
 }

@@ -49,9 +49,9 @@ export function Peek({ id, onClose }: { id: string; onClose: () => void }) {
             {row.acc ?? UNKNOWN} accepted, {row.rej ?? UNKNOWN} rejected
           </dd>
           <dt>Hottest</dt>
-          <dd>{row.on === 0 ? UNKNOWN : row.temp === null ? 'not measured' : celsius(row.temp)}</dd>
+          <dd>{untold(row) ? UNKNOWN : row.temp === null ? 'not measured' : celsius(row.temp)}</dd>
           <dt>Power</dt>
-          <dd>{row.on === 0 ? UNKNOWN : row.watt === null ? 'not measured' : `${row.watt} W`}</dd>
+          <dd>{untold(row) ? UNKNOWN : row.watt === null ? 'not measured' : `${row.watt} W`}</dd>
           <dt>Address</dt>
           <dd class="mono">{shortAddress(row.address)}</dd>
           <dt>Last seen</dt>

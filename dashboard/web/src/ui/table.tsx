@@ -53,7 +53,7 @@ export function Table({ narrow }: { narrow: boolean }) {
   const [printed, setPrinted] = useState(false);
   const { rows: all } = view.value;
   const high = rowHeight();
-  const paged = prefs.value.pages;
+  const paged = prefs.value.pages && !printed;
   const pages = Math.max(1, Math.ceil(all.length / PAGE));
   const onPage = Math.min(page, pages - 1);
   const rows = paged ? all.slice(onPage * PAGE, (onPage + 1) * PAGE) : all;
