@@ -107,21 +107,27 @@ impl Link {
     }
 }
 
+/// What a node of this key may say first.
+#[cfg(test)]
+pub(super) fn greeting_of(key: &PeerKey) -> Hello {
+    Hello {
+        versions: vec![VERSION],
+        node_id: key.node_id(),
+        name: "a-node".parse().expect("a name"),
+        role: miner_ctrl_protocol::Role::Dual,
+        nonce: miner_ctrl_protocol::smsg::LinkNonce::generate(&mut rand::rng()),
+        agent: String::new(),
+        features: vec![],
+        boot: None,
+    }
+}
+
 #[cfg(test)]
 impl Link {
     /// One whose session a test plays.
     pub(super) fn played() -> (Self, mpsc::Receiver<Order>) {
         let secret = Arc::new(NodeSecret::from_seed(&[1; 32]).expect("a seed"));
-        let hello = Hello {
-            versions: vec![VERSION],
-            node_id: secret.public().node_id(),
-            name: "a-node".parse().expect("a name"),
-            role: miner_ctrl_protocol::Role::Dual,
-            nonce: miner_ctrl_protocol::smsg::LinkNonce::generate(&mut rand::rng()),
-            agent: String::new(),
-            features: vec![],
-            boot: None,
-        };
+        let hello = greeting_of(&secret.public());
         let (requests, orders) = mpsc::channel(QUEUE);
         let signer = Signer::new(secret);
         (Self { requests, retired: Arc::default(), signer, hello: Arc::new(hello) }, orders)

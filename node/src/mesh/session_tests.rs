@@ -6,14 +6,14 @@ use std::sync::atomic::AtomicBool;
 use std::task::{Context, Poll};
 
 use futures::future::join_all;
-use miner_ctrl_protocol::message::{Hello, LogLine, LogPage};
+use miner_ctrl_protocol::Request;
+use miner_ctrl_protocol::message::{LogLine, LogPage};
 use miner_ctrl_protocol::smsg::NodeSecret;
-use miner_ctrl_protocol::{Request, Role, VERSION};
 use tokio_util::compat::{FuturesAsyncReadCompatExt, TokioAsyncReadCompatExt};
 use yamux::DEFAULT_CREDIT;
 
 use super::*;
-use crate::mesh::link::{Link, LinkTask};
+use crate::mesh::link::{Link, LinkTask, greeting_of};
 
 const RIGS: u8 = 20;
 const LIMIT: Duration = Duration::from_secs(30);
@@ -72,16 +72,7 @@ async fn end<S>(
 where
     S: AsyncRead + AsyncWrite + Send + 'static,
 {
-    let hello = Hello {
-        versions: vec![VERSION],
-        node_id: secret.public().node_id(),
-        name: "a-node".parse().unwrap(),
-        role: Role::Dual,
-        nonce: LinkNonce::generate(&mut rand::rng()),
-        agent: String::new(),
-        features: vec![],
-        boot: None,
-    };
+    let hello = greeting_of(&secret.public());
     let greeting = Greeting { hello, secret, signer };
     let (up, is_up) = oneshot::channel();
     let task =
@@ -296,16 +287,7 @@ async fn of_a_peer_that_floods_and_reads_nothing_no_more_is_kept_than_of_another
         let signer = Signer::new(Arc::clone(&theirs));
         let greeted = tokio::spawn(end(Arc::new(Rig), there.compat(), ours.public(), theirs, signer, false));
         let (_read, mut write) = tokio::io::split(here);
-        let hello = Hello {
-            versions: vec![VERSION],
-            node_id: ours.public().node_id(),
-            name: "a-node".parse().unwrap(),
-            role: Role::Dual,
-            nonce: LinkNonce::generate(&mut rand::rng()),
-            agent: String::new(),
-            features: vec![],
-            boot: None,
-        };
+        let hello = greeting_of(&ours.public());
         let mut bytes = BytesMut::new();
         Frames.encode((Kind::Hello, 0, &codec::encode(&hello, MAX_BODY).unwrap()), &mut bytes).unwrap();
         for id in 0..1000 {
