@@ -267,8 +267,12 @@ async fn connect<E: Engine>(engine: &E, needs_running: bool, output: &Output) ->
     match client.check().await {
         Ok(()) => Ok(Connection { client, close: None }),
         Err(ClientError::NoNode { .. }) if !needs_running => {
-            let local = output.waiting("starting a node for this command", engine.start_for_command()).await?;
-            Ok(Connection { client: Client::InProcess(local.router), close: Some(local.close) })
+            match output.waiting("starting a node for this command", engine.start_for_command()).await {
+                Ok(local) => Ok(Connection { client: Client::InProcess(local.router), close: Some(local.close) }),
+                // The node was just starting: it has its data by now, and can be asked.
+                Err(_) if client.check().await.is_ok() => Ok(Connection { client, close: None }),
+                Err(failure) => Err(failure),
+            }
         }
         Err(error) => Err(Failure::reaching("cannot ask the node", error)),
     }

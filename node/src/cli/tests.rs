@@ -61,6 +61,11 @@ impl Engine for InMemory {
     }
 
     async fn start_for_command(&self) -> Result<Local, Failure> {
+        if self.home.join("starting").exists() {
+            let socket = control::bind(&self.socket()).await.unwrap();
+            tokio::spawn(socket.serve(miner_ctrl_dashboard::router(self.node.clone()), CancellationToken::new()));
+            return Err(Failure::new(Exit::Refused, "locked", "cannot start the node"));
+        }
         Ok(Local { router: miner_ctrl_dashboard::router(self.node.clone()), close: Box::pin(async {}) })
     }
 
@@ -201,6 +206,16 @@ fn a_stand_in_gets_its_arguments_as_they_are() {
 async fn a_node_in_process_answers_when_none_is_running() {
     let (exit, out, _) = command("node info").await;
     assert_eq!(exit, Exit::Done);
+    assert!(out.contains("name:         desk\n"), "{out}");
+}
+
+/// `node serve &`, and a command right behind it.
+#[tokio::test]
+async fn a_node_that_came_up_meanwhile_is_asked() {
+    let home = tempfile::tempdir().unwrap();
+    crate::store::atomic::write(&home.path().join("starting"), b"").unwrap();
+    let (exit, out, err) = command(&format!("--home {} node info", home.path().display())).await;
+    assert_eq!(exit, Exit::Done, "{err}");
     assert!(out.contains("name:         desk\n"), "{out}");
 }
 
