@@ -189,10 +189,13 @@ fn clean_lines(text: &str) -> String {
 fn escaped(json: &str) -> String {
     let mut text = String::with_capacity(json.len());
     for c in json.chars() {
-        if !is_visible(c) && c != '\n' {
-            text += &format!("\\u{:04x}", u32::from(c));
-        } else {
+        if is_visible(c) || c == '\n' {
             text.push(c);
+            continue;
+        }
+        // One beyond 16 bits has two numbers (RFC 8259, section 7).
+        for unit in c.encode_utf16(&mut [0; 2]) {
+            text += &format!("\\u{unit:04x}");
         }
     }
     text
@@ -223,7 +226,7 @@ mod tests {
     #[test]
     fn foreign_text_cannot_drive_the_terminal() {
         assert_eq!(clean("a\x1b[2Jb\u{202e}c\u{9b}d\n"), "a\u{fffd}[2Jb\u{fffd}c\u{fffd}d\u{fffd}");
-        let value = serde_json::json!({"name": "a\u{202e}b\u{9b}c"});
+        let value = serde_json::json!({"name": "a\u{202e}b\u{9b}c\u{e0041}d"});
         let text = escaped(&value.to_string());
         assert!(text.chars().all(is_visible), "{text}");
         assert_eq!(serde_json::from_str::<Value>(&text).unwrap(), value);
