@@ -15,6 +15,10 @@ pub const DEFAULT_PORT: u16 = 9091;
 /// Longest address that a person may write. A multiaddr with a DNS name of 253 characters and a peer id fits.
 const MAX_ADDRESS: usize = 512;
 
+/// Longest peer id that is looked at: an Ed25519 one has 52 characters. Base58 takes the square of a text's length, and that
+/// of the longest body some seconds.
+const MAX_PEER_ID: usize = 128;
+
 /// Why a text is not an address.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum AddressError {
@@ -100,6 +104,9 @@ pub fn dial_address(text: &str) -> Result<(Multiaddr, Option<PeerKey>), AddressE
 /// # Errors
 /// [`AddressError::PeerId`].
 pub fn peer_key_of(text: &str) -> Result<PeerKey, AddressError> {
+    if text.len() > MAX_PEER_ID {
+        return Err(AddressError::PeerId);
+    }
     PeerId::from_str(text).ok().as_ref().and_then(peer_key).ok_or(AddressError::PeerId)
 }
 
@@ -172,7 +179,21 @@ pub(crate) fn port_of(address: &Multiaddr) -> Option<u16> {
 }
 
 fn multiaddr(text: &str) -> Result<Multiaddr, AddressError> {
-    Multiaddr::from_str(text).map_err(|_| AddressError::Multiaddr(text.to_owned()))
+    let address = Multiaddr::from_str(text).map_err(|_| AddressError::Multiaddr(text.to_owned()))?;
+    for part in &address {
+        // To a multiaddr anything up to the next `/` is a name. Ours stands in the request for an upgrade, and is shown.
+        if let Protocol::Dns(name) | Protocol::Dns4(name) | Protocol::Dns6(name) = part
+            && !is_host_name(&name)
+        {
+            return Err(AddressError::Host(name.into_owned()));
+        }
+    }
+    Ok(address)
+}
+
+fn is_host_name(host: &str) -> bool {
+    let fits = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '.' | '_');
+    !host.is_empty() && host.len() <= 253 && host.chars().all(fits)
 }
 
 /// Completes `…/tcp/N` to `…/tcp/N/ws` and refuses what is not WebSocket over TCP.
@@ -202,8 +223,7 @@ fn host_and_port(text: &str) -> Result<Multiaddr, AddressError> {
     let address = match host.parse::<IpAddr>() {
         Ok(ip) => Multiaddr::from(ip),
         Err(_) => {
-            let fits = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '.' | '_');
-            if host.is_empty() || host.len() > 253 || !host.chars().all(fits) {
+            if !is_host_name(host) {
                 return Err(AddressError::Host(host.to_owned()));
             }
             Multiaddr::from(Protocol::Dns(host.into()))
@@ -305,12 +325,22 @@ mod tests {
             ),
             ("/ip4/10.0.0.1/udp/1/quic-v1", AddressError::Transport("/ip4/10.0.0.1/udp/1/quic-v1".into())),
             ("/what", AddressError::Multiaddr("/what".into())),
+            ("/dns/rig\r\nX: y/tcp/1", AddressError::Host("rig\r\nX: y".into())),
+            ("/dns4/rig\u{1b}[2J/tcp/1/ws", AddressError::Host("rig\u{1b}[2J".into())),
+            ("/dns6//tcp/1/ws", AddressError::Host(String::new())),
             ("fe80::1", AddressError::LinkLocal("fe80::1".into())),
             ("[fe80::1%eth0]:9091", AddressError::LinkLocal("[fe80::1%eth0]:9091".into())),
             ("/ip6/fe80::1/tcp/1/ws", AddressError::LinkLocal("/ip6/fe80::1/tcp/1/ws".into())),
         ] {
             assert_eq!(dial_address(text), Err(error), "{text}");
         }
+    }
+
+    /// To read it would take minutes.
+    #[test]
+    fn what_is_far_too_long_for_a_peer_id_is_not_read() {
+        assert_eq!(peer_key_of(&"z".repeat(1 << 20)), Err(AddressError::PeerId));
+        assert!(peer_key_of(PEER).is_ok());
     }
 
     #[test]
