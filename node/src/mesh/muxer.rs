@@ -127,6 +127,9 @@ impl<C: AsyncRead + AsyncWrite + Unpin> StreamMuxer for Muxer<C> {
 #[cfg(test)]
 mod tests {
     use std::future::poll_fn;
+    use std::io;
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
     use futures::{AsyncReadExt, AsyncWriteExt, FutureExt, StreamExt};
     use tokio::io::DuplexStream;
@@ -214,6 +217,68 @@ mod tests {
             assert!(pieces <= 2 * BYTES.div_ceil(4096), "{pieces}");
         })
         .await;
+    }
+
+    /// Sends what it has and nothing more, and keeps how much room there was for what comes next.
+    struct Announces {
+        bytes: &'static [u8],
+        room: Arc<AtomicUsize>,
+    }
+
+    impl AsyncRead for Announces {
+        fn poll_read(mut self: Pin<&mut Self>, _: &mut Context<'_>, room: &mut [u8]) -> Poll<io::Result<usize>> {
+            self.room.store(room.len(), Relaxed);
+            let bytes = self.bytes;
+            let (now, later) = bytes.split_at(room.len().min(bytes.len()));
+            if now.is_empty() {
+                return Poll::Pending;
+            }
+            room[..now.len()].copy_from_slice(now);
+            self.bytes = later;
+            Poll::Ready(Ok(now.len()))
+        }
+    }
+
+    impl AsyncWrite for Announces {
+        fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+            Poll::Ready(Ok(bytes.len()))
+        }
+
+        fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+
+        fn poll_close(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    #[test]
+    fn what_a_frame_announces_takes_no_memory_before_it_comes() {
+        let room = Arc::new(AtomicUsize::new(0));
+        // Data of 1 MiB that opens a substream, of which one byte comes.
+        let bytes = &[0, 0, 0, 1, 0, 0, 0, 1, 0, 0x10, 0, 0, 7];
+        let mut ours = Yamux::connection(Announces { bytes, room: Arc::clone(&room) }, Mode::Server);
+        assert!(poll_fn(|cx| Pin::new(&mut ours).poll(cx)).now_or_never().is_none());
+        assert!((1..=16 * 1024).contains(&room.load(Relaxed)), "{room:?}");
+    }
+
+    #[tokio::test]
+    async fn a_frame_as_long_as_a_window_comes_whole() {
+        let (here, there) = tokio::io::duplex(1 << 20);
+        let mut config = yamux::Config::default();
+        config.set_split_send_size(DEFAULT_CREDIT as usize);
+        let mut ours = Yamux::connection(here.compat(), Mode::Server);
+        let mut theirs = Connection::new(there.compat(), config, Mode::Client);
+        let sent: Vec<u8> =
+            (0..DEFAULT_CREDIT).map(|number| number.to_le_bytes()[0] ^ number.to_le_bytes()[1]).collect();
+        let mut sends = poll_fn(|cx| theirs.poll_new_outbound(cx)).await.unwrap();
+        assert_eq!(sends.write(&sent).await.unwrap(), sent.len(), "one frame");
+        tokio::spawn(async move { while let Some(Ok(_)) = poll_fn(|cx| theirs.poll_next_inbound(cx)).await {} });
+        let mut takes = poll_fn(|cx| Pin::new(&mut ours).poll_inbound(cx)).await.unwrap();
+        let mut bytes = vec![0; sent.len()];
+        takes.read_exact(&mut bytes).await.unwrap();
+        assert!(bytes == sent);
     }
 
     #[tokio::test]

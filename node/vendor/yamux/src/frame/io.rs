@@ -27,6 +27,12 @@ use std::{
 /// Chosen based on intuition in past iterations.
 const MAX_FRAME_BODY_LEN: usize = crate::MIB;
 
+// Changed in miner-ctrl: `AHEAD`, and its use in `Io::poll_next`.
+
+/// How much of a body is made room for before it comes, and again as much as has come. Whoever splits as we do sends no more
+/// at once; a header alone made room for all that it announced.
+const AHEAD: usize = crate::DEFAULT_SPLIT_SEND_SIZE;
+
 /// A [`Stream`] and writer of [`Frame`] values.
 #[derive(Debug)]
 pub(crate) struct Io<T> {
@@ -245,7 +251,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Stream for Io<T> {
                         this.read_state = ReadState::Body {
                             header,
                             offset: 0,
-                            buffer: vec![0; body_len],
+                            buffer: vec![0; body_len.min(AHEAD)],
                         };
 
                         continue;
@@ -277,7 +283,13 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Stream for Io<T> {
                         return Poll::Ready(Some(Ok(Frame { header: h, body: v })));
                     }
 
-                    let buf = &mut buffer[*offset..body_len];
+                    if *offset == buffer.len() {
+                        let more = buffer.len().min(body_len - buffer.len());
+                        buffer.reserve_exact(more);
+                        buffer.resize(*offset + more, 0);
+                    }
+
+                    let buf = &mut buffer[*offset..];
                     match ready!(Pin::new(&mut this.io).poll_read(cx, buf))? {
                         0 => {
                             let e = FrameDecodeError::Io(io::ErrorKind::UnexpectedEof.into());
