@@ -102,7 +102,8 @@ impl LogRing {
             }
         }
         if is_cut {
-            // Where the raw line was cut a secret may have begun.
+            // Where the raw line was cut a secret may have begun, and a character of it may be cut, too.
+            text.truncate(text.trim_end_matches(char::REPLACEMENT_CHARACTER).len());
             let begun = |secret: &Secret| {
                 let starts = secret.text.char_indices().rev().map(|(end, _)| &secret.text[..end]);
                 starts.filter(|start| text.ends_with(start)).map(str::len).next()
@@ -308,6 +309,16 @@ mod tests {
         let colours = b"\x1b[1m".repeat(MAX_RAW_LINE / 4 - 4);
         ring.push(&[b"wallet ", &colours[..], address.as_bytes()].concat());
         assert_eq!(last(&ring), Some("wallet"));
+    }
+
+    #[test]
+    fn a_secret_is_blotted_out_where_the_cut_goes_through_one_of_its_characters() {
+        let mut ring = LogRing::default();
+        ring.keep_secret(&profile("44AFFq5kSiGBoZ", "hunter-\u{fc}-2"), "");
+        // `net `, the password up to the first byte of its eighth character, and colours between them.
+        let colours = b"\x1b[1m".repeat((MAX_RAW_LINE - 12) / 4);
+        ring.push(&[b"net ", &colours[..], "hunter-\u{fc}-2".as_bytes()].concat());
+        assert_eq!(last(&ring), Some("net"));
     }
 
     #[test]
