@@ -52,13 +52,16 @@ struct Short(f32);
 impl From<Number> for Short {
     #[expect(clippy::cast_possible_truncation, reason = "of a longer one we keep what we would have written")]
     fn from(number: Number) -> Self {
-        Self(number.0 as f32)
+        // The zero below zero is added away: it would be shown with its sign.
+        Self(number.0 as f32 + 0.0)
     }
 }
 
-/// For a field with one number or none.
-pub(crate) fn short<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<f32>, D::Error> {
-    Ok(Option::<Short>::deserialize(deserializer)?.map(|short| short.0))
+/// For a field with what was measured, or nothing. What can be no measurement of ours, since it is below zero or not finite,
+/// is nothing: it would be shown, and summed.
+pub(crate) fn measured<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<f32>, D::Error> {
+    let number = Option::<Short>::deserialize(deserializer)?.map(|short| short.0);
+    Ok(number.filter(|number| number.is_finite() && *number >= 0.0))
 }
 
 /// For a field with many.

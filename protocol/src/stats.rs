@@ -28,7 +28,8 @@ impl Hashrate {
     /// From hashes per second.
     #[must_use]
     pub fn per_second(hashes: f64) -> Option<Self> {
-        (0.0..=Self::MAX.0).contains(&hashes).then_some(Self(hashes))
+        // The zero below zero is added away: it would be shown with its sign.
+        (0.0..=Self::MAX.0).contains(&hashes).then_some(Self(hashes + 0.0))
     }
 
     /// Hashes per second.
@@ -142,13 +143,13 @@ pub struct DeviceStats {
     /// Its part of the rate.
     pub hashrate: Option<Hashrate>,
     /// Degrees Celsius.
-    #[serde(deserialize_with = "number::short")]
+    #[serde(deserialize_with = "number::measured")]
     pub temperature_celsius: Option<f32>,
     /// Fan speed, percent.
-    #[serde(deserialize_with = "number::short")]
+    #[serde(deserialize_with = "number::measured")]
     pub fan_percent: Option<f32>,
     /// Watt.
-    #[serde(deserialize_with = "number::short")]
+    #[serde(deserialize_with = "number::measured")]
     pub power_watt: Option<f32>,
 }
 
@@ -201,7 +202,7 @@ pub struct HostStats {
     /// Logical processors.
     pub threads: u32,
     /// Load average over 1 min.
-    #[serde(deserialize_with = "number::short")]
+    #[serde(deserialize_with = "number::measured")]
     pub load: Option<f32>,
     /// Bytes.
     pub memory_total: u64,
@@ -289,11 +290,13 @@ impl RigStats {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::codec;
 
     #[test]
     fn a_rate_is_shown_in_the_unit_of_its_size() {
         for (rate, text) in [
             (0.0, "0.00 H/s"),
+            (-0.0, "0.00 H/s"),
             (14.4, "14.40 H/s"),
             (220.21, "220.2 H/s"),
             (4_003_571.0, "4.00 MH/s"),
@@ -327,6 +330,19 @@ mod tests {
         let many: Vec<String> = (0..=MAX_MINERS).map(|number| format!("m{number}")).collect();
         let many: Vec<&str> = many.iter().map(String::as_str).collect();
         assert!(report(&many[1..], 0).is_plausible() && !report(&many, 0).is_plausible());
+    }
+
+    #[test]
+    fn what_can_be_no_measurement_is_not_known() {
+        for (sent, known) in
+            [(61.5, Some(61.5)), (0.0, Some(0.0)), (-1.0, None), (f32::NAN, None), (f32::INFINITY, None)]
+        {
+            let device =
+                DeviceStats { temperature_celsius: Some(sent), power_watt: Some(sent), ..DeviceStats::default() };
+            let bytes = codec::encode(&device, codec::MAX_BODY).unwrap();
+            let read: DeviceStats = codec::decode(&bytes, codec::MAX_BODY).unwrap();
+            assert_eq!((read.temperature_celsius, read.power_watt), (known, known), "{sent}");
+        }
     }
 
     #[test]
