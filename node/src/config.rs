@@ -630,6 +630,7 @@ mod tests {
             r#"{"wallets": null}"#,
             r#"{"wallets": ["a"], "wallets": ["b"]}"#,
             r#"{"wallets": [" a"]}"#,
+            r#"{"wallets": ["a", "b\u200bc"]}"#,
             r#"{"pools": ["*"]}"#,
             r#"{"pools": ["stratum+tcp://pool.example"]}"#,
             r#"{"pools": ["::1"]}"#,

@@ -57,11 +57,15 @@ impl From<Number> for Short {
     }
 }
 
-/// For a field with what was measured, or nothing. What can be no measurement of ours, since it is below zero or not finite,
-/// is nothing: it would be shown, and summed.
+/// For a field with what was measured, or nothing: what is not finite is nothing, since it would be shown, and summed.
 pub(crate) fn measured<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<f32>, D::Error> {
     let number = Option::<Short>::deserialize(deserializer)?.map(|short| short.0);
-    Ok(number.filter(|number| number.is_finite() && *number >= 0.0))
+    Ok(number.filter(|number| number.is_finite()))
+}
+
+/// As [`measured`], for what is never below zero.
+pub(crate) fn amount<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<f32>, D::Error> {
+    Ok(measured(deserializer)?.filter(|number| *number >= 0.0))
 }
 
 /// For a field with many.

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::profile::{Profile, Program, pool_host_and_port};
+use crate::profile::{Profile, Program, login, pool_host_and_port};
 
 /// The rig's own rules. An absent list allows everything; an empty one allows nothing.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -99,9 +99,10 @@ impl Policy {
     #[must_use]
     pub fn meaningless(&self) -> Option<String> {
         let pool = self.pools.iter().flatten().find(|pool| pool_host_and_port(pool).is_none() && !is_host(pool));
-        let wallet = self.wallets.iter().flatten().find(|wallet| wallet.is_empty() || wallet.trim() != wallet.as_str());
         let pool = pool.map(|pool| format!("`{pool}` in pools is neither `host:port` nor `host`"));
-        pool.or_else(|| wallet.map(|wallet| format!("`{wallet}` in wallets begins or ends with a space, or is empty")))
+        // What no profile may have.
+        let refused = |(index, wallet): (usize, &String)| login(&format!("wallets[{index}]"), wallet).err();
+        pool.or_else(|| self.wallets.iter().flatten().enumerate().find_map(refused).map(|invalid| invalid.to_string()))
     }
 }
 

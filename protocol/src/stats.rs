@@ -146,10 +146,10 @@ pub struct DeviceStats {
     #[serde(deserialize_with = "number::measured")]
     pub temperature_celsius: Option<f32>,
     /// Fan speed, percent.
-    #[serde(deserialize_with = "number::measured")]
+    #[serde(deserialize_with = "number::amount")]
     pub fan_percent: Option<f32>,
     /// Watt.
-    #[serde(deserialize_with = "number::measured")]
+    #[serde(deserialize_with = "number::amount")]
     pub power_watt: Option<f32>,
 }
 
@@ -202,7 +202,7 @@ pub struct HostStats {
     /// Logical processors.
     pub threads: u32,
     /// Load average over 1 min.
-    #[serde(deserialize_with = "number::measured")]
+    #[serde(deserialize_with = "number::amount")]
     pub load: Option<f32>,
     /// Bytes.
     pub memory_total: u64,
@@ -334,14 +334,19 @@ mod tests {
 
     #[test]
     fn what_can_be_no_measurement_is_not_known() {
-        for (sent, known) in
-            [(61.5, Some(61.5)), (0.0, Some(0.0)), (-1.0, None), (f32::NAN, None), (f32::INFINITY, None)]
-        {
+        // A barn in winter is below zero; no power is.
+        for (sent, temperature, power) in [
+            (61.5, Some(61.5), Some(61.5)),
+            (0.0, Some(0.0), Some(0.0)),
+            (-1.0, Some(-1.0), None),
+            (f32::NAN, None, None),
+            (f32::INFINITY, None, None),
+        ] {
             let device =
                 DeviceStats { temperature_celsius: Some(sent), power_watt: Some(sent), ..DeviceStats::default() };
             let bytes = codec::encode(&device, codec::MAX_BODY).unwrap();
             let read: DeviceStats = codec::decode(&bytes, codec::MAX_BODY).unwrap();
-            assert_eq!((read.temperature_celsius, read.power_watt), (known, known), "{sent}");
+            assert_eq!((read.temperature_celsius, read.power_watt), (temperature, power), "{sent}");
         }
     }
 
