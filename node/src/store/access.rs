@@ -1,58 +1,16 @@
-//! Who may come in through the dashboard, as plain rows. What they mean is the gateway's.
+//! Who may come in through the dashboard: the gateway's records, as rows. What they mean is the gateway's.
 
+use miner_ctrl_dashboard::records::{AccessRecord, SessionRecord, TokenRecord};
 use rusqlite::params;
 
 use super::database::{Database, DatabaseError};
-use super::peers::{integer, number};
-
-/// Everything about who may come in.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct AccessRows {
-    /// The password's hash as a PHC string.
-    pub password: Option<String>,
-    /// Signed-in browsers.
-    pub sessions: Vec<SessionRow>,
-    /// Tokens.
-    pub tokens: Vec<TokenRow>,
-}
-
-/// A signed-in browser.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SessionRow {
-    /// Handle.
-    pub id: String,
-    /// SHA-256 of its secret.
-    pub hash: [u8; 32],
-    /// Unix time, seconds.
-    pub created_at: u64,
-    /// Unix time, seconds.
-    pub last_used: u64,
-    /// What it calls itself.
-    pub agent: String,
-}
-
-/// A token.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct TokenRow {
-    /// Handle.
-    pub id: String,
-    /// What its maker calls it.
-    pub name: String,
-    /// SHA-256 of its secret.
-    pub hash: [u8; 32],
-    /// What it may do, as a word.
-    pub scope: String,
-    /// Unix time, seconds.
-    pub created_at: u64,
-    /// Unix time, seconds.
-    pub last_used: Option<u64>,
-}
+use super::peers::{integer, number, word};
 
 /// All of it.
 ///
 /// # Errors
 /// [`DatabaseError`].
-pub async fn load(database: &Database) -> Result<AccessRows, DatabaseError> {
+pub async fn load(database: &Database) -> Result<AccessRecord, DatabaseError> {
     database
         .read(|connection| {
             // One moment, not three.
@@ -61,7 +19,7 @@ pub async fn load(database: &Database) -> Result<AccessRows, DatabaseError> {
             let password = password.query_map([], |row| row.get(0))?.next().transpose()?;
             let mut sessions = moment.prepare_cached("SELECT * FROM sessions ORDER BY created_at, id")?;
             let sessions = sessions.query_map([], |row| {
-                Ok(SessionRow {
+                Ok(SessionRecord {
                     id: row.get("id")?,
                     hash: row.get("hash")?,
                     created_at: number(row, "created_at")?,
@@ -72,17 +30,17 @@ pub async fn load(database: &Database) -> Result<AccessRows, DatabaseError> {
             let sessions = sessions.collect::<rusqlite::Result<_>>()?;
             let mut tokens = moment.prepare_cached("SELECT * FROM tokens ORDER BY created_at, id")?;
             let tokens = tokens.query_map([], |row| {
-                Ok(TokenRow {
+                Ok(TokenRecord {
                     id: row.get("id")?,
                     name: row.get("name")?,
                     hash: row.get("hash")?,
-                    scope: row.get("scope")?,
+                    scope: word(row, "scope", "the scope of a token")?,
                     created_at: number(row, "created_at")?,
                     last_used: row.get::<_, Option<i64>>("last_used")?.map(|at| u64::try_from(at).unwrap_or(0)),
                 })
             })?;
             let tokens = tokens.collect::<rusqlite::Result<_>>()?;
-            Ok(AccessRows { password, sessions, tokens })
+            Ok(AccessRecord { password, sessions, tokens })
         })
         .await
 }
@@ -91,7 +49,7 @@ pub async fn load(database: &Database) -> Result<AccessRows, DatabaseError> {
 ///
 /// # Errors
 /// [`DatabaseError`]; then nothing was changed.
-pub async fn replace(database: &Database, rows: AccessRows) -> Result<(), DatabaseError> {
+pub async fn replace(database: &Database, rows: AccessRecord) -> Result<(), DatabaseError> {
     database
         .run(move |connection| {
             let change = connection.transaction()?;
@@ -122,7 +80,7 @@ pub async fn replace(database: &Database, rows: AccessRows) -> Result<(), Databa
                         token.id,
                         token.name,
                         token.hash,
-                        token.scope,
+                        token.scope.as_str(),
                         integer(token.created_at),
                         token.last_used.map(integer)
                     ])?;
@@ -134,28 +92,34 @@ pub async fn replace(database: &Database, rows: AccessRows) -> Result<(), Databa
 
 #[cfg(test)]
 mod tests {
+    use miner_ctrl_dashboard::records::Scope;
+
     use super::*;
 
     #[tokio::test]
     async fn what_was_stored_is_there_whole_and_what_was_before_is_gone() {
         let database = Database::in_memory().unwrap();
-        assert_eq!(load(&database).await.unwrap(), AccessRows::default());
-        let session = SessionRow { id: "a".into(), hash: [1; 32], created_at: 1, last_used: 2, agent: "b".into() };
-        let token = TokenRow {
+        assert_eq!(load(&database).await.unwrap(), AccessRecord::default());
+        let session = SessionRecord { id: "a".into(), hash: [1; 32], created_at: 1, last_used: 2, agent: "b".into() };
+        let token = TokenRecord {
             id: "c".into(),
             name: "d".into(),
             hash: [2; 32],
-            scope: "read".into(),
+            scope: Scope::Read,
             created_at: 3,
             last_used: None,
         };
-        let rows = AccessRows { password: Some("$x".into()), sessions: vec![session], tokens: vec![token] };
+        let rows = AccessRecord { password: Some("$x".into()), sessions: vec![session], tokens: vec![token] };
         replace(&database, rows.clone()).await.unwrap();
         assert_eq!(load(&database).await.unwrap(), rows);
-        let twice = AccessRows { tokens: vec![rows.tokens[0].clone(), rows.tokens[0].clone()], ..rows.clone() };
+        let twice = AccessRecord { tokens: vec![rows.tokens[0].clone(), rows.tokens[0].clone()], ..rows.clone() };
         replace(&database, twice).await.unwrap_err();
         assert_eq!(load(&database).await.unwrap(), rows, "a change that fails changes nothing");
-        replace(&database, AccessRows::default()).await.unwrap();
-        assert_eq!(load(&database).await.unwrap(), AccessRows::default());
+        let odd = "UPDATE tokens SET scope = 'all'";
+        database.run_blocking(|connection| connection.execute(odd, [])).unwrap();
+        let damaged = load(&database).await.unwrap_err().to_string();
+        assert!(damaged.contains("damaged (the scope of a token is not one of read, control, admin)"), "{damaged}");
+        replace(&database, AccessRecord::default()).await.unwrap();
+        assert_eq!(load(&database).await.unwrap(), AccessRecord::default());
     }
 }

@@ -1,55 +1,16 @@
-//! Who did what, as plain rows, the newest of them.
+//! Who did what: the gateway's records, as rows, the newest of them.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use miner_ctrl_dashboard::records::{Activity, ActivityQuery};
 use rusqlite::params;
 use tokio::sync::oneshot;
 
 use super::database::{Database, DatabaseError};
-use super::peers::{integer, number};
+use super::peers::{integer, number, word};
 
 /// Entries that are kept: years of a person's clicks, months of a busy script, and some 20 MB.
 const KEPT: i64 = 100_000;
-
-/// Something that somebody did.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct ActivityRow {
-    /// Grows; never given twice.
-    pub id: u64,
-    /// Unix time, seconds.
-    pub at: u64,
-    /// By which way the actor came in, as a word.
-    pub by: String,
-    /// Which credential.
-    pub who: Option<String>,
-    /// From where.
-    pub address: Option<String>,
-    /// What.
-    pub action: String,
-    /// To what.
-    pub target: Option<String>,
-    /// With what.
-    pub detail: Option<String>,
-    /// How it ended, as a word.
-    pub result: String,
-}
-
-/// Which rows.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Which {
-    /// At most this many, the newest.
-    pub limit: u32,
-    /// Below this id.
-    pub before: Option<u64>,
-    /// Of this target.
-    pub target: Option<String>,
-    /// By this credential.
-    pub who: Option<String>,
-    /// This action.
-    pub action: Option<String>,
-    /// With this result.
-    pub result: Option<String>,
-}
 
 /// Writes down what was done. Entries that come while others are being stored are stored together: an order to a
 /// thousand rigs would wait a thousand times for the disk.
@@ -67,7 +28,7 @@ struct Waiting {
     writing: bool,
 }
 
-type Entry = (ActivityRow, oneshot::Sender<Result<ActivityRow, DatabaseError>>);
+type Entry = (Activity, oneshot::Sender<Result<Activity, DatabaseError>>);
 
 impl Journal {
     /// In this database.
@@ -81,7 +42,7 @@ impl Journal {
     ///
     /// # Errors
     /// [`DatabaseError`]; then it is not there.
-    pub async fn add(&self, row: ActivityRow) -> Result<ActivityRow, DatabaseError> {
+    pub async fn add(&self, row: Activity) -> Result<Activity, DatabaseError> {
         let (reply, stored) = oneshot::channel();
         let others_write = {
             let mut waiting = self.waiting();
@@ -137,11 +98,7 @@ impl Drop for Writer {
     }
 }
 
-async fn add_keeping(
-    database: &Database,
-    rows: Vec<ActivityRow>,
-    kept: i64,
-) -> Result<Vec<ActivityRow>, DatabaseError> {
+async fn add_keeping(database: &Database, rows: Vec<Activity>, kept: i64) -> Result<Vec<Activity>, DatabaseError> {
     database
         .run(move |connection| {
             let change = connection.transaction()?;
@@ -154,16 +111,16 @@ async fn add_keeping(
                     )?
                     .execute(params![
                         integer(row.at),
-                        row.by,
+                        row.by.as_str(),
                         row.who,
-                        row.address,
+                        row.from.map(|from| from.to_string()),
                         row.action,
                         row.target,
                         row.detail,
                         row.result
                     ])?;
                 let id = change.last_insert_rowid();
-                stored.push(ActivityRow { id: u64::try_from(id).unwrap_or(0), ..row });
+                stored.push(Activity { id: u64::try_from(id).unwrap_or(0), ..row });
             }
             let newest = change.last_insert_rowid();
             change.prepare_cached("DELETE FROM activity WHERE id <= ?1")?.execute([newest - kept])?;
@@ -177,7 +134,7 @@ async fn add_keeping(
 ///
 /// # Errors
 /// [`DatabaseError`].
-pub async fn list(database: &Database, which: Which) -> Result<Vec<ActivityRow>, DatabaseError> {
+pub async fn list(database: &Database, query: ActivityQuery) -> Result<Vec<Activity>, DatabaseError> {
     database
         .read(move |connection| {
             let mut statement = connection.prepare_cached(
@@ -186,15 +143,15 @@ pub async fn list(database: &Database, which: Which) -> Result<Vec<ActivityRow>,
                      AND (?4 IS NULL OR action = ?4) AND (?5 IS NULL OR result = ?5)
                  ORDER BY id DESC LIMIT ?6",
             )?;
-            let before = which.before.map_or(i64::MAX, integer);
-            let values = params![before, which.target, which.who, which.action, which.result, which.limit];
+            let before = query.before.map_or(i64::MAX, integer);
+            let values = params![before, query.target, query.who, query.action, query.result, query.limit];
             let rows = statement.query_map(values, |row| {
-                Ok(ActivityRow {
+                Ok(Activity {
                     id: number(row, "id")?,
                     at: number(row, "at")?,
-                    by: row.get("by")?,
+                    by: word(row, "by", "the way of an activity")?,
                     who: row.get("who")?,
-                    address: row.get("address")?,
+                    from: row.get::<_, Option<String>>("address")?.and_then(|address| address.parse().ok()),
                     action: row.get("action")?,
                     target: row.get("target")?,
                     detail: row.get("detail")?,
@@ -209,16 +166,21 @@ pub async fn list(database: &Database, which: Which) -> Result<Vec<ActivityRow>,
 #[cfg(test)]
 mod tests {
     use futures::future::join_all;
+    use miner_ctrl_dashboard::records::By;
 
     use super::*;
 
-    fn entry(target: &str) -> ActivityRow {
-        ActivityRow {
-            by: "local".into(),
+    fn entry(target: &str) -> Activity {
+        Activity {
+            id: 0,
+            at: 0,
+            by: By::Local,
+            who: None,
+            from: None,
             action: "stop".into(),
             target: Some(target.into()),
+            detail: None,
             result: "ok".into(),
-            ..ActivityRow::default()
         }
     }
 
@@ -229,14 +191,14 @@ mod tests {
         for target in ["a", "b", "a"] {
             journal.add(entry(target)).await.unwrap();
         }
-        let list = |which| list(&database, which);
-        let ids = |rows: Vec<ActivityRow>| rows.iter().map(|row| row.id).collect::<Vec<_>>();
-        let all = Which { limit: 10, ..Which::default() };
+        let list = |query| list(&database, query);
+        let ids = |rows: Vec<Activity>| rows.iter().map(|row| row.id).collect::<Vec<_>>();
+        let all = ActivityQuery { limit: 10, ..ActivityQuery::default() };
         assert_eq!(ids(list(all.clone()).await.unwrap()), [3, 2, 1]);
-        assert_eq!(ids(list(Which { limit: 1, ..all.clone() }).await.unwrap()), [3]);
-        assert_eq!(ids(list(Which { before: Some(3), ..all.clone() }).await.unwrap()), [2, 1]);
-        assert_eq!(ids(list(Which { target: Some("a".into()), ..all.clone() }).await.unwrap()), [3, 1]);
-        assert_eq!(ids(list(Which { result: Some("timeout".into()), ..all }).await.unwrap()), [0; 0]);
+        assert_eq!(ids(list(ActivityQuery { limit: 1, ..all.clone() }).await.unwrap()), [3]);
+        assert_eq!(ids(list(ActivityQuery { before: Some(3), ..all.clone() }).await.unwrap()), [2, 1]);
+        assert_eq!(ids(list(ActivityQuery { target: Some("a".into()), ..all.clone() }).await.unwrap()), [3, 1]);
+        assert_eq!(ids(list(ActivityQuery { result: Some("timeout".into()), ..all }).await.unwrap()), [0; 0]);
     }
 
     #[tokio::test]
@@ -245,7 +207,7 @@ mod tests {
         for _ in 0..5 {
             add_keeping(&database, vec![entry("a")], 2).await.unwrap();
         }
-        let rows = list(&database, Which { limit: 10, ..Which::default() }).await.unwrap();
+        let rows = list(&database, ActivityQuery { limit: 10, ..ActivityQuery::default() }).await.unwrap();
         assert_eq!(rows.iter().map(|row| row.id).collect::<Vec<_>>(), [5, 4]);
         database.run_blocking(|c| c.execute("DELETE FROM activity", [])).unwrap();
         assert_eq!(Journal::new(database).add(entry("a")).await.unwrap().id, 6);
@@ -268,7 +230,10 @@ mod tests {
             assert_eq!((row.id, row.target.as_ref()), (id, Some(target)));
         }
         // In one transaction: the last is there, too.
-        assert_eq!(list(&database, Which { limit: 1000, ..Which::default() }).await.unwrap().len(), 101);
+        assert_eq!(
+            list(&database, ActivityQuery { limit: 1000, ..ActivityQuery::default() }).await.unwrap().len(),
+            101
+        );
     }
 
     #[tokio::test]
@@ -280,6 +245,6 @@ mod tests {
         let rows = join_all(["a", "bad", "b"].map(|target| journal.add(entry(target)))).await;
         assert_eq!(rows.iter().map(Result::is_ok).collect::<Vec<_>>(), [true, false, true]);
         assert!(journal.add(entry("c")).await.is_ok());
-        assert_eq!(list(&database, Which { limit: 10, ..Which::default() }).await.unwrap().len(), 3);
+        assert_eq!(list(&database, ActivityQuery { limit: 10, ..ActivityQuery::default() }).await.unwrap().len(), 3);
     }
 }

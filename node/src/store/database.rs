@@ -258,11 +258,15 @@ impl Cause {
 }
 
 fn explain(path: &Path, source: rusqlite::Error) -> DatabaseError {
-    match source.sqlite_error_code() {
-        Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => {
-            DatabaseError::Damaged { path: path.to_owned(), why: source.to_string() }
+    let path = path.to_owned();
+    match (source.sqlite_error_code(), &source) {
+        (Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase), _) => {
+            DatabaseError::Damaged { path, why: source.to_string() }
         }
-        _ => DatabaseError::Query { path: path.to_owned(), source },
+        (_, rusqlite::Error::FromSqlConversionFailure(_, _, why)) => {
+            DatabaseError::Damaged { path, why: why.to_string() }
+        }
+        _ => DatabaseError::Query { path, source },
     }
 }
 

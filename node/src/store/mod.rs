@@ -1,7 +1,8 @@
 //! Files and SQLite: the only room that writes to disk.
 //!
 //! What lives here: the places on disk and the lock on them, whole-or-nothing files, the database and its tables as
-//! plain rows. What may not enter: what the stored things mean; rooms keep their files and rows through these doors.
+//! plain rows, or as the gateway's plain records. What may not enter: what the stored things mean; rooms keep their files
+//! and rows through these doors.
 
 pub mod access;
 pub mod activity;

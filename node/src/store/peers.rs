@@ -1,6 +1,9 @@
 //! The table of registered peers, as plain rows. What they mean is the fleet's.
 
-use rusqlite::{Connection, params};
+use std::str::FromStr;
+
+use rusqlite::types::Type;
+use rusqlite::{Connection, Row, params};
 
 use super::database::{Database, DatabaseError};
 
@@ -47,8 +50,15 @@ pub(super) fn integer(number: u64) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
 }
 
-pub(super) fn number(row: &rusqlite::Row<'_>, column: &str) -> rusqlite::Result<u64> {
+pub(super) fn number(row: &Row<'_>, column: &str) -> rusqlite::Result<u64> {
     Ok(u64::try_from(row.get::<_, i64>(column)?).unwrap_or(0))
+}
+
+/// A word that we wrote, of `what`; another one is damage.
+pub(super) fn word<T: FromStr<Err = &'static str>>(row: &Row<'_>, column: &str, what: &str) -> rusqlite::Result<T> {
+    let word: String = row.get(column)?;
+    let odd = |why| rusqlite::Error::FromSqlConversionFailure(0, Type::Text, format!("{what} {why}").into());
+    word.parse().map_err(odd)
 }
 
 /// Every registered peer.
