@@ -16,7 +16,7 @@ import { plural } from '../logic/format';
 import { Confirm, Dialog } from '../ui/dialog';
 import { Head } from '../ui/frame';
 import { Act, Field, Skeleton, Trouble, Word } from '../ui/parts';
-import { TableBox } from '../ui/tablebox';
+import { ACTIONS, TableBox } from '../ui/tablebox';
 import { Editor } from './editor';
 
 export function Profiles({ name }: { name: string | null }) {
@@ -72,50 +72,34 @@ export function Profiles({ name }: { name: string | null }) {
           </div>
         )}
         {all && all.length > 0 && (
-          <TableBox label="All profiles" class="card">
-            <table class="list" role="table">
-              <thead role="rowgroup">
-                <tr role="row">
-                  <th scope="col" role="columnheader">Name</th>
-                  <th scope="col" role="columnheader">Program</th>
-                  <th scope="col" role="columnheader">Algorithm</th>
-                  <th scope="col" role="columnheader">Pools</th>
-                  <th scope="col" role="columnheader">Wallet</th>
-                  <th scope="col" role="columnheader">
-                    <span class="hidden">Actions</span>
-                  </th>
-                </tr>
-              </thead>
-              <tbody role="rowgroup">
-                {all.map((profile) => (
-                  <tr key={profile.name} role="row">
-                    <th scope="row" role="rowheader">
-                      <a href={href('profiles', profile.name)}>{profile.name}</a>
-                    </th>
-                    <td role="cell" data-label="Program">{profile.program}</td>
-                    <td role="cell" data-label="Algorithm">{profile.algorithm ?? profile.coin ?? 'left to the pool'}</td>
-                    <td role="cell" class="mono" data-label="Pools">
-                      {profile.pools[0]?.url}
-                      {profile.pools.length > 1 && ` +${profile.pools.length - 1}`}
-                    </td>
-                    <td role="cell" class="mono clip" data-label="Wallet" title={profile.wallet}>
-                      {profile.wallet}
-                    </td>
-                    <td role="cell" class="right actions">
-                      <a class="button plain" href={href('profiles', profile.name)} aria-label={`Edit ${profile.name}`}>
-                        Edit
-                      </a>
-                      <Act class="plain" why={readOnly.value} aria-label={`Deploy ${profile.name}`} onClick={() => setDeploying(profile.name)}>
-                        Deploy…
-                      </Act>
-                      <Act class="plain remove" why={readOnly.value} aria-label={`Delete ${profile.name}`} onClick={() => setRemoving(profile.name)}>
-                        Delete
-                      </Act>
-                    </td>
-                  </tr>
-                ))}
-              </tbody>
-            </table>
+          <TableBox label="All profiles" class="card" heads={['Name', 'Program', 'Algorithm', 'Pools', 'Wallet', ACTIONS]}>
+            {all.map((profile) => (
+              <tr key={profile.name} role="row">
+                <th scope="row" role="rowheader">
+                  <a href={href('profiles', profile.name)}>{profile.name}</a>
+                </th>
+                <td role="cell" data-label="Program">{profile.program}</td>
+                <td role="cell" data-label="Algorithm">{profile.algorithm ?? profile.coin ?? 'left to the pool'}</td>
+                <td role="cell" class="mono" data-label="Pools">
+                  {profile.pools[0]?.url}
+                  {profile.pools.length > 1 && ` +${profile.pools.length - 1}`}
+                </td>
+                <td role="cell" class="mono clip" data-label="Wallet" title={profile.wallet}>
+                  {profile.wallet}
+                </td>
+                <td role="cell" class="right actions">
+                  <a class="button plain" href={href('profiles', profile.name)} aria-label={`Edit ${profile.name}`}>
+                    Edit
+                  </a>
+                  <Act class="plain" why={readOnly.value} aria-label={`Deploy ${profile.name}`} onClick={() => setDeploying(profile.name)}>
+                    Deploy…
+                  </Act>
+                  <Act class="plain remove" why={readOnly.value} aria-label={`Delete ${profile.name}`} onClick={() => setRemoving(profile.name)}>
+                    Delete
+                  </Act>
+                </td>
+              </tr>
+            ))}
           </TableBox>
         )}
       </div>

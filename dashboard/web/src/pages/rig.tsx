@@ -18,7 +18,7 @@ import { HistoryCard } from '../ui/history';
 import { Logs } from '../ui/logs';
 import { Act, Copy, Menu, Meter, PERMISSIONS, Skeleton, Trouble, Word } from '../ui/parts';
 import { shownState } from '../ui/row';
-import { TableBox } from '../ui/tablebox';
+import { ACTIONS, TableBox } from '../ui/tablebox';
 
 export function RigPage({ id }: { id: string }) {
   const row = rigById(id);
@@ -161,80 +161,58 @@ function MinerTable({ miners, rig, why, onConsole, refresh }: TableProps) {
   const away = untold(rig);
   const again = (miner: string) => rig && void startAgain(rig, [miner]).then(refresh);
   return (
-    <TableBox label="Miners of this rig">
-      <table class="list" role="table">
-        <thead role="rowgroup">
-          <tr role="row">
-            <th scope="col" role="columnheader">Miner</th>
-            <th scope="col" role="columnheader">State</th>
-            <th scope="col" role="columnheader">Algorithm, pool</th>
-            {WINDOWS.map((window) => (
-              <th key={window} scope="col" role="columnheader" class="right">
-                {window}
-              </th>
-            ))}
-            <th scope="col" role="columnheader" class="right">Shares</th>
-            <th scope="col" role="columnheader" class="right">Uptime</th>
-            <th scope="col" role="columnheader" class="right">Devices</th>
-            <th scope="col" role="columnheader" class="right">
-              <span class="hidden">Actions</span>
+    <TableBox label="Miners of this rig" heads={['Miner', 'State', 'Algorithm, pool', ...WINDOWS, 'Shares', 'Uptime', 'Devices', ACTIONS]} right={3}>
+      {miners.map((miner) => {
+        const said = minerShown(miner.state);
+        // What it said last is not what it does.
+        const { shown, word } = away ?? said;
+        const running = runs(miner.state) && rig?.on !== 0;
+        return (
+          <tr key={miner.name} role="row">
+            <th scope="row" role="rowheader">
+              {miner.name}
+              <div class="small t2 plainly">{[miner.profile, `${miner.program} ${miner.version ?? ''}`].filter(Boolean).join(' · ')}</div>
             </th>
+            <td role="cell" data-label="State">
+              <Word state={shown} word={word} />
+              <div class="small t2 wrap">
+                {miner.problem ?? (away ? `was: ${said.word}` : `for ${span(miner.state_seconds)}`)}
+                {miner.restarts > 0 && `, restarted ${plural(miner.restarts, 'time')}`}
+              </div>
+            </td>
+            <td role="cell" data-label="Algorithm, pool">
+              {miner.algorithm ?? UNKNOWN}
+              <div class="small t2 mono">{miner.pool ?? 'no pool'}</div>
+            </td>
+            {miner.hashrates.map((rate, window) => (
+              <td key={window} role="cell" class="right" data-label={WINDOWS[window]}>
+                {hashrate(away ? null : rate)}
+              </td>
+            ))}
+            <td role="cell" class="right" data-label="Shares">
+              {miner.shares.accepted}
+              <div class="small t2">{miner.shares.rejected} rejected</div>
+            </td>
+            <td role="cell" class="right" data-label="Uptime">{running && !away ? duration(miner.uptime_seconds) : UNKNOWN}</td>
+            <td role="cell" class="right" data-label="Devices">{away ? UNKNOWN : devices(miner)}</td>
+            <td role="cell" class="right actions">
+              {miners.length > 1 && (
+                <button type="button" class="plain" aria-label={`Logs of ${miner.name}`} onClick={() => onConsole(miner.name)}>
+                  Logs
+                </button>
+              )}
+              <Act class="plain" why={why} aria-label={`${running ? 'Restart' : 'Start'} ${miner.name}`} onClick={() => again(miner.name)}>
+                {running ? 'Restart' : 'Start'}
+              </Act>
+              {running && (
+                <Act class="plain" why={why} aria-label={`Stop ${miner.name}`} onClick={() => rig && void stopOne(rig, miner.name, [miner.name]).then(refresh)}>
+                  Stop
+                </Act>
+              )}
+            </td>
           </tr>
-        </thead>
-        <tbody role="rowgroup">
-          {miners.map((miner) => {
-            const said = minerShown(miner.state);
-            // What it said last is not what it does.
-            const { shown, word } = away ?? said;
-            const running = runs(miner.state) && rig?.on !== 0;
-            return (
-              <tr key={miner.name} role="row">
-                <th scope="row" role="rowheader">
-                  {miner.name}
-                  <div class="small t2 plainly">{[miner.profile, `${miner.program} ${miner.version ?? ''}`].filter(Boolean).join(' · ')}</div>
-                </th>
-                <td role="cell" data-label="State">
-                  <Word state={shown} word={word} />
-                  <div class="small t2 wrap">
-                    {miner.problem ?? (away ? `was: ${said.word}` : `for ${span(miner.state_seconds)}`)}
-                    {miner.restarts > 0 && `, restarted ${plural(miner.restarts, 'time')}`}
-                  </div>
-                </td>
-                <td role="cell" data-label="Algorithm, pool">
-                  {miner.algorithm ?? UNKNOWN}
-                  <div class="small t2 mono">{miner.pool ?? 'no pool'}</div>
-                </td>
-                {miner.hashrates.map((rate, window) => (
-                  <td key={window} role="cell" class="right" data-label={WINDOWS[window]}>
-                    {hashrate(away ? null : rate)}
-                  </td>
-                ))}
-                <td role="cell" class="right" data-label="Shares">
-                  {miner.shares.accepted}
-                  <div class="small t2">{miner.shares.rejected} rejected</div>
-                </td>
-                <td role="cell" class="right" data-label="Uptime">{running && !away ? duration(miner.uptime_seconds) : UNKNOWN}</td>
-                <td role="cell" class="right" data-label="Devices">{away ? UNKNOWN : devices(miner)}</td>
-                <td role="cell" class="right actions">
-                  {miners.length > 1 && (
-                    <button type="button" class="plain" aria-label={`Logs of ${miner.name}`} onClick={() => onConsole(miner.name)}>
-                      Logs
-                    </button>
-                  )}
-                  <Act class="plain" why={why} aria-label={`${running ? 'Restart' : 'Start'} ${miner.name}`} onClick={() => again(miner.name)}>
-                    {running ? 'Restart' : 'Start'}
-                  </Act>
-                  {running && (
-                    <Act class="plain" why={why} aria-label={`Stop ${miner.name}`} onClick={() => rig && void stopOne(rig, miner.name, [miner.name]).then(refresh)}>
-                      Stop
-                    </Act>
-                  )}
-                </td>
-              </tr>
-            );
-          })}
-        </tbody>
-      </table>
+        );
+      })}
     </TableBox>
   );
 }

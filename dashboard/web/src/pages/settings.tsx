@@ -13,7 +13,7 @@ import { session, signOut } from '../store/session';
 import { done, failed } from '../store/toast';
 import { Head, THEMES } from '../ui/frame';
 import { Act, Choice, Copy, Field, Trouble } from '../ui/parts';
-import { TableBox } from '../ui/tablebox';
+import { ACTIONS, TableBox } from '../ui/tablebox';
 
 const DENSITIES: [Density, string][] = [['compact', 'Compact'], ['normal', 'Normal'], ['comfortable', 'Comfortable']];
 
@@ -85,37 +85,23 @@ function AccessCards() {
         {access && (
           <>
             <h3>Sessions</h3>
-            <TableBox label="Sessions">
-              <table class="list" role="table">
-                <thead role="rowgroup">
-                  <tr role="row">
-                    <th scope="col" role="columnheader">Browser</th>
-                    <th scope="col" role="columnheader">Last used</th>
-                    <th scope="col" role="columnheader">Since</th>
-                    <th scope="col" role="columnheader">
-                      <span class="hidden">Actions</span>
-                    </th>
-                  </tr>
-                </thead>
-                <tbody role="rowgroup">
-                  {access.sessions.map((one) => (
-                    <tr key={one.id} role="row">
-                      <th scope="row" role="rowheader" class="clip" title={one.agent}>
-                        {one.current && <span class="tag">this one</span>} {agentText(one.agent) || UNKNOWN}
-                      </th>
-                      <td role="cell" data-label="Last used">{exactTime(one.last_used)}</td>
-                      <td role="cell" data-label="Since">{exactTime(one.created_at)}</td>
-                      <td role="cell" class="right actions">
-                        {!one.current && (
-                          <Act class="plain remove" why={why} aria-label={`Revoke the session of ${agentText(one.agent) || one.id}, last used ${exactTime(one.last_used)}`} onClick={() => void revoke('sessions', one.id, 'The session')}>
-                            Revoke
-                          </Act>
-                        )}
-                      </td>
-                    </tr>
-                  ))}
-                </tbody>
-              </table>
+            <TableBox label="Sessions" heads={['Browser', 'Last used', 'Since', ACTIONS]}>
+              {access.sessions.map((one) => (
+                <tr key={one.id} role="row">
+                  <th scope="row" role="rowheader" class="clip" title={one.agent}>
+                    {one.current && <span class="tag">this one</span>} {agentText(one.agent) || UNKNOWN}
+                  </th>
+                  <td role="cell" data-label="Last used">{exactTime(one.last_used)}</td>
+                  <td role="cell" data-label="Since">{exactTime(one.created_at)}</td>
+                  <td role="cell" class="right actions">
+                    {!one.current && (
+                      <Act class="plain remove" why={why} aria-label={`Revoke the session of ${agentText(one.agent) || one.id}, last used ${exactTime(one.last_used)}`} onClick={() => void revoke('sessions', one.id, 'The session')}>
+                        Revoke
+                      </Act>
+                    )}
+                  </td>
+                </tr>
+              ))}
             </TableBox>
             <Tokens tokens={access.tokens} why={why} onChange={load} onRevoke={(token) => revoke('tokens', token.id, `Token ${token.name}`)} />
             <Password set={access.password_set} why={why} onChange={load} />
@@ -151,33 +137,19 @@ function Tokens({ tokens, why, onChange, onRevoke }: { tokens: Token[]; why: str
       <h3>Tokens for scripts</h3>
       {tokens.length === 0 && <p class="t2">None.</p>}
       {tokens.length > 0 && (
-        <TableBox label="Tokens">
-          <table class="list" role="table">
-            <thead role="rowgroup">
-              <tr role="row">
-                <th scope="col" role="columnheader">Name</th>
-                <th scope="col" role="columnheader">Scope</th>
-                <th scope="col" role="columnheader">Last used</th>
-                <th scope="col" role="columnheader">
-                  <span class="hidden">Actions</span>
-                </th>
-              </tr>
-            </thead>
-            <tbody role="rowgroup">
-              {tokens.map((token) => (
-                <tr key={token.id} role="row">
-                  <th scope="row" role="rowheader">{token.name}</th>
-                  <td role="cell" data-label="Scope">{token.scope}</td>
-                  <td role="cell" data-label="Last used">{exactTime(token.last_used)}</td>
-                  <td role="cell" class="right actions">
-                    <Act class="plain remove" why={why} aria-label={`Revoke token ${token.name}`} onClick={() => void revoke(token)}>
-                      Revoke
-                    </Act>
-                  </td>
-                </tr>
-              ))}
-            </tbody>
-          </table>
+        <TableBox label="Tokens" heads={['Name', 'Scope', 'Last used', ACTIONS]}>
+          {tokens.map((token) => (
+            <tr key={token.id} role="row">
+              <th scope="row" role="rowheader">{token.name}</th>
+              <td role="cell" data-label="Scope">{token.scope}</td>
+              <td role="cell" data-label="Last used">{exactTime(token.last_used)}</td>
+              <td role="cell" class="right actions">
+                <Act class="plain remove" why={why} aria-label={`Revoke token ${token.name}`} onClick={() => void revoke(token)}>
+                  Revoke
+                </Act>
+              </td>
+            </tr>
+          ))}
         </TableBox>
       )}
       {made?.token !== undefined && (

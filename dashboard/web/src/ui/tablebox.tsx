@@ -3,13 +3,25 @@
 import type { ComponentChildren } from 'preact';
 import { useLayoutEffect, useRef, useState } from 'preact/hooks';
 
-interface Props { label: string; class?: string; children: ComponentChildren }
+/** The name of a column of buttons: it is heard, not seen. */
+export const ACTIONS = 'Actions';
+
+interface Props {
+  label: string;
+  class?: string;
+  /** The columns' names. */
+  heads: string[];
+  /** The first column that stands at the right, as all after it do. */
+  right?: number;
+  /** Rows. */
+  children: ComponentChildren;
+}
 
 /**
- * Holds one table with the class `list` and roles by name, for stacked cells are no table to the browser; a cell's
- * `data-label` is its column's name.
+ * One table, with roles by name, for stacked cells are no table to the browser; a cell's `data-label` is its column's
+ * name.
  */
-export function TableBox({ label, class: more = '', children }: Props) {
+export function TableBox({ label, class: more = '', heads, right = heads.length, children }: Props) {
   const box = useRef<HTMLDivElement>(null);
   /** How wide the table wants to be, once it did not fit. */
   const wanted = useRef(0);
@@ -37,7 +49,18 @@ export function TableBox({ label, class: more = '', children }: Props) {
   }, [stacked]);
   return (
     <div ref={box} class={`scrollx ${more} ${stacked ? 'stacked' : ''}`} tabIndex={0} role="region" aria-label={label}>
-      {children}
+      <table class="list" role="table">
+        <thead role="rowgroup">
+          <tr role="row">
+            {heads.map((head, column) => (
+              <th key={head} scope="col" role="columnheader" class={column >= right ? 'right' : ''}>
+                {head === ACTIONS ? <span class="hidden">{head}</span> : head}
+              </th>
+            ))}
+          </tr>
+        </thead>
+        <tbody role="rowgroup">{children}</tbody>
+      </table>
     </div>
   );
 }
