@@ -13,7 +13,7 @@ import { parse } from '../logic/filter';
 import { byName } from '../logic/sort';
 import { toggled } from '../logic/select';
 import { plural } from '../logic/format';
-import { Confirm, Dialog } from '../ui/dialog';
+import { Confirm, Dialog, Foot } from '../ui/dialog';
 import { Head } from '../ui/frame';
 import { Act, Field, Skeleton, Trouble, Word } from '../ui/parts';
 import { ACTIONS, TableBox } from '../ui/tablebox';
@@ -135,16 +135,7 @@ function DeployTo({ profile, onClose }: { profile: string; onClose: () => void }
       wide
       onClose={onClose}
       onSubmit={send}
-      foot={
-        <>
-          <button type="button" onClick={onClose}>
-            Cancel
-          </button>
-          <button type="submit" class="primary" disabled={targets.length === 0}>
-            Deploy to {targets.length}
-          </button>
-        </>
-      }
+      foot={<Foot verb={`Deploy to ${targets.length}`} disabled={targets.length === 0} onClose={onClose} />}
     >
       <Field label="Which rigs" value={text} onValue={setText} error={error ?? undefined} placeholder="all, or e.g. barn algo:rx/0" focus />
       <p class="t2" role="status">

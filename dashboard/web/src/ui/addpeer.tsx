@@ -6,7 +6,7 @@ import { ask, failure, type Failure } from '../api/client';
 import type { AddPeer, Added, Permission } from '../api/types';
 import { href } from '../store/route';
 import { done } from '../store/toast';
-import { Dialog } from './dialog';
+import { Dialog, Foot } from './dialog';
 import { Choice, Field, PERMISSIONS, Trouble } from './parts';
 import { fieldErrors } from '../logic/pointer';
 
@@ -77,16 +77,7 @@ export function AddPeerDialog({ onClose }: { onClose: () => void }) {
       onSubmit={() => {
         if (!busy) void send();
       }}
-      foot={
-        <>
-          <button type="button" onClick={onClose}>
-            {words === null ? 'Cancel' : 'Stop waiting'}
-          </button>
-          <button type="submit" class="primary" disabled={busy}>
-            {words !== null ? 'Waiting…' : busy ? 'Pairing…' : 'Add'}
-          </button>
-        </>
-      }
+      foot={<Foot out={words === null ? 'Cancel' : 'Stop waiting'} verb={words !== null ? 'Waiting…' : busy ? 'Pairing…' : 'Add'} disabled={busy} onClose={onClose} />}
     >
       {words !== null ? (
         <div role="status">

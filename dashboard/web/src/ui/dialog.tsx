@@ -76,6 +76,20 @@ function first(dialog: HTMLElement): HTMLElement | undefined {
   return all('[data-focus]')[0] ?? all('.body :is(input, select, textarea, button):enabled')[0] ?? all('footer button:enabled').at(-1);
 }
 
+/** The buttons of a dialog that sends: the way out, and what it is for. */
+export function Foot({ verb, onClose, out = 'Cancel', disabled = false }: { verb: string; onClose: () => void; out?: string; disabled?: boolean }) {
+  return (
+    <>
+      <button type="button" onClick={onClose}>
+        {out}
+      </button>
+      <button type="submit" class="primary" disabled={disabled}>
+        {verb}
+      </button>
+    </>
+  );
+}
+
 interface ConfirmProps {
   title: string;
   children: ComponentChildren;

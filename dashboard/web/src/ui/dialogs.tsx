@@ -13,7 +13,7 @@ import { href } from '../store/route';
 import { unselect } from '../store/table';
 import { done, failed, notDone } from '../store/toast';
 import { AddPeerDialog } from './addpeer';
-import { Confirm, Dialog } from './dialog';
+import { Confirm, Dialog, Foot } from './dialog';
 import { EditPeerDialog } from './editpeer';
 import { JobDialog } from './job';
 import { Keys, Palette } from './palette';
@@ -74,16 +74,7 @@ function StartDialog({ rigs }: { rigs: Rig[] }) {
       title={rigs.length === 1 ? `Start mining on ${rigs[0]?.name}` : `Start mining on ${rigs.length} rigs`}
       onClose={closeDialog}
       onSubmit={send}
-      foot={
-        <>
-          <button type="button" onClick={closeDialog}>
-            Cancel
-          </button>
-          <button type="submit" class="primary">
-            {rigs.length === 1 ? 'Start' : `Start ${rigs.length}`}
-          </button>
-        </>
-      }
+      foot={<Foot verb={rigs.length === 1 ? 'Start' : `Start ${rigs.length}`} onClose={closeDialog} />}
     >
       {rigs.length > 1 && <p class="t2">{names(rigs)}</p>}
       <Choice
@@ -191,16 +182,7 @@ function DeployDialog({ rigs, profile }: { rigs: Rig[]; profile: string | null }
       title={`Deploy a profile to ${plural(rigs.length, 'rig')}`}
       onClose={closeDialog}
       onSubmit={send}
-      foot={
-        <>
-          <button type="button" onClick={closeDialog}>
-            Cancel
-          </button>
-          <button type="submit" class="primary" disabled={!chosen}>
-            Deploy to {rigs.length}
-          </button>
-        </>
-      }
+      foot={<Foot verb={`Deploy to ${rigs.length}`} disabled={!chosen} onClose={closeDialog} />}
     >
       <p class="t2">{names(rigs)}</p>
       {chosen ? (

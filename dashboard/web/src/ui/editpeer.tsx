@@ -6,7 +6,7 @@ import { ask, failure, part, type Failure } from '../api/client';
 import type { PeerChange, PeerView, Permission } from '../api/types';
 import { fieldErrors } from '../logic/pointer';
 import { done } from '../store/toast';
-import { Dialog } from './dialog';
+import { Dialog, Foot } from './dialog';
 import { Choice, Field, PERMISSIONS, Trouble } from './parts';
 
 export function EditPeerDialog({ peer, onChanged, onClose }: { peer: PeerView; onChanged: () => void; onClose: () => void }) {
@@ -46,16 +46,7 @@ export function EditPeerDialog({ peer, onChanged, onClose }: { peer: PeerView; o
       onSubmit={() => {
         if (!busy) void send();
       }}
-      foot={
-        <>
-          <button type="button" onClick={onClose}>
-            Cancel
-          </button>
-          <button type="submit" class="primary" disabled={busy}>
-            {busy ? 'Saving…' : 'Save'}
-          </button>
-        </>
-      }
+      foot={<Foot verb={busy ? 'Saving…' : 'Save'} disabled={busy} onClose={onClose} />}
     >
       {problem && !taken && Object.keys(errors).length === 0 && <Trouble failure={problem} />}
       <Field label="Name" value={name} onValue={setName} error={taken ?? errors.name} hint="What this node calls it, whatever it calls itself" focus />
