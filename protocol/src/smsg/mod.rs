@@ -43,5 +43,5 @@ pub use error::{OpenError, SealError};
 pub use fingerprint::fingerprint_words;
 pub use keys::{KeyError, LinkNonce, NodeSecret};
 pub use pairing::{AdderConfirm, AdderStart, PairingError, ShowerStart, WrongCode};
-pub use receiver::{Answerer, Receiver, RefusalCounts};
+pub use receiver::{Answerer, Receiver};
 pub use sender::{PendingAnswer, Sender};

@@ -23,50 +23,11 @@ pub struct Receiver {
     /// By number, the lowest first; never more than [`MAX_SESSIONS`]. A number below the lowest is of a session that
     /// has ended: only the lowest ever leaves, so that none can come back.
     sessions: Vec<Session>,
-    counts: RefusalCounts,
 }
 
 struct Session {
     keys: Arc<SessionKeys>,
     window: ReplayWindow,
-}
-
-/// What was refused since the connection began, by reason.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct RefusalCounts {
-    /// Sealed properly and signed by somebody else.
-    pub bad_signature: u64,
-    /// Accepted before, or too old to tell.
-    pub replayed: u64,
-    /// Of a session that has ended.
-    pub stale: u64,
-    /// More bytes than allowed.
-    pub too_large: u64,
-    /// Of another version.
-    pub unknown_version: u64,
-    /// Did not open, under a session that we have or as the first of a new one.
-    pub unreadable: u64,
-}
-
-impl RefusalCounts {
-    /// All of them.
-    #[must_use]
-    pub const fn total(&self) -> u64 {
-        let Self { bad_signature, replayed, stale, too_large, unknown_version, unreadable } = *self;
-        bad_signature + replayed + stale + too_large + unknown_version + unreadable
-    }
-
-    const fn record(&mut self, error: OpenError) {
-        let count = match error {
-            OpenError::BadSignature => &mut self.bad_signature,
-            OpenError::Replayed => &mut self.replayed,
-            OpenError::Stale => &mut self.stale,
-            OpenError::TooLarge { .. } => &mut self.too_large,
-            OpenError::UnknownVersion(_) => &mut self.unknown_version,
-            OpenError::NoSession | OpenError::Unreadable => &mut self.unreadable,
-        };
-        *count += 1;
-    }
 }
 
 impl Receiver {
@@ -85,24 +46,14 @@ impl Receiver {
     }
 
     fn with(secret: Arc<NodeSecret>, ends: Ends, peer: Arc<Mutex<Verifier>>, nonce: LinkNonce) -> Self {
-        Self { secret, ends, peer, nonce, sessions: Vec::new(), counts: RefusalCounts::default() }
+        Self { secret, ends, peer, nonce, sessions: Vec::new() }
     }
 
     /// Opens one request; the [`Answerer`] seals the answer to it.
     ///
     /// # Errors
-    /// [`OpenError`], counted. A refused message changes nothing else: it takes no place in the window and no session.
+    /// [`OpenError`]. A refused message changes nothing: it takes no place in the window and no session.
     pub fn open(&mut self, bytes: &[u8]) -> Result<(Vec<u8>, Answerer), OpenError> {
-        self.accept(bytes).inspect_err(|error| self.counts.record(*error))
-    }
-
-    /// How many messages were refused, and why.
-    #[must_use]
-    pub const fn counts(&self) -> RefusalCounts {
-        self.counts
-    }
-
-    fn accept(&mut self, bytes: &[u8]) -> Result<(Vec<u8>, Answerer), OpenError> {
         let header = RequestHeader::read(bytes)?;
         match self.sessions.binary_search_by_key(&header.session, |session| session.keys.number) {
             Ok(index) => {
@@ -153,7 +104,6 @@ impl fmt::Debug for Receiver {
         f.debug_struct("Receiver")
             .field("peer", &self.ends.asker)
             .field("sessions", &self.sessions.len())
-            .field("counts", &self.counts)
             .finish_non_exhaustive()
     }
 }
@@ -236,7 +186,6 @@ mod tests {
         receiver.open(&seal(&ends, &keys, 0, &secret(1))).unwrap();
         assert_eq!(receiver.open(&seal(&ends, &keys, 1, &secret(3))).unwrap_err(), OpenError::BadSignature);
         receiver.open(&seal(&ends, &keys, 1, &secret(1))).unwrap();
-        assert_eq!(receiver.counts(), RefusalCounts { bad_signature: 3, ..RefusalCounts::default() });
     }
 
     #[test]
@@ -310,7 +259,6 @@ mod tests {
             assert_eq!(receiver.open(&seal(&ends, &keys, seq, &secret(3))).unwrap_err(), OpenError::BadSignature);
             receiver.open(&seal(&ends, &keys, seq, &secret(1))).unwrap();
         }
-        assert_eq!(receiver.counts(), RefusalCounts { bad_signature: 100, ..RefusalCounts::default() });
         assert_eq!(receiver.peer.lock().unwrap().verified, 100);
     }
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use miner_ctrl_protocol::Refusal;
 use miner_ctrl_protocol::codec::{MAX_BODY, MAX_MESSAGE, SEAL_OVERHEAD};
-use miner_ctrl_protocol::smsg::{OpenError, Receiver, RefusalCounts, SealError, Sender};
+use miner_ctrl_protocol::smsg::{OpenError, Receiver, SealError, Sender};
 
 use crate::link::{Link, NOW, key, nonce, secret};
 
@@ -24,7 +24,6 @@ fn a_request_and_its_answer_arrive() {
         let answer = answerer.seal(b"fine").unwrap();
         assert_eq!(pending.open(&answer).unwrap(), b"fine");
     }
-    assert_eq!(link.receiver.counts(), RefusalCounts::default());
 }
 
 #[test]
@@ -36,14 +35,13 @@ fn nothing_of_the_body_is_seen_on_the_wire() {
 }
 
 #[test]
-fn a_replayed_request_is_refused_and_counted() {
+fn a_replayed_request_is_refused() {
     let mut link = Link::new();
     let (message, _) = link.seal(b"once");
     link.open(&message).unwrap();
     for _ in 0..3 {
         assert_eq!(link.refuses(&message), OpenError::Replayed);
     }
-    assert_eq!(link.receiver.counts(), RefusalCounts { replayed: 3, ..RefusalCounts::default() });
 }
 
 #[test]
@@ -128,7 +126,6 @@ fn what_claims_to_be_new_sessions_drives_out_none() {
         assert_eq!(link.refuses(&forged), OpenError::NoSession);
     }
     link.open(&second).unwrap();
-    assert_eq!(link.receiver.counts(), RefusalCounts { unreadable: 19, ..RefusalCounts::default() });
 }
 
 #[test]
@@ -139,7 +136,6 @@ fn a_request_for_another_node_or_from_another_is_refused() {
     assert_eq!(elsewhere.open(&message).unwrap_err(), OpenError::NoSession);
     let mut of_another_peer = Receiver::new(secret(2), key(3), nonce(9));
     assert_eq!(of_another_peer.open(&message).unwrap_err(), OpenError::NoSession);
-    assert_eq!(of_another_peer.counts(), RefusalCounts { unreadable: 1, ..RefusalCounts::default() });
 }
 
 #[test]
@@ -182,7 +178,6 @@ fn an_evicted_session_never_comes_back() {
         assert_eq!(link.refuses(first), OpenError::Replayed);
         link.open(second).unwrap();
     }
-    assert_eq!(link.receiver.counts(), RefusalCounts { stale: 4, replayed: 4, ..RefusalCounts::default() });
 }
 
 #[test]
@@ -302,7 +297,6 @@ fn the_largest_body_fits_and_a_larger_one_is_refused_at_both_ends() {
     let refused = OpenError::TooLarge { size: MAX_MESSAGE + 1 };
     assert_eq!(link.refuses(&flood), refused);
     assert_eq!(pending.open(&flood).unwrap_err(), refused);
-    assert_eq!(link.receiver.counts(), RefusalCounts { too_large: 1, ..RefusalCounts::default() });
 }
 
 #[test]
@@ -312,7 +306,6 @@ fn another_version_is_refused_as_unsupported() {
     message[0] = 2;
     let error = link.refuses(&message);
     assert_eq!((error, error.refusal(nonce(9))), (OpenError::UnknownVersion(2), Refusal::Unsupported));
-    assert_eq!(link.receiver.counts(), RefusalCounts { unknown_version: 1, ..RefusalCounts::default() });
 }
 
 #[test]
