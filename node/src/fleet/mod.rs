@@ -27,7 +27,6 @@ pub use admission::{AdmissionRefusal, Code, Knock, PairingMode, PendingRequest, 
 pub use enrol::enrol;
 pub use handle::{FleetError, FleetHandle, Observation};
 pub use registry::{NewPeer, Peer};
-pub use resolve::ResolveError;
 pub(crate) use resolve::begins;
 pub use snapshot::{FleetSnapshot, PeerSnapshot};
 pub use task::{FleetSettings, spawn};

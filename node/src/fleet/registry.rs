@@ -7,7 +7,6 @@ use miner_ctrl_protocol::name::MAX_NAME;
 use miner_ctrl_protocol::{NodeId, NodeName, PeerKey, Permission, Role};
 
 use super::reputation::Reputation;
-use super::resolve::{self, ResolveError};
 use crate::identity;
 
 /// Most registered peers: twice the largest fleet that was measured, some 20 MB in all.
@@ -168,14 +167,6 @@ impl Registry {
         self.by_name.values().filter_map(|key| self.by_key.get(key))
     }
 
-    /// Which peer a person means: exact id, exact peer id, exact name, or the beginning of an id.
-    ///
-    /// # Errors
-    /// [`ResolveError`].
-    pub fn resolve(&self, text: &str) -> Result<PeerKey, ResolveError> {
-        resolve::resolve(self.peers().map(|peer| &**peer), text)
-    }
-
     /// What a peer would be once registered: checked, not yet taken in.
     ///
     /// A key that is registered already keeps its history, and its name unless another is given.
@@ -308,6 +299,7 @@ fn check_addresses(addresses: Vec<String>) -> Result<Vec<String>, RegistryError>
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
+    use miner_ctrl_dashboard::NodeError;
     use miner_ctrl_protocol::smsg::NodeSecret;
     use proptest::prelude::*;
 
@@ -342,6 +334,10 @@ pub(super) mod tests {
 
     fn names(registry: &Registry) -> Vec<&str> {
         registry.peers().map(|peer| peer.name.as_str()).collect()
+    }
+
+    fn resolve(registry: &Registry, text: &str) -> Result<PeerKey, NodeError> {
+        crate::fleet::resolve::resolve(registry.peers().map(|peer| &**peer), text)
     }
 
     #[test]
@@ -413,12 +409,12 @@ pub(super) mod tests {
         let peer = registry.peer(&key(1)).unwrap();
         let id = peer.id.to_string();
         for text in ["rig-alpha", "RIG-Alpha", &id, &id.to_uppercase(), &id[..8], &peer.peer_id, " rig-alpha "] {
-            assert_eq!(registry.resolve(text), Ok(key(1)), "{text}");
+            assert_eq!(resolve(&registry, text), Ok(key(1)), "{text}");
         }
-        assert_eq!(registry.resolve("rig"), Ok(key(3)), "an exact name comes before longer ones");
+        assert_eq!(resolve(&registry, "rig"), Ok(key(3)), "an exact name comes before longer ones");
         for text in ["", "rig-gamma", "\u{1f600}", &"x".repeat(1000)] {
             assert!(
-                matches!(registry.resolve(text), Err(ResolveError::Unknown { similar, .. }) if similar.is_empty()),
+                matches!(resolve(&registry, text), Err(NodeError::UnknownPeer { similar, .. }) if similar.is_empty()),
                 "{text}"
             );
         }
@@ -429,16 +425,16 @@ pub(super) mod tests {
         let mut registry = registry(&["rig-2", "rig-20"]);
         let known = |registry: &Registry, number| registry.peer(&key(number)).unwrap().id.to_string();
         let (two, twenty) = (known(&registry, 1), known(&registry, 2));
-        assert_eq!(registry.resolve("rig-2"), Ok(key(1)));
+        assert_eq!(resolve(&registry, "rig-2"), Ok(key(1)));
         registry.remove(&key(1));
         let unknown = |asked: &str| {
             let (asked, similar) = (asked.to_owned(), vec![format!("rig-20 ({twenty})")]);
-            Err(ResolveError::Unknown { asked, similar })
+            Err(NodeError::UnknownPeer { asked, similar })
         };
-        assert_eq!(registry.resolve("rig-2"), unknown("rig-2"));
+        assert_eq!(resolve(&registry, "rig-2"), unknown("rig-2"));
         // A few digits of an id may be a name that is gone as well.
-        assert_eq!(registry.resolve(&twenty[..7]), unknown(&twenty[..7]));
-        assert!(matches!(registry.resolve(&two[..8]), Err(ResolveError::Unknown { .. })));
+        assert_eq!(resolve(&registry, &twenty[..7]), unknown(&twenty[..7]));
+        assert!(matches!(resolve(&registry, &two[..8]), Err(NodeError::UnknownPeer { .. })));
     }
 
     #[test]
@@ -449,7 +445,7 @@ pub(super) mod tests {
             let peer = registry.admit(new_peer(number, name)).unwrap();
             registry.put(peer);
         }
-        assert_eq!(registry.resolve(&victim), Ok(key(1)));
+        assert_eq!(resolve(&registry, &victim), Ok(key(1)));
     }
 
     #[test]
@@ -481,9 +477,9 @@ pub(super) mod tests {
             prop_assert_eq!(registry.by_id.len(), registry.len());
             prop_assert_eq!(registry.peers().count(), registry.len());
             for peer in registry.peers() {
-                prop_assert_eq!(registry.resolve(peer.name.as_str()), Ok(peer.key));
-                prop_assert_eq!(registry.resolve(&peer.id.to_string()), Ok(peer.key));
-                prop_assert_eq!(registry.resolve(&peer.peer_id), Ok(peer.key));
+                prop_assert_eq!(resolve(&registry, peer.name.as_str()), Ok(peer.key));
+                prop_assert_eq!(resolve(&registry, &peer.id.to_string()), Ok(peer.key));
+                prop_assert_eq!(resolve(&registry, &peer.peer_id), Ok(peer.key));
             }
         }
     }

@@ -14,46 +14,16 @@ const MAX_ECHO: usize = 64;
 /// Digits of an id that stand for it, half of all. Fewer could be the name of a peer that is gone, such as `42`.
 const LEAST_DIGITS: usize = 8;
 
-/// Why a text names no peer.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum ResolveError {
-    /// It fits several.
-    #[error("`{asked}` fits several peers: {}", candidates.join(", "))]
-    Ambiguous {
-        /// What was asked for.
-        asked: String,
-        /// Some of those it fits, as `name (id)`.
-        candidates: Vec<String>,
-    },
-    /// It fits none.
-    #[error("no peer `{asked}`")]
-    Unknown {
-        /// What was asked for.
-        asked: String,
-        /// Some of those whose name or id begins so, as `name (id)`.
-        similar: Vec<String>,
-    },
-}
-
-impl From<ResolveError> for NodeError {
-    fn from(error: ResolveError) -> Self {
-        match error {
-            ResolveError::Ambiguous { asked, candidates } => Self::AmbiguousPeer { asked, candidates },
-            ResolveError::Unknown { asked, similar } => Self::UnknownPeer { asked, similar },
-        }
-    }
-}
-
 /// By exact id, exact peer id, exact name (in any case), then the beginning of an id that fits one peer.
 ///
 /// Never by the beginning of a name: once `rig-2` is removed, `rig-2` would mean `rig-20`. Ids come first: a name is chosen
 /// by its bearer and could imitate one. Everything is looked at in order, which takes under a millisecond for the largest
 /// registry and needs no index in every snapshot.
-pub(super) fn resolve<'a>(peers: impl Iterator<Item = &'a Peer>, text: &str) -> Result<PeerKey, ResolveError> {
+pub(super) fn resolve<'a>(peers: impl Iterator<Item = &'a Peer>, text: &str) -> Result<PeerKey, NodeError> {
     let text = text.trim();
     let asked = || text.chars().take(MAX_ECHO).collect::<String>();
     if text.is_empty() {
-        return Err(ResolveError::Unknown { asked: String::new(), similar: vec![] });
+        return Err(NodeError::unknown_peer(text));
     }
     let id = text.parse().ok();
     let digits = digits(text);
@@ -82,8 +52,8 @@ pub(super) fn resolve<'a>(peers: impl Iterator<Item = &'a Peer>, text: &str) -> 
     }
     match (named, begun, candidates.len()) {
         (Some(key), ..) | (None, Some(key), 1) => Ok(key),
-        (None, Some(_), _) => Err(ResolveError::Ambiguous { asked: asked(), candidates }),
-        (None, None, _) => Err(ResolveError::Unknown { asked: asked(), similar }),
+        (None, Some(_), _) => Err(NodeError::AmbiguousPeer { asked: asked(), candidates }),
+        (None, None, _) => Err(NodeError::UnknownPeer { asked: asked(), similar }),
     }
 }
 

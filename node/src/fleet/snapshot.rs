@@ -4,13 +4,14 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use miner_ctrl_dashboard::NodeError;
 use miner_ctrl_dashboard::node::{PeerView, PendingView, RigView};
 use miner_ctrl_protocol::{PeerKey, RigStats};
 use tokio::time::Instant;
 
 use super::admission::PendingRequest;
 use super::registry::Peer;
-use super::resolve::{self, ResolveError};
+use super::resolve;
 
 /// The fleet at one moment.
 #[derive(Debug, Clone, Default)]
@@ -91,10 +92,10 @@ impl FleetSnapshot {
     /// Which peer a person means: exact id, exact peer id, exact name, or the beginning of an id.
     ///
     /// # Errors
-    /// [`ResolveError`].
-    pub fn resolve(&self, text: &str) -> Result<&Arc<PeerSnapshot>, ResolveError> {
+    /// [`NodeError`].
+    pub fn resolve(&self, text: &str) -> Result<&Arc<PeerSnapshot>, NodeError> {
         let key = resolve::resolve(self.peers.iter().map(|peer| &*peer.peer), text)?;
-        self.peer(&key).ok_or_else(|| ResolveError::Unknown { asked: text.to_owned(), similar: vec![] })
+        self.peer(&key).ok_or_else(|| NodeError::unknown_peer(text))
     }
 
     /// How many are online.
