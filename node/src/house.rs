@@ -135,7 +135,7 @@ impl Household for House {
             Event::Identified { agent } => self.fleet.observe(key, Observation::Identified { agent }),
             Event::Pinged(round_trip) => self.fleet.observe(key, Observation::Pinged(round_trip)),
             Event::Up { address, inbound, hello } => {
-                self.fleet.observe(key, Observation::Connected { address: Some(address), inbound });
+                self.fleet.observe(key, Observation::Connected { dialled: (!inbound).then_some(address) });
                 self.fleet.observe(
                     key,
                     Observation::Greeted {

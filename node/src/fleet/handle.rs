@@ -1,7 +1,6 @@
 //! The door of the fleet task: every caller has a clone of it.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use miner_ctrl_dashboard::NodeError;
@@ -23,10 +22,8 @@ pub enum Observation {
     Answered,
     /// Its link is up: the first connection of a peer, not a second one beside it.
     Connected {
-        /// Where we dialled it or where it dials from.
-        address: Option<String>,
-        /// Whether it dialled us: then the address is where it came from, not one to dial.
-        inbound: bool,
+        /// Where we dialled it; none when it dialled us.
+        dialled: Option<String>,
     },
     /// It could not be dialled.
     DialFailed {
@@ -165,7 +162,6 @@ pub struct FleetHandle {
     pub(super) commands: mpsc::Sender<Command>,
     pub(super) observations: mpsc::Sender<(PeerKey, Observation)>,
     pub(super) mailbox: Arc<Mailbox>,
-    pub(super) dropped: Arc<AtomicU64>,
     pub(super) snapshot: watch::Receiver<Arc<FleetSnapshot>>,
     pub(super) turns: Arc<Mutex<()>>,
 }
@@ -190,24 +186,13 @@ impl FleetHandle {
     }
 
     /// Tells what was seen of a peer; never waits. Links coming up and going down are never lost; of the rest, what
-    /// finds the queue full is dropped and counted.
+    /// finds the queue full is dropped.
     pub fn observe(&self, key: PeerKey, observation: Observation) {
-        let taken = match observation {
-            Observation::Connected { address, inbound } => {
-                self.mailbox.leave(key, Presence::Connected(address.filter(|_| !inbound)))
-            }
+        match observation {
+            Observation::Connected { dialled } => self.mailbox.leave(key, Presence::Connected(dialled)),
             Observation::Disconnected => self.mailbox.leave(key, Presence::Disconnected),
-            other => self.observations.try_send((key, other)).is_ok(),
-        };
-        if !taken {
-            self.dropped.fetch_add(1, Ordering::Relaxed);
+            other => drop(self.observations.try_send((key, other))),
         }
-    }
-
-    /// Observations that found the queue full, or the task ended.
-    #[must_use]
-    pub fn dropped(&self) -> u64 {
-        self.dropped.load(Ordering::Relaxed)
     }
 
     /// Registers a peer, or brings what is known of its key up to date.

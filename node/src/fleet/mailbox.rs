@@ -28,18 +28,17 @@ pub(super) struct Mailbox {
 }
 
 impl Mailbox {
-    /// Leaves the last word on a peer. False when there are more peers than can be registered, which the caller
+    /// Leaves the last word on a peer. It is dropped when there are more peers than can be registered, which the caller
     /// prevents by telling of registered peers alone.
-    pub(super) fn leave(&self, key: PeerKey, presence: Presence) -> bool {
+    pub(super) fn leave(&self, key: PeerKey, presence: Presence) {
         let mut left = self.left.lock().unwrap_or_else(PoisonError::into_inner);
         // Twice as many: between a removal and the next look there may be news of both old and new peers.
         if left.len() >= 2 * MAX_PEERS && !left.contains_key(&key) {
-            return false;
+            return;
         }
         left.insert(key, presence);
         drop(left);
         self.news.notify_one();
-        true
     }
 
     /// Waits until something was left.

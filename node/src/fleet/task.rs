@@ -2,7 +2,6 @@
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use futures::future::BoxFuture;
@@ -97,7 +96,6 @@ pub fn spawn(
         commands,
         observations,
         mailbox: mailbox.clone(),
-        dropped: Arc::new(AtomicU64::new(0)),
         snapshot: fleet.snapshot.subscribe(),
         turns: Arc::default(),
     };
