@@ -8,13 +8,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use miner_ctrl::mesh::{
-    Address, Answer, Event, Household, Knocked, Later, MeshConfig, MeshHandle, RequestRate, Stranger, dial_address,
-    listen_addresses, start,
+    Address, Answer, Household, MeshConfig, MeshHandle, RequestRate, dial_address, listen_addresses, start,
 };
 use miner_ctrl::miners::MinersHandle;
 use miner_ctrl_protocol::message::ProfileChoice;
-use miner_ctrl_protocol::pair::PairRefusal;
-use miner_ctrl_protocol::smsg::{NodeSecret, PairingCode};
+use miner_ctrl_protocol::smsg::NodeSecret;
 use miner_ctrl_protocol::{PeerKey, Refusal, Request, Response, Role};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -59,24 +57,7 @@ impl Answer for Rig {
     }
 }
 
-impl Household for Rig {
-    fn pairing_possible(&self) -> bool {
-        false
-    }
-    fn code_for_try(&self, _: PeerKey) -> Later<Result<(u64, PairingCode), PairRefusal>> {
-        Box::pin(async { Err(PairRefusal::NoCode) })
-    }
-    fn wrong_code(&self, _: PeerKey, _: u64) -> Later<()> {
-        Box::pin(async {})
-    }
-    fn admit(&self, _: Stranger, _: u64) -> Later<Result<(), PairRefusal>> {
-        Box::pin(async { Err(PairRefusal::Off) })
-    }
-    fn knock(&self, _: Stranger) -> Later<Knocked> {
-        Box::pin(async { Knocked::Refused(PairRefusal::Off) })
-    }
-    fn observe(&self, _: PeerKey, _: Event) {}
-}
+impl Household for Rig {}
 
 fn secret(number: u32) -> Arc<NodeSecret> {
     let mut seed = [0x5a; 32];

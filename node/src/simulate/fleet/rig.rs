@@ -6,8 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use miner_ctrl_protocol::message::{LogLine, LogPage, MAX_WAIT_SECONDS, ProfileChoice, ProfileSummary};
-use miner_ctrl_protocol::pair::PairRefusal;
-use miner_ctrl_protocol::smsg::{NodeSecret, PairingCode};
+use miner_ctrl_protocol::smsg::NodeSecret;
 use miner_ctrl_protocol::stats::HostStats;
 use miner_ctrl_protocol::{NodeName, PeerKey, Policy, ProfileDraft, Refusal, Request, Response, RigStats, Role};
 use tokio::sync::watch;
@@ -16,9 +15,7 @@ use tokio::time::{Instant, timeout};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::miner::Works;
-use crate::mesh::{
-    Address, Answer, Event, Household, Knocked, Later, MeshConfig, MeshHandle, RequestRate, StartError, Stranger, start,
-};
+use crate::mesh::{Address, Answer, Event, Household, MeshConfig, MeshHandle, RequestRate, StartError, start};
 
 /// What a simulated console says.
 const CONSOLE: &str = "[simulated] no program runs here: this rig and its miner are numbers";
@@ -208,26 +205,6 @@ impl Answer for AtHome {
 }
 
 impl Household for AtHome {
-    fn pairing_possible(&self) -> bool {
-        false
-    }
-
-    fn code_for_try(&self, _: PeerKey) -> Later<Result<(u64, PairingCode), PairRefusal>> {
-        Box::pin(async { Err(PairRefusal::Off) })
-    }
-
-    fn wrong_code(&self, _: PeerKey, _: u64) -> Later<()> {
-        Box::pin(async {})
-    }
-
-    fn admit(&self, _: Stranger, _: u64) -> Later<Result<(), PairRefusal>> {
-        Box::pin(async { Err(PairRefusal::Off) })
-    }
-
-    fn knock(&self, _: Stranger) -> Later<Knocked> {
-        Box::pin(async { Knocked::Refused(PairRefusal::Off) })
-    }
-
     fn observe(&self, _: PeerKey, event: Event) {
         match event {
             Event::Up { .. } => drop(self.0.online.send_replace(true)),
