@@ -3,6 +3,8 @@
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use schemars::JsonSchema;
+use serde::Serialize;
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio_util::sync::CancellationToken;
 
@@ -46,10 +48,13 @@ struct Board {
 }
 
 /// Jobs, newest first.
-#[derive(Debug)]
-pub(crate) struct Listed {
+#[derive(Debug, Serialize, JsonSchema)]
+pub(crate) struct JobPage {
+    /// Without their rigs.
     pub(crate) jobs: Vec<JobSummary>,
+    /// How many are kept.
     pub(crate) total: usize,
+    /// Ask with `after` this for older ones; null when there are none.
     pub(crate) next: Option<String>,
 }
 
@@ -78,7 +83,7 @@ impl Jobs {
     }
 
     /// The newest, or those older than the one named.
-    pub(crate) fn list(&self, limit: usize, after: Option<&str>) -> Result<Listed, ApiError> {
+    pub(crate) fn list(&self, limit: usize, after: Option<&str>) -> Result<JobPage, ApiError> {
         let mut board = self.board();
         let end = match after {
             Some(id) => {
@@ -89,7 +94,7 @@ impl Jobs {
         };
         let jobs: Vec<_> = board.jobs.range(..end).rev().take(limit).map(|job| job.summary().clone()).collect();
         let next = jobs.last().filter(|_| jobs.len() < end).map(|job| job.id.clone());
-        Ok(Listed { total: board.jobs.len(), jobs, next })
+        Ok(JobPage { total: board.jobs.len(), jobs, next })
     }
 
     /// What a job left undone, as a new one.

@@ -7,6 +7,6 @@ mod board;
 mod job;
 mod run;
 
-pub(crate) use board::Jobs;
+pub(crate) use board::{JobPage, Jobs};
 pub(crate) use job::{JobChange, NewJob, Order, RigLine, Verb};
 pub use job::{JobSummary, JobView};

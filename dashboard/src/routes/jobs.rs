@@ -9,7 +9,7 @@ use miner_ctrl_protocol::message::ProfileChoice;
 use miner_ctrl_protocol::profile::Invalid;
 use miner_ctrl_protocol::{MinerName, ProfileName};
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::access::Caller;
@@ -17,7 +17,7 @@ use crate::contract::{Operation, Routes, shape};
 use crate::error::{ApiError, Code};
 use crate::extract::{self, Path, Query, invalid};
 use crate::gateway::Gateway;
-use crate::jobs::{JobSummary, JobView, NewJob, Order, RigLine, Verb};
+use crate::jobs::{JobPage, JobView, NewJob, Order, RigLine, Verb};
 use crate::node::{MinerCommand, Node};
 use crate::paging::{MAX_PART, limit};
 use crate::router::API;
@@ -63,17 +63,6 @@ pub(crate) struct Which {
     limit: Option<u32>,
     /// Only those older than this one.
     after: Option<String>,
-}
-
-/// Jobs, newest first.
-#[derive(Debug, Serialize, JsonSchema)]
-pub(crate) struct JobPage {
-    /// Without their rigs.
-    jobs: Vec<JobSummary>,
-    /// How many are kept.
-    total: usize,
-    /// Ask with `after` this for older ones; null when there are none.
-    next: Option<String>,
 }
 
 type Begun = (StatusCode, [(HeaderName, String); 1], Json<JobView>);
@@ -125,8 +114,7 @@ async fn list<N: Node>(
     Query(which): Query<Which>,
 ) -> Result<Json<JobPage>, ApiError> {
     let limit = limit(which.limit, DEFAULT_JOBS)? as usize;
-    let listed = gateway.jobs().list(limit, which.after.as_deref())?;
-    Ok(Json(JobPage { jobs: listed.jobs, total: listed.total, next: listed.next }))
+    Ok(Json(gateway.jobs().list(limit, which.after.as_deref())?))
 }
 
 async fn show<N: Node>(State(gateway): State<Gateway<N>>, Path(job): Path<String>) -> Result<Json<JobView>, ApiError> {
