@@ -1,6 +1,6 @@
 //! Files read under a limit; secrets created once and read only while nobody else can.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File, Metadata, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
@@ -55,13 +55,8 @@ pub struct Secret {
 /// [`ReadError`]; a file that is no UTF-8 is one that cannot be read.
 pub fn read_text(path: &Path, limit: u64) -> Result<Option<String>, ReadError> {
     let failed = |source| ReadError::Read { path: path.to_owned(), source };
-    // A pipe in the file's place must not hold up the start.
-    let opened = OpenOptions::new().read(true).custom_flags(not_waiting()).open(path);
-    let file = match opened {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        opened => opened.map_err(failed)?,
-    };
-    if !file.metadata().map_err(failed)?.is_file() {
+    let Some((file, found)) = open(path, 0)? else { return Ok(None) };
+    if !found.is_file() {
         return Err(failed(io::Error::other("it is no regular file")));
     }
     let mut text = String::new();
@@ -72,9 +67,16 @@ pub fn read_text(path: &Path, limit: u64) -> Result<Option<String>, ReadError> {
     Ok(Some(text))
 }
 
-/// Opens a pipe without waiting for its other end.
-fn not_waiting() -> i32 {
-    i32::try_from(rustix::fs::OFlags::NONBLOCK.bits()).unwrap_or(0)
+/// A file and what it is: of the open file, not of the path, so that what is checked is what is read.
+fn open(path: &Path, flags: i32) -> Result<Option<(File, Metadata)>, ReadError> {
+    // A pipe in the file's place must not hold up the start.
+    let not_waiting = i32::try_from(rustix::fs::OFlags::NONBLOCK.bits()).unwrap_or(0);
+    let opened = OpenOptions::new().read(true).custom_flags(flags | not_waiting).open(path);
+    match opened.and_then(|file| file.metadata().map(|found| (file, found))) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(source) => Err(ReadError::Read { path: path.to_owned(), source }),
+        Ok(opened) => Ok(Some(opened)),
+    }
 }
 
 /// Whether anything is at a path, were it a dangling link.
@@ -96,14 +98,8 @@ pub fn exists(path: &Path) -> Result<bool, ReadError> {
 pub fn read_secret(path: &Path, limit: u64) -> Result<Option<Secret>, ReadError> {
     let failed = |source| ReadError::Read { path: path.to_owned(), source };
     let not_private = |why: String| Err(ReadError::NotPrivate { path: path.to_owned(), why });
-    // A link is not followed, and a pipe put in the file's place must not hold up the start.
-    let flags = no_follow() | not_waiting();
-    let file = match OpenOptions::new().read(true).custom_flags(flags).open(path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        opened => opened.map_err(failed)?,
-    };
-    // Of the open file, not of the path: what is checked is what is read.
-    let found = file.metadata().map_err(failed)?;
+    // A link is not followed.
+    let Some((file, found)) = open(path, no_follow())? else { return Ok(None) };
     let us = rustix::process::geteuid().as_raw();
     if !found.is_file() {
         return not_private("is not a file".to_owned());
@@ -114,17 +110,20 @@ pub fn read_secret(path: &Path, limit: u64) -> Result<Option<Secret>, ReadError>
     if found.mode() & 0o077 != 0 {
         return not_private(format!("is open to others (mode {:o}): chmod 600 it", found.mode() & 0o7777));
     }
-    if found.len() > limit {
-        return Err(ReadError::TooLarge { path: path.to_owned(), limit });
-    }
+    let bytes = whole(path, file, limit)?;
+    let modified = found.modified().map_err(failed)?;
+    Ok(Some(Secret { bytes, modified }))
+}
+
+fn whole(path: &Path, file: File, limit: u64) -> Result<Zeroizing<Vec<u8>>, ReadError> {
     // Room for the whole secret at once: a buffer that grows leaves copies of its beginning behind.
     let mut bytes = Zeroizing::new(Vec::with_capacity(usize::try_from(limit + 1).unwrap_or(usize::MAX)));
-    file.take(limit + 1).read_to_end(&mut bytes).map_err(failed)?;
+    let read = file.take(limit + 1).read_to_end(&mut bytes);
+    read.map_err(|source| ReadError::Read { path: path.to_owned(), source })?;
     if bytes.len() as u64 > limit {
         return Err(ReadError::TooLarge { path: path.to_owned(), limit });
     }
-    let modified = found.modified().map_err(failed)?;
-    Ok(Some(Secret { bytes, modified }))
+    Ok(bytes)
 }
 
 /// Reads a secret that somebody else laid down, e.g. a container's; `None` when there is none. That others can read it
@@ -133,14 +132,7 @@ pub fn read_secret(path: &Path, limit: u64) -> Result<Option<Secret>, ReadError>
 /// # Errors
 /// [`ReadError`]; also when others may change it.
 pub fn read_given_secret(path: &Path, limit: u64) -> Result<Option<Zeroizing<Vec<u8>>>, ReadError> {
-    let failed = |source| ReadError::Read { path: path.to_owned(), source };
-    // A pipe must not hold up the start.
-    let flags = i32::try_from(rustix::fs::OFlags::NONBLOCK.bits()).unwrap_or(0);
-    let file = match OpenOptions::new().read(true).custom_flags(flags).open(path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        opened => opened.map_err(failed)?,
-    };
-    let found = file.metadata().map_err(failed)?;
+    let Some((file, found)) = open(path, 0)? else { return Ok(None) };
     let mode = found.mode() & 0o7777;
     if !found.is_file() || mode & 0o022 != 0 {
         let why = if found.is_file() {
@@ -153,15 +145,7 @@ pub fn read_given_secret(path: &Path, limit: u64) -> Result<Option<Zeroizing<Vec
     if mode & 0o004 != 0 {
         tracing::warn!(path = %path.display(), "every user of this machine can read this secret: chmod 600 it");
     }
-    if found.len() > limit {
-        return Err(ReadError::TooLarge { path: path.to_owned(), limit });
-    }
-    let mut bytes = Zeroizing::new(Vec::with_capacity(usize::try_from(limit + 1).unwrap_or(usize::MAX)));
-    file.take(limit + 1).read_to_end(&mut bytes).map_err(failed)?;
-    if bytes.len() as u64 > limit {
-        return Err(ReadError::TooLarge { path: path.to_owned(), limit });
-    }
-    Ok(Some(bytes))
+    whole(path, file, limit).map(Some)
 }
 
 /// Creates a secret, 0600, whole or not at all; one that is there stays, and that is an error (`AlreadyExists`).
