@@ -14,7 +14,7 @@ use miner_ctrl_protocol::{NodeName, PeerKey, Permission, Program, Role};
 use tokio_util::sync::CancellationToken;
 
 use crate::causes::chain;
-use crate::cli::{Engine, Exit, Failure, Local, Pairing, ServeOptions, Serving};
+use crate::cli::{Engine, Exit, Failure, Local, ServeOptions, Serving};
 use crate::config::{self, ConfigError, DashboardChoice, NodeConfig, Settings, TlsMode};
 use crate::control;
 use crate::door::Door;
@@ -279,11 +279,7 @@ fn settings(options: ServeOptions) -> Settings {
         } else {
             dashboard.as_deref().map(DashboardChoice::parse)
         },
-        pairing: pairing.map(|pairing| match pairing {
-            Pairing::Ask => PairingMode::Ask,
-            Pairing::Code => PairingMode::Code,
-            Pairing::Off => PairingMode::Off,
-        }),
+        pairing,
         simulate: simulate.then_some(true),
         tls: insecure_http.then_some(TlsMode::Off),
         ..Settings::default()
@@ -347,16 +343,6 @@ mod tests {
         (home, ThisMachine { places })
     }
 
-    const OPTIONS: ServeOptions = ServeOptions {
-        listen: vec![],
-        pairing: None,
-        simulate: false,
-        dashboard: None,
-        no_dashboard: false,
-        insecure_http: false,
-        link: false,
-    };
-
     #[tokio::test]
     async fn a_node_that_could_not_start_is_not_made() {
         let (_home, machine) = machine();
@@ -374,7 +360,7 @@ mod tests {
         make_identity(&machine.places, None, Role::Dual).unwrap();
         let _command = Lock::acquire(&machine.places).unwrap();
         let stop = CancellationToken::new();
-        let mut serving = Box::pin(machine.serve(OPTIONS, stop.clone()));
+        let mut serving = Box::pin(machine.serve(ServeOptions::default(), stop.clone()));
         assert!(futures::poll!(&mut serving).is_pending());
         stop.cancel();
         let ended = serving.await.unwrap_err();
@@ -402,7 +388,9 @@ mod tests {
 
     #[test]
     fn off_is_no_address() {
-        let settings = settings(ServeOptions { listen: vec!["off".into()], dashboard: Some("off".into()), ..OPTIONS });
+        let off = || "off".to_owned();
+        let options = ServeOptions { listen: vec![off()], dashboard: Some(off()), ..ServeOptions::default() };
+        let settings = settings(options);
         assert_eq!((settings.listen, settings.dashboard), (Some(vec![]), Some(DashboardChoice::Off)));
     }
 }

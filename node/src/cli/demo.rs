@@ -13,11 +13,12 @@ use miner_ctrl_protocol::{MinerState, Role};
 use tokio_util::sync::CancellationToken;
 
 use crate::cli::app::{Cli, run};
-use crate::cli::engine::{Engine, Pairing, ServeOptions, Serving};
+use crate::cli::engine::{Engine, ServeOptions, Serving};
 use crate::cli::render::Output;
 use crate::cli::stops::Stops;
 use crate::cli::{Exit, Failure};
 use crate::control::Client;
+use crate::fleet::PairingMode;
 use crate::store::atomic;
 
 /// Pause between two looks at the rigs.
@@ -111,12 +112,10 @@ impl Stage {
         engine.init(named, role).await?;
         let options = ServeOptions {
             listen: vec!["127.0.0.1:0".to_owned()],
-            pairing: Some(Pairing::Code),
+            pairing: Some(PairingMode::Code),
             simulate: true,
-            dashboard: None,
             no_dashboard: true,
-            insecure_http: false,
-            link: false,
+            ..ServeOptions::default()
         };
         let serving = engine.serve(options, self.stop.clone()).await?;
         let address = serving.info.addresses.first().map(|address| host_and_port(address)).unwrap_or_default();

@@ -9,12 +9,14 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use axum::Router;
+use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use futures::future::BoxFuture;
 use miner_ctrl_dashboard::node::NodeInfo;
 use miner_ctrl_protocol::{NodeName, PeerKey, Program, Role};
 use tokio_util::sync::CancellationToken;
 
 use crate::cli::Failure;
+use crate::fleet::PairingMode;
 use crate::mesh::DEFAULT_PORT;
 use crate::miners::ProgramFound;
 
@@ -48,34 +50,40 @@ impl fmt::Debug for Serving {
     }
 }
 
-/// How strangers may pair.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-pub enum Pairing {
-    /// They wait until the operator approves.
-    Ask,
-    /// Only with the code that is showing.
-    Code,
-    /// Not at all.
-    Off,
+/// What `node serve` was told.
+#[derive(Debug, Clone, Default, PartialEq, Eq, clap::Args)]
+pub struct ServeOptions {
+    /// Where to listen: `:9091`, `host:port` or a multiaddr; repeatable. `off`: the node only dials. Left out: as
+    /// configured, else `:9091`.
+    #[arg(long, value_name = "ADDRESS")]
+    pub listen: Vec<String>,
+    /// How strangers may pair. Left out: as configured.
+    #[arg(long, value_parser = pairing_modes())]
+    pub pairing: Option<PairingMode>,
+    /// Run stand-ins in place of mining programs.
+    #[arg(long)]
+    pub simulate: bool,
+    /// Where to serve the web page. Left out: as configured, else 127.0.0.1:9090 unless this node is a worker.
+    #[arg(long, value_name = "HOST:PORT", conflicts_with = "no_dashboard")]
+    pub dashboard: Option<String>,
+    /// Serve no web page.
+    #[arg(long)]
+    pub no_dashboard: bool,
+    /// Serve the web page without TLS, to other machines too: nothing on the way is encrypted then.
+    #[arg(long)]
+    pub insecure_http: bool,
+    /// Print a link that signs one browser in, once, within ten minutes. On a terminal it is printed anyway.
+    #[arg(long)]
+    pub link: bool,
 }
 
-/// What `node serve` was told; what is left out stands in the configuration.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ServeOptions {
-    /// `:port`, `host:port` or multiaddrs; empty means as configured.
-    pub listen: Vec<String>,
-    /// How strangers may pair.
-    pub pairing: Option<Pairing>,
-    /// Run stand-ins in place of mining programs.
-    pub simulate: bool,
-    /// `host:port` of the web page.
-    pub dashboard: Option<String>,
-    /// No web page.
-    pub no_dashboard: bool,
-    /// Serve other machines although nothing is encrypted.
-    pub insecure_http: bool,
-    /// Make a link that signs one browser in: somebody will see it.
-    pub link: bool,
+fn pairing_modes() -> impl TypedValueParser<Value = PairingMode> {
+    let words = [
+        PossibleValue::new("ask").help("They wait until the operator approves"),
+        PossibleValue::new("code").help("Only with the code that is showing"),
+        PossibleValue::new("off").help("Not at all"),
+    ];
+    PossibleValuesParser::new(words).try_map(|word| word.parse::<PairingMode>())
 }
 
 /// The node and its places, as the command line sees them.

@@ -19,11 +19,12 @@ use tokio::task::{JoinError, JoinHandle};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-use crate::cli::engine::{Engine, Pairing, ServeOptions, Serving};
+use crate::cli::engine::{Engine, ServeOptions, Serving};
 use crate::cli::render::Output;
 use crate::cli::stops::Stops;
 use crate::cli::{Exit, Failure, view};
 use crate::control::Client;
+use crate::fleet::PairingMode;
 use crate::identity;
 use crate::mesh::{Address, PairError, StartError, dial_address};
 use crate::simulate::fleet::{Faults, FleetKey, Hall, make_room};
@@ -185,12 +186,11 @@ impl Stage {
         engine.enrol(hall.members().map(|(key, name)| (key, name.clone())).collect()).await?;
         let options = ServeOptions {
             listen: vec!["127.0.0.1:0".to_owned()],
-            pairing: Some(Pairing::Code),
+            pairing: Some(PairingMode::Code),
             simulate: true,
             dashboard: fleet.dashboard.clone(),
-            no_dashboard: false,
-            insecure_http: false,
             link: true,
+            ..ServeOptions::default()
         };
         let serving = self.controller.insert(engine.serve(options, self.stop.clone()).await?);
         let controller = at(&serving.info)?;

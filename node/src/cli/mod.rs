@@ -25,6 +25,6 @@ mod view;
 mod tests;
 
 pub use app::{main, start};
-pub use engine::{Engine, Local, Pairing, ServeOptions, Serving};
+pub use engine::{Engine, Local, ServeOptions, Serving};
 pub use exit::Exit;
 pub use failure::Failure;

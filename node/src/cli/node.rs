@@ -8,7 +8,7 @@ use miner_ctrl_protocol::{NodeName, Role};
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
-use crate::cli::engine::{Engine, Pairing, ServeOptions, Serving};
+use crate::cli::engine::{Engine, ServeOptions, Serving};
 use crate::cli::render::Output;
 use crate::cli::stops::Stops;
 use crate::cli::{Exit, Failure, view};
@@ -26,7 +26,7 @@ pub(crate) enum NodeCommand {
     /// Make this machine a node: create its identity.
     Init(Init),
     /// Run the node until it is stopped.
-    Serve(Serve),
+    Serve(ServeOptions),
 }
 
 #[derive(Debug, Args)]
@@ -37,32 +37,6 @@ pub(crate) struct Init {
     /// controller (commands others), worker (mines) or dual (both).
     #[arg(long, default_value_t)]
     role: Role,
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct Serve {
-    /// Where to listen: `:9091`, `host:port` or a multiaddr; repeatable. `off`: the node only dials. Left out: as
-    /// configured, else `:9091`.
-    #[arg(long, value_name = "ADDRESS")]
-    listen: Vec<String>,
-    /// How strangers may pair. Left out: as configured.
-    #[arg(long, value_enum)]
-    pairing: Option<Pairing>,
-    /// Run stand-ins in place of mining programs.
-    #[arg(long)]
-    simulate: bool,
-    /// Where to serve the web page. Left out: as configured, else 127.0.0.1:9090 unless this node is a worker.
-    #[arg(long, value_name = "HOST:PORT", conflicts_with = "no_dashboard")]
-    dashboard: Option<String>,
-    /// Serve no web page.
-    #[arg(long)]
-    no_dashboard: bool,
-    /// Serve the web page without TLS, to other machines too: nothing on the way is encrypted then.
-    #[arg(long)]
-    insecure_http: bool,
-    /// Print a link that signs one browser in, once, within ten minutes. On a terminal it is printed anyway.
-    #[arg(long)]
-    link: bool,
 }
 
 pub(crate) async fn init<E: Engine>(engine: &E, init: Init, output: &mut Output) -> Result<Exit, Failure> {
@@ -94,18 +68,14 @@ pub(crate) async fn pair(client: &Client, output: &mut Output) -> Result<Exit, F
     Ok(Exit::Done)
 }
 
-pub(crate) async fn serve<E: Engine>(engine: &E, serve: Serve, output: &mut Output) -> Result<Exit, Failure> {
+pub(crate) async fn serve<E: Engine>(
+    engine: &E,
+    mut options: ServeOptions,
+    output: &mut Output,
+) -> Result<Exit, Failure> {
     let mut stops = Stops::new()?;
-    let options = ServeOptions {
-        listen: serve.listen,
-        pairing: serve.pairing,
-        simulate: serve.simulate,
-        dashboard: serve.dashboard,
-        no_dashboard: serve.no_dashboard,
-        insecure_http: serve.insecure_http,
-        // To a person, or where one was asked for: a link in a log file would let in whoever reads that.
-        link: serve.link || output.redraws || std::env::var_os(PRINT_LINK).is_some_and(|value| value == "1"),
-    };
+    // To a person, or where one was asked for: a link in a log file would let in whoever reads that.
+    options.link |= output.redraws || std::env::var_os(PRINT_LINK).is_some_and(|value| value == "1");
     let stop = CancellationToken::new();
     let mut starting = std::pin::pin!(engine.serve(options, stop.clone()));
     let early = tokio::select! {
