@@ -183,7 +183,8 @@ impl Drop for Connected {
 /// # Panics
 /// When they do not connect within two minutes.
 pub async fn controller_with_workers(count: u32) -> Connected {
-    let peers = (1..=count).map(|number| (secret(number).public(), vec![])).collect();
+    let rigs: Vec<PeerKey> = (1..=count).map(|number| secret(number).public()).collect();
+    let peers = rigs.iter().map(|rig| (*rig, vec![])).collect();
     let controller = member(CONTROLLER, "127.0.0.1:0", peers, Rig::default()).await;
     let address = controller.mesh.listening()[0].to_string();
     let workers = Command::new(std::env::current_exe().expect("this program has a file"))
@@ -191,13 +192,10 @@ pub async fn controller_with_workers(count: u32) -> Connected {
         .stdin(Stdio::piped())
         .spawn()
         .expect("the rigs' process starts");
-    let mut changes = controller.mesh.link_changes();
-    let all = async {
-        while controller.mesh.count_connected() < count as usize {
-            changes.changed().await.expect("the mesh runs");
-        }
-    };
-    tokio::time::timeout(Duration::from_secs(120), all).await.expect("all rigs connect");
+    let deadline = Instant::now() + Duration::from_secs(120);
+    for rig in &rigs {
+        controller.mesh.wait_for_link(rig, deadline).await.expect("all rigs connect");
+    }
     Connected { controller, workers }
 }
 

@@ -419,18 +419,6 @@ impl MeshHandle {
         &self.counts
     }
 
-    /// Told whenever a link comes or goes.
-    #[must_use]
-    pub fn link_changes(&self) -> watch::Receiver<u64> {
-        self.links.changes.subscribe()
-    }
-
-    /// How many links are up.
-    #[must_use]
-    pub fn count_connected(&self) -> usize {
-        self.links.up.read().unwrap_or_else(PoisonError::into_inner).len()
-    }
-
     /// Peers whose links are up.
     #[must_use]
     pub fn connected(&self) -> Vec<(PeerKey, Link)> {
