@@ -3,7 +3,7 @@
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use miner_ctrl_protocol::message::{MAX_LOG_LINES, MAX_WAIT_SECONDS, ProfileChoice, ProfileSummary};
+use miner_ctrl_protocol::message::{MAX_LOG_LINES, MAX_WAIT_SECONDS, ProfileChoice};
 use miner_ctrl_protocol::{
     NodeName, Permission, Policy, Profile, ProfileDraft, ProfileName, Refusal, Request, Response, RigStats,
 };
@@ -69,7 +69,7 @@ impl Worker {
             Request::Profiles => {
                 self.mines()?;
                 let profiles = self.blocking(ProfileStore::readable).await?;
-                Ok(Response::Profiles(profiles.into_iter().map(summary).collect()))
+                Ok(Response::Profiles(profiles.into_iter().map(|profile| profile.into_draft().into()).collect()))
             }
             Request::RemoveProfile { name } => {
                 self.miners()?;
@@ -157,16 +157,6 @@ impl Worker {
             Ok(Err(error)) => Err(internal(&error)),
             Err(error) => Err(internal(&error)),
         }
-    }
-}
-
-fn summary(profile: Profile) -> ProfileSummary {
-    let draft = profile.into_draft();
-    ProfileSummary {
-        name: draft.name,
-        program: draft.program,
-        algorithm: draft.algorithm.or(draft.coin),
-        pools: draft.pools.into_iter().map(|pool| pool.url).collect(),
     }
 }
 

@@ -274,6 +274,17 @@ pub struct ProfileSummary {
     pub pools: Vec<String>,
 }
 
+impl From<ProfileDraft> for ProfileSummary {
+    fn from(profile: ProfileDraft) -> Self {
+        Self {
+            name: profile.name,
+            program: profile.program,
+            algorithm: profile.algorithm.or(profile.coin),
+            pools: profile.pools.into_iter().map(|pool| pool.url).collect(),
+        }
+    }
+}
+
 impl ProfileSummary {
     fn is_plausible(&self) -> bool {
         self.algorithm.as_ref().is_none_or(|text| text.len() <= stats::MAX_TEXT)

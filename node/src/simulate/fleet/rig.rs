@@ -5,7 +5,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use miner_ctrl_protocol::message::{LogLine, LogPage, MAX_WAIT_SECONDS, ProfileChoice, ProfileSummary};
+use miner_ctrl_protocol::message::{LogLine, LogPage, MAX_WAIT_SECONDS, ProfileChoice};
 use miner_ctrl_protocol::smsg::NodeSecret;
 use miner_ctrl_protocol::stats::HostStats;
 use miner_ctrl_protocol::{NodeName, PeerKey, Policy, ProfileDraft, Refusal, Request, Response, RigStats, Role};
@@ -165,7 +165,7 @@ impl Rig {
             }
             Request::Ping { sent_at } => Response::Pong { sent_at },
             Request::Policy => Response::Policy(Policy::default()),
-            Request::Profiles => Response::Profiles(self.works.borrow().profiles().map(summary).collect()),
+            Request::Profiles => Response::Profiles(self.works.borrow().profiles().cloned().map(Into::into).collect()),
             Request::RemoveProfile { name } => Response::Removed { changed: self.change(|works| works.remove(&name)) },
             Request::RestartMiner { miner } => {
                 self.may_start()?;
@@ -211,14 +211,5 @@ impl Household for AtHome {
             Event::Down => drop(self.0.online.send_replace(false)),
             Event::DialFailed { .. } | Event::Copied { .. } | Event::Identified { .. } | Event::Pinged(_) => {}
         }
-    }
-}
-
-fn summary(profile: &ProfileDraft) -> ProfileSummary {
-    ProfileSummary {
-        name: profile.name.clone(),
-        program: profile.program,
-        algorithm: profile.algorithm.clone().or_else(|| profile.coin.clone()),
-        pools: profile.pools.iter().map(|pool| pool.url.clone()).collect(),
     }
 }
