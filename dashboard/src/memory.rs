@@ -341,26 +341,12 @@ impl Node for Memory {
     /// One number, of the one miner.
     async fn history(&self, peer: &str, query: HistoryQuery) -> Result<History, NodeError> {
         self.checked()?.find(peer)?;
-        let series = HistorySeries { id: miner_name().to_string(), v: vec![Some(2500.5), None] };
-        Ok(History {
-            t0: query.since.unwrap_or(1_700_000_000),
-            step: query.step.unwrap_or(60),
-            measure: query.measure,
-            measures: vec![Measure::Hashrate, Measure::Temperature],
-            series: vec![series],
-        })
+        Ok(history(&query, HistorySeries { id: miner_name().to_string(), v: vec![Some(2500.5), None] }))
     }
 
     /// One number, of the one algorithm.
     async fn fleet_history(&self, query: HistoryQuery) -> Result<History, NodeError> {
-        let series = HistorySeries { id: "rx/0".to_owned(), v: vec![Some(2500.5)] };
-        Ok(History {
-            t0: query.since.unwrap_or(1_700_000_000),
-            step: query.step.unwrap_or(60),
-            measure: query.measure,
-            measures: vec![Measure::Hashrate, Measure::Temperature],
-            series: vec![series],
-        })
+        Ok(history(&query, HistorySeries { id: "rx/0".to_owned(), v: vec![Some(2500.5)] }))
     }
 
     async fn hear(&self, _: &str) {
@@ -450,6 +436,16 @@ impl Node for Memory {
     async fn remove_profile(&self, name: &ProfileName) -> Result<(), NodeError> {
         let removed = self.checked()?.profiles.remove(name);
         removed.map(drop).ok_or_else(|| NodeError::UnknownProfile(name.clone()))
+    }
+}
+
+fn history(query: &HistoryQuery, series: HistorySeries) -> History {
+    History {
+        t0: query.since.unwrap_or(1_700_000_000),
+        step: query.step.unwrap_or(60),
+        measure: query.measure,
+        measures: vec![Measure::Hashrate, Measure::Temperature],
+        series: vec![series],
     }
 }
 
