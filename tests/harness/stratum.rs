@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::net::SocketAddr;
 
+use miner_ctrl::simulate::job;
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
@@ -93,18 +94,4 @@ async fn session(stream: TcpStream, algorithm: String, difficulty: u32, seen: wa
             return;
         }
     }
-}
-
-/// A job: 76 bytes with a zero nonce at 39, or XMRig takes the pool for NiceHash.
-fn job(algorithm: &str, difficulty: u32) -> Value {
-    let blob: String = (0..76_u8).map(|byte| if (39..43).contains(&byte) { 0 } else { byte | 1 }).map(hex).collect();
-    let target: String = (u32::MAX / difficulty.max(1)).to_le_bytes().into_iter().map(hex).collect();
-    json!({
-        "blob": blob, "job_id": "job-1", "target": target, "algo": algorithm, "height": 1001,
-        "seed_hash": "aa".repeat(32),
-    })
-}
-
-fn hex(byte: u8) -> String {
-    format!("{byte:02x}")
 }

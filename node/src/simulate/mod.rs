@@ -17,5 +17,5 @@ mod tt_miner;
 mod world;
 mod xmrig;
 
-pub use pool::pool;
+pub use pool::{job, pool};
 pub use run::run;

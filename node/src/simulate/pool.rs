@@ -121,7 +121,8 @@ fn name(login: &Value, from: SocketAddr) -> String {
 }
 
 /// A job: 76 bytes with a zero nonce at 39, or XMRig takes the pool for `NiceHash`.
-fn job(algorithm: &str, difficulty: u32) -> Value {
+#[must_use]
+pub fn job(algorithm: &str, difficulty: u32) -> Value {
     let blob: String = (0..76_u8).map(|byte| if (39..43).contains(&byte) { 0 } else { byte | 1 }).map(hex).collect();
     let target: String = (u32::MAX / difficulty.max(1)).to_le_bytes().into_iter().map(hex).collect();
     json!({
