@@ -5,6 +5,7 @@
 use std::future::Future;
 use std::net::IpAddr;
 
+use miner_ctrl_protocol::words;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -22,29 +23,7 @@ pub enum Scope {
     Admin,
 }
 
-impl Scope {
-    /// The word for it.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Read => "read",
-            Self::Control => "control",
-            Self::Admin => "admin",
-        }
-    }
-}
-
-impl std::str::FromStr for Scope {
-    type Err = &'static str;
-    fn from_str(word: &str) -> Result<Self, Self::Err> {
-        match word {
-            "read" => Ok(Self::Read),
-            "control" => Ok(Self::Control),
-            "admin" => Ok(Self::Admin),
-            _ => Err("is not one of read, control, admin"),
-        }
-    }
-}
+words!(Scope: Read = "read", Control = "control", Admin = "admin");
 
 /// Everything about who may come in. Small: it is stored whole, so that no half of a change is ever there.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -101,29 +80,7 @@ pub enum By {
     Token,
 }
 
-impl By {
-    /// The word for it.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Local => "local",
-            Self::Session => "session",
-            Self::Token => "token",
-        }
-    }
-}
-
-impl std::str::FromStr for By {
-    type Err = &'static str;
-    fn from_str(word: &str) -> Result<Self, Self::Err> {
-        match word {
-            "local" => Ok(Self::Local),
-            "session" => Ok(Self::Session),
-            "token" => Ok(Self::Token),
-            _ => Err("is not one of local, session, token"),
-        }
-    }
-}
+words!(By: Local = "local", Session = "session", Token = "token");
 
 /// Something that somebody did through a gateway.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]

@@ -2,10 +2,10 @@
 
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
-use std::str::FromStr;
 use std::time::{Duration, SystemTime};
 
 use miner_ctrl_dashboard::tls::{Served, TlsError, self_signed};
+use miner_ctrl_protocol::words;
 use serde::Deserialize;
 
 use crate::causes::chain;
@@ -32,17 +32,7 @@ pub enum TlsMode {
     On,
 }
 
-impl FromStr for TlsMode {
-    type Err = &'static str;
-    fn from_str(word: &str) -> Result<Self, Self::Err> {
-        match word {
-            "auto" => Ok(Self::Auto),
-            "off" => Ok(Self::Off),
-            "on" => Ok(Self::On),
-            _ => Err("is not one of auto, off, on"),
-        }
-    }
-}
+words!(TlsMode: Auto = "auto", Off = "off", On = "on");
 
 /// Where the certificate comes from.
 #[derive(Debug, Clone)]

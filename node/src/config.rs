@@ -76,17 +76,6 @@ impl Default for NodeConfig {
     }
 }
 
-impl FromStr for OnShutdown {
-    type Err = &'static str;
-    fn from_str(word: &str) -> Result<Self, Self::Err> {
-        match word {
-            "leave" => Ok(Self::Leave),
-            "stop" => Ok(Self::Stop),
-            _ => Err("is not one of leave, stop"),
-        }
-    }
-}
-
 /// The dashboard's address or none, as one layer says it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum DashboardChoice {

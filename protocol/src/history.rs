@@ -1,12 +1,9 @@
 //! What a rig has recorded of its miners: evenly spaced numbers, in columns.
 
-use std::fmt;
-use std::str::FromStr;
-
 use serde::{Deserialize, Serialize};
 
 use crate::name::MinerName;
-use crate::number;
+use crate::{number, words};
 
 /// Most numbers in an answer, over all its series: 5 bytes each, so that it fits one sealed message.
 pub const MAX_NUMBERS: usize = 40_000;
@@ -35,32 +32,9 @@ pub enum Measure {
 impl Measure {
     /// Every one.
     pub const ALL: [Self; 4] = [Self::Hashrate, Self::Power, Self::Shares, Self::Temperature];
-
-    /// The word for it.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Hashrate => "hashrate",
-            Self::Power => "power",
-            Self::Shares => "shares",
-            Self::Temperature => "temperature",
-        }
-    }
 }
 
-impl fmt::Display for Measure {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
-}
-
-impl FromStr for Measure {
-    type Err = &'static str;
-    fn from_str(word: &str) -> Result<Self, Self::Err> {
-        let known = Self::ALL.into_iter().find(|measure| measure.as_str() == word);
-        known.ok_or("is not one of hashrate, power, shares, temperature")
-    }
-}
+words!(Measure: Hashrate = "hashrate", Power = "power", Shares = "shares", Temperature = "temperature");
 
 /// A stretch of what a rig recorded. Times are the rig's own clock, Unix seconds.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

@@ -6,6 +6,7 @@
 //!   history                 what a rig recorded over time
 //!   number                  fractions, as others may write them
 //!   text                    foreign text, fit to be shown
+//!   spelling                enums that people write and read as words
 //!   pair                    how two strangers become peers
 //!   message                 the whole conversation: Request, Response, Refusal
 //!   codec                   CBOR under a byte limit (the only room that touches cbor4ii)
@@ -26,6 +27,7 @@ pub mod policy;
 pub mod profile;
 pub mod role;
 pub mod smsg;
+mod spelling;
 pub mod stats;
 pub mod text;
 

@@ -2,12 +2,12 @@
 
 use std::fmt;
 use std::ops::Deref;
-use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
 use crate::name::{NodeName, ProfileName};
 use crate::text::is_visible;
+use crate::words;
 
 /// Most profiles of a rig; a farm has a few per program. Keeps a runaway script from filling the disk.
 pub const MAX_PROFILES: usize = 256;
@@ -40,31 +40,12 @@ pub enum Program {
 impl Program {
     /// Every program there is a driver for.
     pub const ALL: [Self; 2] = [Self::Xmrig, Self::TtMiner];
-
-    /// The word used in profiles, instance names and on the command line.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::TtMiner => "tt-miner",
-            Self::Xmrig => "xmrig",
-        }
-    }
 }
 
-impl fmt::Display for Program {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.as_str())
-    }
-}
+words!(Program: Xmrig = "xmrig", TtMiner = "tt-miner"; not_a_program as Invalid);
 
-impl FromStr for Program {
-    type Err = Invalid;
-    fn from_str(text: &str) -> Result<Self, Invalid> {
-        Self::ALL
-            .into_iter()
-            .find(|program| program.as_str() == text)
-            .ok_or_else(|| Invalid::new("program", "is not one of xmrig, tt-miner"))
-    }
+fn not_a_program(_: &str, why: &str) -> Invalid {
+    Invalid::new("program", why)
 }
 
 /// A field that cannot be taken as it is.

@@ -1,9 +1,8 @@
 //! What a node is for, and what a peer may ask of it.
 
-use std::fmt;
-use std::str::FromStr;
-
 use serde::{Deserialize, Serialize};
+
+use crate::words;
 
 /// What a node does in the fleet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
@@ -47,33 +46,20 @@ pub enum Permission {
 
 /// A word that is not one of the expected ones.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("`{found}` is not one of {expected}")]
+#[error("`{found}` {why}")]
 pub struct UnknownWord {
     found: String,
-    expected: &'static str,
+    why: &'static str,
 }
 
-macro_rules! words {
-    ($type:ident, $expected:literal, $($variant:ident = $word:literal),+) => {
-        impl fmt::Display for $type {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.pad(match self { $(Self::$variant => $word),+ })
-            }
-        }
-        impl FromStr for $type {
-            type Err = UnknownWord;
-            fn from_str(text: &str) -> Result<Self, UnknownWord> {
-                match text {
-                    $($word => Ok(Self::$variant),)+
-                    _ => Err(UnknownWord { found: text.chars().take(32).collect(), expected: $expected }),
-                }
-            }
-        }
-    };
+impl UnknownWord {
+    fn new(found: &str, why: &'static str) -> Self {
+        Self { found: found.chars().take(32).collect(), why }
+    }
 }
 
-words!(Role, "controller, dual, worker", Controller = "controller", Dual = "dual", Worker = "worker");
-words!(Permission, "none, view, control", None = "none", View = "view", Control = "control");
+words!(Role: Controller = "controller", Dual = "dual", Worker = "worker"; UnknownWord::new as UnknownWord);
+words!(Permission: None = "none", View = "view", Control = "control"; UnknownWord::new as UnknownWord);
 
 impl Permission {
     /// What a new peer is granted when nobody says otherwise.

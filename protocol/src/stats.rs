@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::name::{MinerName, NodeName, ProfileName};
 use crate::number::{self, Number};
 use crate::profile::Program;
+use crate::words;
 
 /// Hashes per second. Never negative, and never above [`Hashrate::MAX`].
 #[derive(Debug, Clone, Copy, PartialEq, PartialOrd, Default, Serialize, Deserialize)]
@@ -118,21 +119,8 @@ impl MinerState {
     }
 }
 
-impl fmt::Display for MinerState {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(match self {
-            Self::Connecting => "connecting",
-            Self::Failed => "failed",
-            Self::Mining => "mining",
-            Self::NoPool => "no-pool",
-            Self::Paused => "paused",
-            Self::Starting => "starting",
-            Self::Stopped => "stopped",
-            Self::Stopping => "stopping",
-            Self::Warming => "warming",
-        })
-    }
-}
+words!(MinerState: Connecting = "connecting", Failed = "failed", Mining = "mining", NoPool = "no-pool", Paused = "paused",
+    Starting = "starting", Stopped = "stopped", Stopping = "stopping", Warming = "warming");
 
 /// One GPU or other device of a mining program, as far as the program tells.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]

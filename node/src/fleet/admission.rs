@@ -3,12 +3,10 @@
 //! Everything is bounded, since strangers fill it.
 
 use std::collections::VecDeque;
-use std::fmt;
 use std::net::{IpAddr, Ipv6Addr};
-use std::str::FromStr;
 use std::time::Duration;
 
-use miner_ctrl_protocol::{NodeId, NodeName, PeerKey, Role};
+use miner_ctrl_protocol::{NodeId, NodeName, PeerKey, Role, words};
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
@@ -57,27 +55,7 @@ pub enum PairingMode {
     Off,
 }
 
-impl fmt::Display for PairingMode {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(match self {
-            Self::Ask => "ask",
-            Self::Code => "code",
-            Self::Off => "off",
-        })
-    }
-}
-
-impl FromStr for PairingMode {
-    type Err = &'static str;
-    fn from_str(word: &str) -> Result<Self, Self::Err> {
-        match word {
-            "ask" => Ok(Self::Ask),
-            "code" => Ok(Self::Code),
-            "off" => Ok(Self::Off),
-            _ => Err("is not one of ask, code, off"),
-        }
-    }
-}
+words!(PairingMode: Ask = "ask", Code = "code", Off = "off");
 
 /// Why a stranger may not try the code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use miner_ctrl_protocol::message::{LogPage, MAX_WAIT_SECONDS, MinerChoice};
-use miner_ctrl_protocol::{MinerName, MinerStatus, NodeName, Policy, Profile, Program, Refusal};
+use miner_ctrl_protocol::{MinerName, MinerStatus, NodeName, Policy, Profile, Program, Refusal, words};
 use serde::Deserialize;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
@@ -37,6 +37,8 @@ pub enum OnShutdown {
     /// They are stopped; the next node starts them again.
     Stop,
 }
+
+words!(OnShutdown: Leave = "leave", Stop = "stop");
 
 /// How the miners of this rig are run.
 #[derive(Debug, Clone)]
