@@ -19,9 +19,7 @@ export type AddPeer = Schemas['AddPeer'];
 export type Added = Schemas['Added'];
 export type Pinged = Schemas['Pinged'];
 
-export type DeviceStats = Schemas['DeviceStats'];
 export type MinerStatus = Schemas['MinerStatus'];
-export type RigStats = Schemas['RigStats'];
 export type RigView = Schemas['RigView'];
 export type MinerOutcome = Schemas['MinerOutcome'];
 export type DeployOutcome = Schemas['DeployOutcome'];
