@@ -9,12 +9,10 @@ import { span } from '../logic/format';
 import { loadNode, node, now, pending, readOnly, stale } from '../store/live';
 import { done, failed } from '../store/toast';
 import { Head } from '../ui/frame';
-import { Act, Choice, Copy, PERMISSIONS, Trouble } from '../ui/parts';
+import { Act, Choice, Copy, GRANTS, Trouble } from '../ui/parts';
 
 /** How often it is looked whether the code still is one. */
 const AGAIN_MS = 60_000;
-
-const CHOICES = [['', 'By the roles'], ...PERMISSIONS] as const;
 
 export function Pairing() {
   useEffect(() => {
@@ -91,7 +89,7 @@ function Request({ request }: { request: Pending }) {
       </div>
       <p class="words">{request.words}</p>
       <p class="t2">Approve only if the other side shows these words.</p>
-      <Choice label="It may ask of this node" value={permission} options={CHOICES} onValue={setPermission} />
+      <Choice label="It may ask of this node" value={permission} options={GRANTS} onValue={setPermission} />
       <p class="row">
         <Act class="primary" why={readOnly.value ?? (busy ? 'Under way' : null)} aria-label={`Approve ${request.name}`} onClick={() => void decide('approve')}>
           Approve

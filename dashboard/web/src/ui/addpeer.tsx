@@ -7,14 +7,12 @@ import type { AddPeer, Added, Permission } from '../api/types';
 import { href } from '../store/route';
 import { done } from '../store/toast';
 import { Dialog, Foot } from './dialog';
-import { Choice, Field, PERMISSIONS, Trouble } from './parts';
+import { Choice, Field, GRANTS, Trouble } from './parts';
 import { fieldErrors } from '../logic/pointer';
 
 /** How often the other side is asked whether its operator has decided. */
 const ASK_AGAIN_MS = 3000;
 const FIELDS = ['address', 'name', 'code', 'permission'];
-
-const CHOICES = [['', 'By the roles'], ...PERMISSIONS] as const;
 
 export function AddPeerDialog({ onClose }: { onClose: () => void }) {
   const [address, setAddress] = useState('');
@@ -93,7 +91,7 @@ export function AddPeerDialog({ onClose }: { onClose: () => void }) {
           <Field label="Address" value={address} onValue={setAddress} error={missing ?? errors.address} hint="192.168.1.20, rig.lan:9091, or a multiaddr" mono focus disabled={busy} />
           <Field label="Name" value={name} onValue={setName} error={errors.name} required={false} hint="Left out, the name it gives itself" disabled={busy} />
           <Field label="Pairing code" value={code} onValue={setCode} error={errors.code} required={false} placeholder="7KQ2-M9XD" mono hint="Shown on the rig. Without it, the rig’s operator approves." disabled={busy} />
-          <Choice label="It may ask of this node" value={permission} options={CHOICES} onValue={setPermission} error={errors.permission} />
+          <Choice label="It may ask of this node" value={permission} options={GRANTS} onValue={setPermission} error={errors.permission} />
           <p class="t2">
             A peer that calls this node itself appears under <a href={href('pairing')} onClick={onClose}>Pairing</a>.
           </p>

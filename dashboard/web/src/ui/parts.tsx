@@ -94,6 +94,9 @@ export const PERMISSIONS = [
   ['none', 'Nothing but ping'], ['view', 'Look: statistics and logs'], ['control', 'Act: start, stop, deploy'],
 ] as const satisfies readonly (readonly [Permission, string])[];
 
+/** The same of a new peer. */
+export const GRANTS = [['', 'By the roles'], ...PERMISSIONS] as const;
+
 /** A failure in place: the sentence, the next step, and what to quote in a report. */
 export function Trouble({ failure, children }: { failure: Failure; children?: ComponentChildren }) {
   return (
