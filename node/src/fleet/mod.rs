@@ -1,7 +1,7 @@
 //! What we know of others: who is registered, how they behave, who may join.
 //!
 //! ```text
-//!   registry     who: names and ids are unique, people's words are resolved      reputation   how well they answer
+//!   registry     who: names and ids are unique; resolve: whom people mean        reputation   how well they answer
 //!   admission    who may join: pairing code, requests that wait, refused keys    snapshot     what readers see
 //!   task         owns the three, writes the registry to the store, publishes snapshots; `FleetHandle` is its door
 //! ```
