@@ -481,9 +481,8 @@ pub fn rig(peer: PeerView, running: bool) -> RigView {
         miners: vec![miner(running)],
     };
     let stats = peer.online.then_some(stats);
-    let hashrate = stats.as_ref().and_then(RigStats::hashrate);
     let problem = if peer.online { None } else { Some("connection refused".to_owned()) };
-    RigView { peer, stats, hashrate, age_seconds: Some(0), problem }
+    RigView::new(peer, stats, Some(0), problem)
 }
 
 fn miner(running: bool) -> MinerStatus {

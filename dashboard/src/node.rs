@@ -15,6 +15,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::contract::shape;
+use crate::rates::{AlgorithmRate, Rates};
 use crate::records::Records;
 
 /// This node.
@@ -255,9 +256,14 @@ pub struct RigView {
     /// Its last statistics; none when it never answered or may not be read.
     #[schemars(with = "Option<shape::RigStats>")]
     pub stats: Option<RigStats>,
-    /// Sum over its miners, none when not known.
+    /// The algorithm of which it computes most now; none when not known.
+    pub algorithm: Option<String>,
+    /// Sum over its miners of that algorithm, or over all when none tells what it hashes; none while not known, as of a
+    /// rig that is away.
     #[schemars(with = "Option<shape::Hashrate>")]
     pub hashrate: Option<Hashrate>,
+    /// The further algorithms that it computes now. Rates of different ones do not add up.
+    pub also: Vec<AlgorithmRate>,
     /// Seconds since these statistics were current; 0 while they are. A rig can be connected and not tell its numbers.
     pub age_seconds: Option<u64>,
     /// Why there are none, or why they are old; or what is wrong with the rig.
@@ -265,6 +271,17 @@ pub struct RigView {
 }
 
 impl RigView {
+    /// A rig of which this was heard, so many seconds after it was current.
+    #[must_use]
+    pub fn new(peer: PeerView, stats: Option<RigStats>, age_seconds: Option<u64>, problem: Option<String>) -> Self {
+        let mut this = Self { peer, stats, algorithm: None, hashrate: None, also: vec![], age_seconds, problem };
+        if let Some(stats) = this.current() {
+            let Rates { algorithm, hashrate, also } = Rates::of(stats.miners.iter());
+            (this.algorithm, this.hashrate, this.also) = (algorithm, hashrate, also);
+        }
+        this
+    }
+
     /// Its statistics while they are current. What it said last is not what it does.
     #[must_use]
     pub fn current(&self) -> Option<&RigStats> {

@@ -97,7 +97,7 @@ impl NodeHandle {
             agent: None,
             problem: None,
         };
-        Some(RigView { peer, hashrate: stats.hashrate(), stats: Some(stats), age_seconds: Some(0), problem: None })
+        Some(RigView::new(peer, Some(stats), Some(0), None))
     }
 
     /// Why what was just paired is not registered: it would drive out a rig that is there.

@@ -265,14 +265,6 @@ impl RigStats {
         self.miners = self.miners.into_iter().map(|miner| miner.aged(seconds)).collect();
         self
     }
-
-    /// Sum over the miners whose rate is known; `None` when none is.
-    #[must_use]
-    pub fn hashrate(&self) -> Option<Hashrate> {
-        let mut known = self.miners.iter().filter_map(|miner| miner.hashrate).peekable();
-        known.peek()?;
-        Some(known.sum())
-    }
 }
 
 #[cfg(test)]

@@ -1,11 +1,10 @@
 //! A rig as a row of numbers, and rows as columns of JSON.
 
-use std::collections::BTreeMap;
-
-use miner_ctrl_protocol::{MinerState, MinerStatus, NodeId, NodeName, RigStats, Role, Shares};
+use miner_ctrl_protocol::{Hashrate, MinerState, NodeId, NodeName, RigStats, Role, Shares};
 use serde::Serialize;
 
 use crate::node::RigView;
+use crate::rates::Rates;
 
 /// One row: what rarely changes, and what does all the time.
 #[derive(Debug, Clone, PartialEq)]
@@ -93,14 +92,16 @@ pub(super) fn json<T: Serialize + ?Sized>(out: &mut Vec<u8>, value: &T) {
 impl Row {
     /// A rig as the node shows it; `own` is the node itself.
     pub(super) fn new(view: &RigView, own: NodeId) -> Self {
-        let RigView { peer, hashrate, problem, .. } = view;
+        let RigView { peer, problem, .. } = view;
         // Of one that is away, the page shows what it said last as such; of one that is there, it takes what comes as so.
         let stats = if peer.online { view.current() } else { view.stats.as_ref() };
         let miners = || stats.iter().flat_map(|stats| &stats.miners);
         let devices = || miners().flat_map(|miner| &miner.devices);
         let hottest = devices().filter_map(|device| device.temperature_celsius).reduce(f32::max);
         let watt = devices().filter_map(|device| device.power_watt).reduce(|sum, watt| sum + watt);
-        let (algo, of_algo, also) = by_algorithm(miners());
+        let Rates { algorithm, hashrate, also } = Rates::of(miners());
+        let shown = |rate: Hashrate| four_digits(rate.hashes_per_second());
+        let also: Others = also.into_iter().map(|other| (other.algorithm, shown(other.hashrate))).collect();
         let count = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
         Self {
             fixed: Fixed {
@@ -115,14 +116,9 @@ impl Row {
                 ping: peer.ping_ms.map(whole),
                 score: peer.score,
                 seen: peer.last_seen,
-                hash: if algo.is_some() {
-                    of_algo
-                } else {
-                    hashrate.filter(|_| stats.is_some()).map(|rate| rate.hashes_per_second())
-                }
-                .map(four_digits),
-                algo,
-                also,
+                hash: hashrate.map(shown),
+                algo: algorithm,
+                also: (!also.is_empty()).then_some(also),
                 miners: stats.map(|stats| count(stats.miners.len())),
                 run: stats.map(|stats| count(stats.miners.iter().filter(|miner| miner.state.is_running()).count())),
                 state: state(peer.online, stats),
@@ -139,25 +135,6 @@ impl Row {
 /// Over its miners. A rig says what it likes.
 fn sum(stats: &RigStats, of: fn(&Shares) -> u64) -> u64 {
     stats.miners.iter().map(|miner| of(&miner.shares)).fold(0, u64::saturating_add)
-}
-
-/// The algorithm with the highest rate, its rate, and the others with theirs.
-fn by_algorithm<'a>(miners: impl Iterator<Item = &'a MinerStatus>) -> (Option<String>, Option<f64>, Option<Others>) {
-    let mut sums = BTreeMap::<&str, Option<f64>>::new();
-    for miner in miners {
-        let Some(algorithm) = &miner.algorithm else { continue };
-        let sum = sums.entry(algorithm).or_default();
-        if let Some(rate) = miner.hashrate {
-            *sum = Some(sum.unwrap_or(0.0) + rate.hashes_per_second());
-        }
-    }
-    let rate = |sum: Option<f64>| sum.unwrap_or(-1.0);
-    let Some((fastest, own)) = sums.iter().max_by(|(_, a), (_, b)| rate(**a).total_cmp(&rate(**b))) else {
-        return (None, None, None);
-    };
-    let others = sums.iter().filter(|(algorithm, _)| *algorithm != fastest);
-    let also: Vec<_> = others.filter_map(|(name, sum)| Some(((*name).to_owned(), four_digits((*sum)?)))).collect();
-    (Some((*fastest).to_owned()), *own, (!also.is_empty()).then_some(also))
 }
 
 /// The word to show. The worst miner speaks for the rig.
@@ -200,6 +177,7 @@ fn four_digits(number: f64) -> f64 {
 mod tests {
     use super::*;
     use crate::memory::{peer, rig};
+    use miner_ctrl_protocol::MinerStatus;
 
     #[test]
     fn shares_that_no_counter_holds_are_as_many_as_it_holds() {

@@ -133,7 +133,7 @@ export class MockFleet {
         host: { os: 'Linux 6.1.0', cpu: 'AMD Ryzen 9 5950X 16-Core Processor', threads: 32, load: 31.2, memory_total: 34_359_738_368, memory_available: 21_474_836_480, uptime_seconds: 812_345 },
         miners: [miner],
       } : null,
-      hashrate: rig.hash, age_seconds: known ? 0 : null, problem: known ? null : rig.problem,
+      algorithm: rig.on ? rig.algo : null, hashrate: rig.on ? rig.hash : null, also: [], age_seconds: known ? 0 : null, problem: known ? null : rig.problem,
     };
   }
 }

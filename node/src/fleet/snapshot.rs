@@ -148,13 +148,7 @@ impl PeerSnapshot {
             // Of one that has told nothing yet there are no statistics, and nothing is wrong.
             (None, _, true) => None,
         };
-        RigView {
-            peer: self.view(now),
-            stats: heard.map(aged),
-            hashrate: heard.and_then(|heard| heard.stats.hashrate()),
-            age_seconds: heard.map(age),
-            problem,
-        }
+        RigView::new(self.view(now), heard.map(aged), heard.map(age), problem)
     }
 }
 

@@ -853,6 +853,13 @@ export interface components {
             /** @description Words to compare with those shown there. */
             words: string;
         };
+        /** @description What miners of one algorithm compute together. */
+        AlgorithmRate: {
+            /** @description The algorithm. */
+            algorithm: string;
+            /** @description Sum over its miners. */
+            hashrate: components["schemas"]["Hashrate"];
+        };
         /** @description How a stranger is admitted. */
         Approval: {
             /** @description What it may ask of us; left out, by the roles. */
@@ -1764,7 +1771,14 @@ export interface components {
              * @description Seconds since these statistics were current; 0 while they are. A rig can be connected and not tell its numbers.
              */
             age_seconds: number | null;
-            /** @description Sum over its miners, none when not known. */
+            /** @description The algorithm of which it computes most now; none when not known. */
+            algorithm: string | null;
+            /** @description The further algorithms that it computes now. Rates of different ones do not add up. */
+            also: components["schemas"]["AlgorithmRate"][];
+            /**
+             * @description Sum over its miners of that algorithm, or over all when none tells what it hashes; none while not known, as of a
+             *     rig that is away.
+             */
             hashrate: components["schemas"]["Hashrate"] | null;
             /** @description The peer. */
             peer: components["schemas"]["PeerView"];
