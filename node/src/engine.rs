@@ -27,6 +27,7 @@ use crate::miners::{ProgramFound, check_wanted, look_for};
 use crate::node::{self, Mode, Node, StartError};
 use crate::simulate;
 use crate::store::clock::unix_now;
+use crate::store::permissions::OpenToOthers;
 use crate::store::{Database, Lock, LockError, Places};
 
 /// Open files that a serving node asks for: as many peers as may be registered, each with a connection that takes over from
@@ -91,6 +92,13 @@ impl Engine for ThisMachine {
     fn check_settings(&self) -> Result<(), Failure> {
         self.config(Settings::default())?;
         config::load_policy(&self.places).map(drop).map_err(|error| not_started(&error.into()))
+    }
+
+    fn check_permissions(&self) -> Result<(), Failure> {
+        OpenToOthers::find(&self.places).map_or(Ok(()), |open| {
+            let what = "others may change what decides here";
+            Err(Failure::new(Exit::NotAllowed, "open-to-others", what).because(open.found()).hint(open.remedy()))
+        })
     }
 
     fn check_identity(&self) -> Result<(), Failure> {
@@ -173,6 +181,10 @@ impl Engine for ThisMachine {
             // The first start: a first rig is under control in a minute, and names can be changed.
             let made = make_identity(&self.places, None, Role::default())?;
             tracing::info!(name = %made.record.name, role = %made.record.role, "made a new identity");
+        }
+        if let Some(open) = OpenToOthers::find(&self.places) {
+            // Not refused: a rig must come back.
+            tracing::warn!("{}: {}", open.found(), open.remedy());
         }
         let dashboard = config.clone();
         let files = files::raise(FILES);

@@ -1,6 +1,7 @@
 //! How nodes come together and part: by code, by approval, from either side; and what each may ask of the other.
 
-use std::fs::File;
+use std::fs::{self, File};
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -230,8 +231,11 @@ async fn new_code(home: &Home) -> String {
 #[tokio::test]
 async fn a_rigs_own_policy_decides_whoever_asks() {
     let (controller, rig) = (Home::init("control-center", "controller").await, Home::init("rig-alpha", "worker").await);
-    rig.write(".config/lethean-desktop/policy.json", r#"{"wallets": ["WALLET"]}"#);
+    let policy = rig.write(".config/lethean-desktop/policy.json", r#"{"wallets": ["WALLET"]}"#);
+    fs::set_permissions(&policy, fs::Permissions::from_mode(0o666)).expect("it is ours");
     let (_control, worker) = (controller.serve().await, rig.serve().await);
+    let remedy = format!("chmod go-w {}", policy.display());
+    assert!(worker.log().contains(&remedy) && rig.run("doctor").await.stdout.contains(&remedy), "{}", worker.log());
     let (address, code) = (rig.address(), worker.code());
     let _ = controller.run(&format!("peer add --address {address} --code {code}")).await.done();
     for (name, wallet) in [("good", "WALLET"), ("thief", "ANOTHER")] {

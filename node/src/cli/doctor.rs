@@ -48,6 +48,9 @@ pub(crate) async fn run<E: Engine>(engine: &E, output: &mut Output) -> Result<Ex
         Err(failure) if key.grade != Grade::Bad => as_found("identity", "", Err(failure)),
         _ => key,
     });
+    if let wrong @ Err(_) = engine.check_permissions() {
+        findings.push(as_found("permissions", "", wrong));
+    }
     if let wrong @ Err(_) = engine.check_wanted() {
         findings.push(as_found("miners", "", wrong));
     }
@@ -115,11 +118,6 @@ fn directory(check: &'static str, path: &Path) -> Finding {
     let shown = path.display();
     match fs::metadata(path) {
         Ok(metadata) if !metadata.is_dir() => bad(check, format!("{shown} is not a directory"), "move it away"),
-        Ok(metadata) if metadata.mode() & 0o022 != 0 => bad(
-            check,
-            format!("{shown} can be written by others (mode {:o})", metadata.mode() & 0o777),
-            format!("chmod 700 {shown}"),
-        ),
         Ok(_) => fine(check, shown.to_string()),
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             note(check, format!("{shown} is missing"), "it is made by `miner-ctrl node init`")

@@ -113,6 +113,13 @@ pub trait Engine: Sized + Send + Sync + 'static {
     fn check_settings(&self) -> Result<(), Failure> {
         Ok(())
     }
+    /// Whether this user alone may change what decides here.
+    ///
+    /// # Errors
+    /// What others may change. A node starts all the same: a rig must come back.
+    fn check_permissions(&self) -> Result<(), Failure> {
+        Ok(())
+    }
     /// Whether this machine's identity, where it has one, can be used.
     ///
     /// # Errors

@@ -13,6 +13,7 @@ pub mod database;
 pub mod file;
 pub mod history;
 pub mod peers;
+pub mod permissions;
 mod schema;
 
 pub use data_dir::{Lock, LockError, Places, PlacesError};
