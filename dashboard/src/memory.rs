@@ -261,6 +261,14 @@ impl Node for Memory {
         self.checked()?.find(peer)
     }
 
+    async fn named(&self, rig: &str) -> Result<(NodeId, NodeName), NodeError> {
+        let own = self.info().await;
+        if rig == own.name.as_str() || rig == own.id.to_string() {
+            return Ok((own.id, own.name));
+        }
+        self.peer(rig).await.map(|peer| (peer.id, peer.name))
+    }
+
     /// An address that begins with `pending` waits for approval until it is asked twice.
     async fn add_peer(&self, add: AddPeer) -> Result<Added, NodeError> {
         let mut state = self.checked()?;

@@ -521,6 +521,8 @@ pub trait Node: Records + Clone {
     fn peers(&self) -> impl Future<Output = Vec<PeerView>> + Send;
     /// One registered peer.
     fn peer(&self, peer: &str) -> impl Future<Output = Result<PeerView, NodeError>> + Send;
+    /// Which rig a person means: a registered peer, or this node itself.
+    fn named(&self, rig: &str) -> impl Future<Output = Result<(NodeId, NodeName), NodeError>> + Send;
     /// Pairs with the node at an address.
     fn add_peer(&self, add: AddPeer) -> impl Future<Output = Result<Added, NodeError>> + Send;
     /// Calls a peer something else, or grants it something else.

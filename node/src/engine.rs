@@ -367,6 +367,33 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_node_finds_itself_as_it_finds_a_peer() {
+        let (_home, machine) = machine();
+        let made = make_identity(&machine.places, "desk".parse().ok(), Role::Dual).unwrap();
+        let node = machine.start(machine.config(Settings::default()).unwrap(), Mode::Command).await.unwrap();
+        let id = made.record.id.to_string();
+        for asked in ["desk", "DESK", " desk ", id.as_str(), &id[..8], made.record.peer_id.as_str()] {
+            assert_eq!(node.handle.named(asked).await.unwrap().0, made.record.id, "{asked}");
+        }
+        assert!(node.handle.named(&id[..7]).await.is_err());
+        node.shutdown().await;
+    }
+
+    #[tokio::test]
+    async fn a_policy_that_others_may_change_is_told_and_hinders_no_start() {
+        use std::os::unix::fs::PermissionsExt;
+        let (_home, machine) = machine();
+        make_identity(&machine.places, None, Role::Dual).unwrap();
+        assert!(machine.check_permissions().is_ok());
+        let policy = machine.places.policy_file();
+        atomic::write(&policy, b"{}").unwrap();
+        std::fs::set_permissions(&policy, std::fs::Permissions::from_mode(0o666)).unwrap();
+        let told = machine.check_permissions().unwrap_err().hint;
+        assert_eq!(told, Some(format!("chmod go-w {}", policy.display())));
+        machine.start(machine.config(Settings::default()).unwrap(), Mode::Command).await.unwrap().shutdown().await;
+    }
+
+    #[tokio::test]
     async fn a_stop_ends_the_wait_for_a_command() {
         let (_home, machine) = machine();
         make_identity(&machine.places, None, Role::Dual).unwrap();

@@ -11,7 +11,7 @@ use miner_ctrl_dashboard::{Node, NodeError};
 use miner_ctrl_protocol::message::{LogPage, MAX_WAIT_SECONDS, ProfileSummary};
 use miner_ctrl_protocol::profile::Invalid;
 use miner_ctrl_protocol::{
-    Admitted, NodeName, PeerKey, Permission, Profile, ProfileDraft, ProfileName, Request, Response,
+    Admitted, NodeId, NodeName, PeerKey, Permission, Profile, ProfileDraft, ProfileName, Request, Response,
 };
 use tokio::time::Instant;
 
@@ -185,6 +185,13 @@ impl Node for NodeHandle {
 
     async fn peer(&self, peer: &str) -> Result<PeerView, NodeError> {
         Ok(self.resolve_peer(peer)?.view(Instant::now()))
+    }
+
+    async fn named(&self, rig: &str) -> Result<(NodeId, NodeName), NodeError> {
+        Ok(match self.resolve(rig)? {
+            Target::Here => (self.inner.record.id, self.inner.record.name.clone()),
+            Target::Peer(peer) => (peer.peer.id, peer.peer.name.clone()),
+        })
     }
 
     async fn add_peer(&self, add: AddPeer) -> Result<Added, NodeError> {

@@ -202,17 +202,10 @@ impl BeginJob {
 
 /// Each rig once, in the order of their first naming. A name that no peer has failed already.
 async fn found<N: Node>(node: &N, named: Vec<RigLine>) -> Vec<RigLine> {
-    let own = node.info().await;
     let (mut rigs, mut seen) = (Vec::new(), HashSet::new());
     for rig in named {
         let (asked, RigLine { id, name, .. }) = (rig.asked(), rig);
-        let here = asked.eq_ignore_ascii_case(own.name.as_str()) || asked == own.peer_id || asked == own.id.to_string();
-        let peer = if here {
-            Ok((own.id, own.name.clone()))
-        } else {
-            node.peer(&asked).await.map(|peer| (peer.id, peer.name))
-        };
-        match peer {
+        match node.named(&asked).await {
             Ok((id, name)) => {
                 if seen.insert(id.to_string()) {
                     rigs.push(RigLine::waiting(Some(id), name.to_string()));
