@@ -71,7 +71,7 @@ codes! {
         "send less: 64 KiB, 256 KiB for a profile, 640 KiB for a job";
     /// The body did not come in time.
     BodyTooSlow = "body-too-slow", REQUEST_TIMEOUT, "The body did not come in time",
-        "nothing was done: send it again";
+        "nothing was done: try again";
     /// The rig has too much to do.
     Busy = "busy", SERVICE_UNAVAILABLE, "Busy",
         "nothing was done: try again in a moment";
@@ -86,7 +86,7 @@ codes! {
         "the node's log has the cause, under the same request id";
     /// A value cannot be taken.
     Invalid = "invalid", UNPROCESSABLE_ENTITY, "A value cannot be taken",
-        "correct the named field and send it again";
+        "correct what is named, then try again";
     /// The path takes other methods.
     MethodNotAllowed = "method-not-allowed", METHOD_NOT_ALLOWED, "This path does not take that method",
         "the Allow header lists what it takes";

@@ -67,7 +67,7 @@ class Refused extends Error {
     Object.assign(this, { status, code, hint, errors });
   }
 }
-const invalid = (field, why) => new Refused(422, 'invalid', `${field} ${why}`, 'correct the named field and send it again', [{ pointer: `#/${field.replace(/\[(\d+)\]/g, '/$1').replaceAll('.', '/')}`, detail: why }]);
+const invalid = (field, why) => new Refused(422, 'invalid', `${field} ${why}`, 'correct what is named, then try again', [{ pointer: `#/${field.replace(/\[(\d+)\]/g, '/$1').replaceAll('.', '/')}`, detail: why }]);
 
 function rigNamed(name) {
   const rig = fleet.find(name);

@@ -2,8 +2,8 @@
 
 use std::error::Error;
 
-use miner_ctrl_dashboard::ProblemDetails;
 use miner_ctrl_dashboard::error::TYPE_PREFIX;
+use miner_ctrl_dashboard::{Code, ProblemDetails};
 use serde_json::{Value, json};
 
 use crate::cli::Exit;
@@ -79,7 +79,10 @@ impl Failure {
     pub(crate) fn asking(what: impl Into<String>, error: ClientError) -> Self {
         let what = what.into();
         match error {
-            ClientError::Problem(problem) => {
+            ClientError::Problem(mut problem) => {
+                if let Some(hint) = here(&problem) {
+                    problem.hint = hint;
+                }
                 let mut this = Self::new(Exit::of_code(&problem.code), &problem.code, what).because(&problem.detail);
                 this.hint = Some(problem.hint.clone());
                 this.problem = Some(problem);
@@ -129,5 +132,49 @@ impl Failure {
         document["failed"] = self.what.clone().into();
         document["exit_code"] = self.exit.number().into();
         document
+    }
+}
+
+/// What to do now, for who typed a command: what is wrong with the request itself was not typed.
+fn here(problem: &ProblemDetails) -> Option<String> {
+    let is = |code: Code| problem.code == code.as_str();
+    let unheard_of = [Code::BadRequest, Code::MethodNotAllowed, Code::NotFound, Code::UnsupportedMediaType];
+    if unheard_of.into_iter().any(is) {
+        return Some("run the same version of miner-ctrl as the node does".to_owned());
+    }
+    // A document for scripts has the number; a person sees the hint alone.
+    is(Code::Internal).then(|| format!("the node's log has the cause, under {}", problem.request_id))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_hint_tells_who_typed_a_command_of_http() {
+        // Of these a command never hears: it sends no key, names its bodies and signs in by its socket.
+        let of_scripts = [
+            Code::CrossOrigin,
+            Code::KeyInUse,
+            Code::KeyReused,
+            Code::TooManyRequests,
+            Code::TooManyTries,
+            Code::UnknownJob,
+        ];
+        for code in Code::ALL.iter().filter(|code| !of_scripts.contains(code)) {
+            let document = json!({
+                "type": "", "title": "", "status": 400, "detail": "", "code": code.as_str(), "hint": code.hint(),
+                "request_id": "7f-12",
+            });
+            let problem = serde_json::from_value(document).unwrap();
+            let failure = Failure::asking("cannot", ClientError::Problem(problem));
+            let hint = failure.hint.clone().unwrap();
+            assert_eq!(failure.document()["hint"], hint.as_str());
+            for word in ["request id", "send it again", "Retry-After", "GET ", "header", "Content-Type", "path", "API"]
+            {
+                assert!(!hint.contains(word), "{}: {hint}", code.as_str());
+            }
+            assert_eq!(hint.contains("7f-12"), *code == Code::Internal, "{hint}");
+        }
     }
 }

@@ -30,6 +30,9 @@ pub enum AddressError {
         "`{0}` is a link-local address, which leads nowhere without its network card: use another address, or a name"
     )]
     LinkLocal(String),
+    /// A name where only addresses of this machine will do.
+    #[error("`{0}` is neither an IP address nor `localhost`")]
+    Listen(String),
     /// A multiaddr that cannot be parsed.
     #[error("`{0}` is not a multiaddr: write e.g. /ip4/192.168.1.100/tcp/9091/ws")]
     Multiaddr(String),
@@ -39,6 +42,9 @@ pub enum AddressError {
     /// A multiaddr that is not WebSocket over TCP.
     #[error("`{0}` is not WebSocket over TCP: it has the form /ip4|ip6|dns/…/tcp/…/ws")]
     Transport(String),
+    /// A URL, as of the page.
+    #[error("`{0}` is a URL: write `host`, `host:port` or a multiaddr, e.g. /ip4/192.168.1.100/tcp/9091/ws")]
+    Url(String),
     /// A peer id of another kind of key, or a broken one.
     #[error("the peer id in the address is not an Ed25519 one")]
     PeerId,
@@ -132,7 +138,7 @@ pub fn listen_addresses(text: &str) -> Result<Vec<Multiaddr>, AddressError> {
     }
     let (host, port) = split_host(text)?;
     let ip = if host == "localhost" { "127.0.0.1" } else { host };
-    let ip: IpAddr = ip.parse().map_err(|_| AddressError::Host(host.to_owned()))?;
+    let ip: IpAddr = ip.parse().map_err(|_| AddressError::Listen(host.to_owned()))?;
     let port = port.map_or(Ok(DEFAULT_PORT), |port| parse_port(port, true))?;
     Ok(vec![Multiaddr::from(ip).with(Protocol::Tcp(port)).with(Protocol::Ws("/".into()))])
 }
@@ -238,6 +244,9 @@ fn host_and_port(text: &str) -> Result<Multiaddr, AddressError> {
 
 /// `host`, `host:port`, `[v6]`, `[v6]:port` or a bare IPv6 address.
 fn split_host(text: &str) -> Result<(&str, Option<&str>), AddressError> {
+    if text.contains("://") {
+        return Err(AddressError::Url(text.to_owned()));
+    }
     if let Some(rest) = text.strip_prefix('[') {
         let (host, rest) = rest.split_once(']').ok_or_else(|| AddressError::Host(text.to_owned()))?;
         return match rest.strip_prefix(':') {
@@ -315,6 +324,8 @@ mod tests {
         for (text, error) in [
             ("", AddressError::Length),
             ("a b:1", AddressError::Host("a b".into())),
+            ("http://10.0.0.1:9091/", AddressError::Url("http://10.0.0.1:9091/".into())),
+            ("ws://rig", AddressError::Url("ws://rig".into())),
             ("host:0", AddressError::Port("0".into())),
             ("host:99999", AddressError::Port("99999".into())),
             ("host:", AddressError::Port(String::new())),
@@ -349,6 +360,7 @@ mod tests {
             ["/ip4/0.0.0.0/tcp/9091/ws", "/ip6/::/tcp/9091/ws"].iter().map(|text| text.parse().unwrap()).collect();
         assert_eq!(listen_addresses(":9091"), Ok(both));
         assert_eq!(listen_addresses("127.0.0.1:0"), Ok(vec!["/ip4/127.0.0.1/tcp/0/ws".parse().unwrap()]));
-        assert_eq!(listen_addresses("rig:1"), Err(AddressError::Host("rig".into())));
+        assert_eq!(listen_addresses("rig:1"), Err(AddressError::Listen("rig".into())));
+        assert_eq!(listen_addresses("ws://:9091"), Err(AddressError::Url("ws://:9091".into())));
     }
 }
