@@ -24,15 +24,18 @@ use crate::engine::ThisMachine;
 /// How long threads that still read a terminal may hold up the end of the process.
 const LAST_WAIT: Duration = Duration::from_millis(200);
 
+/// In each command's help, what all commands take stands behind what is its own.
+const LAST: usize = 100;
+
 /// Control of many mining rigs over an encrypted peer-to-peer mesh.
 #[derive(Debug, Parser)]
 #[command(name = "miner-ctrl", version, after_help = exit::HELP, arg_required_else_help = true)]
 pub(crate) struct Cli {
     /// Directory for configuration and data; left out, the one that MINER_CTRL_HOME names.
-    #[arg(long, global = true, value_name = "DIR")]
+    #[arg(long, global = true, value_name = "DIR", display_order = LAST)]
     home: Option<PathBuf>,
     /// What stdout speaks; with json, errors are JSON on stderr.
-    #[arg(short, long, global = true, value_enum, default_value_t, value_name = "FORMAT")]
+    #[arg(short, long, global = true, value_enum, default_value_t, value_name = "FORMAT", display_order = LAST)]
     output: Format,
     #[command(subcommand)]
     command: Command,

@@ -281,7 +281,8 @@ async fn ping(peer: &str, count: u32, client: &Client, output: &mut Output) -> R
     }
     if count > 1 && !output.is_json() {
         times.sort_by(f64::total_cmp);
-        let (least, middle, most) = (times[0], times[times.len() / 2], times[times.len() - 1]);
+        let middle = (times[(times.len() - 1) / 2] + times[times.len() / 2]) / 2.0;
+        let (least, most) = (times[0], times[times.len() - 1]);
         output.print(&format!("{count} answers: min {least:.2} ms, median {middle:.2} ms, max {most:.2} ms"))?;
     }
     Ok(Exit::Done)

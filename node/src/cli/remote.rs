@@ -44,12 +44,12 @@ pub(crate) enum RemoteCommand {
     /// Show a miner's console.
     Logs {
         /// Whole name, or id, of the rig.
-        #[arg(value_parser = NonEmptyStringValueParser::new())]
+        #[arg(value_name = "RIG", value_parser = NonEmptyStringValueParser::new())]
         peer: String,
-        /// Which miner; may be left out when there is one.
-        miner: Option<MinerName>,
-        /// The newest so many.
-        #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=i64::from(MAX_LOG_LINES)))]
+        #[command(flatten)]
+        miner: OneMiner,
+        /// The newest so many, 1000 at most.
+        #[arg(long, short = 'n', default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=i64::from(MAX_LOG_LINES)))]
         lines: u32,
         /// Keep showing what comes.
         #[arg(long, short)]
@@ -58,15 +58,15 @@ pub(crate) enum RemoteCommand {
     /// List the profiles that a rig has stored.
     Profiles {
         /// Whole name, or id, of the rig.
-        #[arg(value_parser = NonEmptyStringValueParser::new())]
+        #[arg(value_name = "RIG", value_parser = NonEmptyStringValueParser::new())]
         peer: String,
     },
     /// Stop a miner, then start it with the same profile.
     Restart {
         #[command(flatten)]
         rigs: Rigs,
-        /// Which miner; may be left out when there is one.
-        miner: Option<MinerName>,
+        #[command(flatten)]
+        miner: OneMiner,
     },
     /// Start a miner, or find it running.
     Start {
@@ -78,14 +78,13 @@ pub(crate) enum RemoteCommand {
         /// Whose profile of that name.
         #[arg(long, value_enum, default_value_t)]
         from: Source,
-        /// Which instance; left out, the one that runs this profile, or the first free name.
-        #[arg(long, value_name = "NAME")]
-        miner: Option<MinerName>,
+        #[command(flatten)]
+        miner: OneMiner,
     },
     /// Show rigs and their miners.
     Status {
         /// Whole name, or id, of one rig.
-        #[arg(value_parser = NonEmptyStringValueParser::new())]
+        #[arg(value_name = "RIG", value_parser = NonEmptyStringValueParser::new())]
         peer: Option<String>,
         /// Keep showing; with json, one document for each change.
         #[arg(long)]
@@ -95,11 +94,10 @@ pub(crate) enum RemoteCommand {
     Stop {
         #[command(flatten)]
         rigs: Rigs,
-        /// Which miner; may be left out when there is one.
-        #[arg(conflicts_with = "all")]
-        miner: Option<MinerName>,
+        #[command(flatten)]
+        miner: OneMiner,
         /// Every miner of the rig.
-        #[arg(long)]
+        #[arg(long, conflicts_with_all = ["miner", "miner_flag"])]
         all: bool,
     },
     /// Make rigs forget a profile; what runs of it runs on.
@@ -132,8 +130,24 @@ pub(crate) enum Source {
 pub(crate) struct Rigs {
     /// Whole name, or id, of a rig; several are parted by commas.
     #[arg(required = true, value_delimiter = ',', num_args = 1, value_parser = NonEmptyStringValueParser::new(),
-        action = clap::ArgAction::Set, value_name = "PEER")]
+        action = clap::ArgAction::Set, value_name = "RIG")]
     peers: Vec<String>,
+}
+
+// No doc comment: it would stand in each command's help in place of the command's own.
+#[derive(Debug, Args)]
+pub(crate) struct OneMiner {
+    /// Which miner. Left out: the only one there is; to start, the one that runs the profile, or a new one.
+    miner: Option<MinerName>,
+    /// As an option, which whoever thinks of `--profile` tries first.
+    #[arg(long = "miner", value_name = "MINER", hide = true, conflicts_with = "miner")]
+    miner_flag: Option<MinerName>,
+}
+
+impl OneMiner {
+    fn named(self) -> Option<MinerName> {
+        self.miner.or(self.miner_flag)
+    }
 }
 
 pub(crate) async fn run(command: RemoteCommand, client: &Client, output: &mut Output) -> Result<Exit, Failure> {
@@ -145,7 +159,7 @@ pub(crate) async fn run(command: RemoteCommand, client: &Client, output: &mut Ou
         }
         RemoteCommand::Logs { peer, miner, lines, follow } => {
             let mut path = format!("/remote/{}/logs", segment(&peer));
-            if let Some(miner) = miner {
+            if let Some(miner) = miner.named() {
                 path += &format!("/{}", segment(miner.as_str()));
             }
             let what = format!("cannot read the console at {peer}");
@@ -159,13 +173,13 @@ pub(crate) async fn run(command: RemoteCommand, client: &Client, output: &mut Ou
             Ok(Exit::Done)
         }
         RemoteCommand::Restart { rigs, miner } => {
-            let body = miner.map_or_else(|| json!({}), |miner| json!({ "miner": miner }));
+            let body = miner.named().map_or_else(|| json!({}), |miner| json!({ "miner": miner }));
             let order = Order { what: "cannot restart a miner on".into(), action: "restart", body };
             order.give::<MinerOutcome>(rigs, client, output, view::outcome).await
         }
         RemoteCommand::Start { rigs, profile, from, miner } => {
             let mut body = json!({ "profile": profile, "from": if from == Source::Here { "here" } else { "rig" } });
-            if let Some(miner) = miner {
+            if let Some(miner) = miner.named() {
                 body["miner"] = json!(miner);
             }
             let order = Order { what: format!("cannot start `{profile}` on"), action: "start", body };
@@ -173,7 +187,7 @@ pub(crate) async fn run(command: RemoteCommand, client: &Client, output: &mut Ou
         }
         RemoteCommand::Status { peer, watch } => status(peer.as_deref(), watch, client, output).await,
         RemoteCommand::Stop { rigs, miner, all } => {
-            let body = match miner {
+            let body = match miner.named() {
                 Some(miner) => json!({ "miner": miner }),
                 None => json!({ "all": all }),
             };
