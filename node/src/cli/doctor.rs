@@ -66,7 +66,8 @@ pub(crate) async fn run<E: Engine>(engine: &E, output: &mut Output) -> Result<Ex
     findings.push(huge_pages(&fs::read_to_string("/proc/meminfo")));
     findings.push(clock(unix_now()));
     let exit = if findings.iter().any(|finding| finding.grade == Grade::Bad) { Exit::Error } else { Exit::Done };
-    output.data_and_end(&findings, || text(&findings), exit)
+    let width = output.width();
+    output.data_and_end(&findings, || text(&findings, width), exit)
 }
 
 /// What the node itself tells, or what there is without one.
@@ -232,7 +233,7 @@ fn clock(now: u64) -> Finding {
     }
 }
 
-fn text(findings: &[Finding]) -> String {
+fn text(findings: &[Finding], width: Option<usize>) -> String {
     let mut text = String::new();
     for finding in findings {
         let mark = match finding.grade {
@@ -240,12 +241,31 @@ fn text(findings: &[Finding]) -> String {
             Grade::Fine => "✓",
             Grade::Note => "!",
         };
-        text += &format!("{mark} {:<14}{}\n", finding.check, clean(&finding.found));
+        text += &format!("{mark} {:<14}{}\n", finding.check, folded(&clean(&finding.found), 16, width));
         if let Some(todo) = &finding.todo {
-            text += &format!("  {:<14}→ {}\n", "", clean(todo));
+            text += &format!("  {:<14}→ {}\n", "", folded(&clean(todo), 18, width));
         }
     }
     text
+}
+
+/// Lines of no more than the width, where words allow it, under the one that begins at `indent`.
+fn folded(text: &str, indent: usize, width: Option<usize>) -> String {
+    let Some(width) = width else { return text.to_owned() };
+    let (mut folded, mut column) = (String::new(), indent);
+    for word in text.split(' ') {
+        let length = word.chars().count();
+        if column > indent && column + 1 + length > width {
+            folded += &format!("\n{:indent$}", "");
+            column = indent;
+        } else if column > indent {
+            folded.push(' ');
+            column += 1;
+        }
+        folded += word;
+        column += length;
+    }
+    folded
 }
 
 #[cfg(test)]
@@ -263,7 +283,21 @@ mod tests {
         fs::set_permissions(&key, fs::Permissions::from_mode(0o640)).unwrap();
         let found = identity(&key);
         assert_eq!(found.grade, Grade::Bad);
-        assert!(text(&[found]).contains("mode 640"));
+        assert!(text(&[found], None).contains("mode 640"));
+    }
+
+    #[test]
+    fn a_long_finding_goes_on_under_its_beginning() {
+        let finding = note("program", "no xmrig on this rig: looked in PATH and /usr/local/bin", "install it");
+        assert_eq!(
+            text(&[finding], Some(40)),
+            "\
+! program       no xmrig on this rig:
+                looked in PATH and
+                /usr/local/bin
+                → install it
+"
+        );
     }
 
     #[test]

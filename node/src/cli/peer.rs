@@ -133,7 +133,8 @@ pub(crate) async fn run(command: PeerCommand, client: &Client, output: &mut Outp
         PeerCommand::List { watch } => list(watch, client, output).await,
         PeerCommand::Pending => {
             let pending: Vec<PendingView> = asked("cannot list who waits", client.fetch("/peers/pending").await)?;
-            output.data(&pending, || view::pending(&pending))?;
+            let width = output.width();
+            output.data(&pending, || view::pending(&pending, width))?;
             Ok(Exit::Done)
         }
         PeerCommand::Ping { peer, count } => ping(&peer, count, client, output).await,
@@ -217,9 +218,9 @@ async fn add(add: Add, client: &Client, output: &mut Output) -> Result<Exit, Fai
 }
 
 async fn list(watch: bool, client: &Client, output: &mut Output) -> Result<Exit, Failure> {
-    watched(watch, "cannot list peers", client, "/peers", output, |value, now| {
+    watched(watch, "cannot list peers", client, "/peers", output, |value, now, width| {
         let peers: Vec<PeerView> = serde_json::from_value(value.clone())?;
-        Ok(view::peers(&peers, now))
+        Ok(view::peers(&peers, now, width))
     })
     .await
 }
@@ -231,7 +232,7 @@ pub(crate) async fn watched(
     client: &Client,
     path: &str,
     output: &mut Output,
-    text: impl Fn(&Value, u64) -> serde_json::Result<String>,
+    text: impl Fn(&Value, u64, Option<usize>) -> serde_json::Result<String>,
 ) -> Result<Exit, Failure> {
     let mut shown = None;
     let mut away = false;
@@ -250,7 +251,7 @@ pub(crate) async fn watched(
         };
         away = false;
         // Parsed in either format, so that an answer of another version is told and not passed on.
-        let text = text(&value, unix_now())
+        let text = text(&value, unix_now(), output.width())
             .map_err(|error| Failure::asking(what, ClientError::Unreadable(error.to_string())))?;
         if !watch {
             output.data(&value, || text)?;

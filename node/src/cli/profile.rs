@@ -119,7 +119,8 @@ pub(crate) async fn run<E: Engine>(command: ProfileCommand, engine: &E, output: 
         ProfileCommand::List => {
             let answer = ask_once(engine, output, async |client| client.fetch("/profiles").await).await?;
             let profiles: Vec<ProfileDraft> = asked("cannot list profiles", answer)?;
-            output.data(&profiles, || view::profiles(&profiles))?;
+            let width = output.width();
+            output.data(&profiles, || view::profiles(&profiles, width))?;
             Ok(Exit::Done)
         }
         ProfileCommand::Remove { name } => {

@@ -169,7 +169,8 @@ pub(crate) async fn run(command: RemoteCommand, client: &Client, output: &mut Ou
             let path = format!("/remote/{}/profiles", segment(&peer));
             let answer = output.waiting("asking the rig", client.fetch::<Vec<RigProfile>>(&path)).await;
             let stored = asked(format!("cannot list the profiles of {peer}"), answer)?;
-            output.data(&stored, || view::stored_profiles(&stored))?;
+            let width = output.width();
+            output.data(&stored, || view::stored_profiles(&stored, width))?;
             Ok(Exit::Done)
         }
         RemoteCommand::Restart { rigs, miner } => {
@@ -207,16 +208,16 @@ async fn status(peer: Option<&str>, watch: bool, client: &Client, output: &mut O
         Some(peer) => {
             let what = format!("cannot show {peer}");
             let path = format!("/remote/{}/stats", segment(peer));
-            watched(watch, &what, client, &path, output, |value, now| {
+            watched(watch, &what, client, &path, output, |value, now, width| {
                 let rig: RigView = serde_json::from_value(value.clone())?;
-                Ok(view::rigs(&[rig], now))
+                Ok(view::rigs(&[rig], now, width))
             })
             .await
         }
         None => {
-            watched(watch, "cannot show the rigs", client, "/remote/stats", output, |value, now| {
+            watched(watch, "cannot show the rigs", client, "/remote/stats", output, |value, now, width| {
                 let rigs: Vec<RigView> = serde_json::from_value(value.clone())?;
-                Ok(view::rigs(&rigs, now))
+                Ok(view::rigs(&rigs, now, width))
             })
             .await
         }

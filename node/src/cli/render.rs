@@ -33,6 +33,8 @@ pub(crate) struct Output {
     /// A person looks at stdout, so that it can be redrawn.
     pub(crate) redraws: bool,
     spins: bool,
+    /// Whether what is printed has to fit anything.
+    fits: bool,
 }
 
 impl Output {
@@ -44,12 +46,21 @@ impl Output {
             err: Box::new(anstream::AutoStream::auto(io::stderr())),
             redraws: format == Format::Table && io::stdout().is_terminal(),
             spins: io::stderr().is_terminal(),
+            fits: true,
         }
     }
 
     #[cfg(test)]
     pub(crate) fn into(format: Format, out: Box<dyn Write + Send>, err: Box<dyn Write + Send>) -> Self {
-        Self { format, out, err, redraws: false, spins: false }
+        Self { format, out, err, redraws: false, spins: false, fits: false }
+    }
+
+    /// How many characters a line may have; none where any will do, as in a file. `COLUMNS` counts without a terminal, too:
+    /// `watch` sets it.
+    pub(crate) fn width(&self) -> Option<usize> {
+        let said = || std::env::var("COLUMNS").ok()?.trim().parse::<usize>().ok();
+        let seen = || rustix::termios::tcgetwinsize(io::stdout()).ok().map(|size| usize::from(size.ws_col));
+        if self.fits { said().or_else(seen).filter(|columns| *columns > 0) } else { None }
     }
 
     pub(crate) const fn is_json(&self) -> bool {

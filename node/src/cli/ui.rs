@@ -109,7 +109,8 @@ pub(crate) async fn token(command: TokenCommand, client: &Client, output: &mut O
         }
         TokenCommand::List => {
             let access: Access = asked("cannot list tokens", client.fetch("/access").await)?;
-            output.data(&access.tokens, || view::tokens(&access.tokens, unix_now()))?;
+            let width = output.width();
+            output.data(&access.tokens, || view::tokens(&access.tokens, unix_now(), width))?;
         }
         TokenCommand::Remove { token } => {
             let path = format!("/access/tokens/{}", segment(&token));

@@ -5,7 +5,7 @@
 use std::fmt;
 
 use anstyle::{AnsiColor, Style};
-use comfy_table::{CellAlignment, Table, presets};
+use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
 use miner_ctrl_dashboard::TokenView;
 use miner_ctrl_dashboard::node::{DeployOutcome, MinerOutcome, NodeInfo, PeerView, PendingView, RigProfile, RigView};
 use miner_ctrl_protocol::{MinerStatus, ProfileDraft};
@@ -47,7 +47,7 @@ pub(crate) fn labelled(lines: &[(&str, String)]) -> String {
 }
 
 /// Registered peers.
-pub(crate) fn peers(peers: &[PeerView], now: u64) -> String {
+pub(crate) fn peers(peers: &[PeerView], now: u64, width: Option<usize>) -> String {
     if peers.is_empty() {
         return "no peers yet: add one with `miner-ctrl peer add --address HOST`\n".to_owned();
     }
@@ -63,7 +63,8 @@ pub(crate) fn peers(peers: &[PeerView], now: u64) -> String {
     });
     let problems =
         peers.iter().filter_map(|peer| peer.problem.as_ref().map(|problem| (peer.name.as_str(), problem.as_str())));
-    table(&["Peer", "Address", "Role", "Ping", "Score", "Last seen"], rows, &[3, 4]) + &remarks(problems)
+    let headings = ["Peer", "Address", "Role", "Ping", "Score", "Last seen"];
+    Columns { headings: &headings, right: &[3, 4], spare: &[4, 2, 3, 1] }.table(rows, width) + &remarks(problems)
 }
 
 /// One peer, one labelled line each.
@@ -79,18 +80,18 @@ pub(crate) fn peer(peer: &PeerView) -> String {
 }
 
 /// Tokens of the dashboard.
-pub(crate) fn tokens(tokens: &[TokenView], now: u64) -> String {
+pub(crate) fn tokens(tokens: &[TokenView], now: u64, width: Option<usize>) -> String {
     if tokens.is_empty() {
         return "no tokens yet: make one with `miner-ctrl token add NAME`\n".to_owned();
     }
     let rows = tokens.iter().map(|token| {
         vec![token.name.clone(), token.id.clone(), token.scope.as_str().to_owned(), since(token.last_used, now)]
     });
-    table(&["Token", "Id", "Scope", "Last used"], rows, &[])
+    Columns { headings: &["Token", "Id", "Scope", "Last used"], right: &[], spare: &[3, 2] }.table(rows, width)
 }
 
 /// Strangers that wait.
-pub(crate) fn pending(pending: &[PendingView]) -> String {
+pub(crate) fn pending(pending: &[PendingView], width: Option<usize>) -> String {
     if pending.is_empty() {
         return "nobody is waiting\n".to_owned();
     }
@@ -104,11 +105,12 @@ pub(crate) fn pending(pending: &[PendingView]) -> String {
             duration(stranger.age_seconds),
         ]
     });
-    table(&["Words", "Name", "Role", "Address", "Id", "Waiting"], rows, &[])
+    let headings = ["Words", "Name", "Role", "Address", "Id", "Waiting"];
+    Columns { headings: &headings, right: &[], spare: &[5, 2, 4, 3] }.table(rows, width)
 }
 
 /// Rigs and their miners.
-pub(crate) fn rigs(rigs: &[RigView], now: u64) -> String {
+pub(crate) fn rigs(rigs: &[RigView], now: u64, width: Option<usize>) -> String {
     if rigs.is_empty() {
         return "no rigs: none is paired, or none lets this node read\n".to_owned();
     }
@@ -123,7 +125,7 @@ pub(crate) fn rigs(rigs: &[RigView], now: u64) -> String {
                 (None, true) => NOT_TOLD.to_owned(),
             };
             let mut row = vec![name, state];
-            row.resize(COLUMNS.len(), UNKNOWN.to_owned());
+            row.resize(COLUMNS.headings.len(), UNKNOWN.to_owned());
             rows.push(row);
             continue;
         }
@@ -149,11 +151,15 @@ pub(crate) fn rigs(rigs: &[RigView], now: u64) -> String {
         })
         .map(|(rig, miner, problem)| (format!("{rig} {}", miner.name), problem));
     let of_rigs = of_rigs.map(|(rig, problem)| (rig.to_owned(), problem));
-    table(&COLUMNS, rows, &[RATE, SHARES, UPTIME]) + &remarks(of_rigs.chain(of_miners))
+    COLUMNS.table(rows, width) + &remarks(of_rigs.chain(of_miners))
 }
 
-const COLUMNS: [&str; 9] =
-    ["Rig", "State", "Miner", "Algorithm", "Hashrate", "Accepted/Rejected", "Uptime", "Pool", "Profile"];
+const COLUMNS: Columns<'_> = Columns {
+    headings: &["Rig", "State", "Miner", "Algorithm", "Hashrate", "Accepted/Rejected", "Uptime", "Pool", "Profile"],
+    right: &[RATE, SHARES, UPTIME],
+    // A rig and its state by algorithm are what everybody looks for.
+    spare: &[7, 8, UPTIME, SHARES, 2],
+};
 
 /// The state of a rig that is connected and does not tell it.
 const NOT_TOLD: &str = "not known";
@@ -222,7 +228,7 @@ pub(crate) fn undeployed(outcome: &DeployOutcome) -> String {
 }
 
 /// Profiles that a rig has stored.
-pub(crate) fn stored_profiles(profiles: &[RigProfile]) -> String {
+pub(crate) fn stored_profiles(profiles: &[RigProfile], width: Option<usize>) -> String {
     if profiles.is_empty() {
         return "no profiles there: send one with `miner-ctrl remote deploy`\n".to_owned();
     }
@@ -230,7 +236,7 @@ pub(crate) fn stored_profiles(profiles: &[RigProfile]) -> String {
         let algorithm = algorithm.as_deref().map_or_else(|| BY_POOL.to_owned(), clipped);
         vec![name.to_string(), program.to_string(), algorithm, first_of(pools.iter().map(String::as_str))]
     });
-    table(&["Profile", "Program", "Algorithm", "Pool"], rows, &[])
+    Columns { headings: &["Profile", "Program", "Algorithm", "Pool"], right: &[], spare: &[1, 2] }.table(rows, width)
 }
 
 const BY_POOL: &str = "by the pool";
@@ -246,7 +252,7 @@ fn first_of<'a>(mut pools: impl ExactSizeIterator<Item = &'a str>) -> String {
 }
 
 /// Profiles of this node.
-pub(crate) fn profiles(profiles: &[ProfileDraft]) -> String {
+pub(crate) fn profiles(profiles: &[ProfileDraft], width: Option<usize>) -> String {
     if profiles.is_empty() {
         return "no profiles yet: add one with `miner-ctrl profile add`\n".to_owned();
     }
@@ -259,7 +265,8 @@ pub(crate) fn profiles(profiles: &[ProfileDraft]) -> String {
             shortened(&profile.wallet),
         ]
     });
-    table(&["Profile", "Program", "Algorithm", "Pool", "Wallet"], rows, &[])
+    let headings = ["Profile", "Program", "Algorithm", "Pool", "Wallet"];
+    Columns { headings: &headings, right: &[], spare: &[4, 1, 2] }.table(rows, width)
 }
 
 /// Head and tail of a wallet: what people compare.
@@ -274,27 +281,67 @@ fn shortened(wallet: &str) -> String {
     }
 }
 
-/// Columns under bold headings; `right` names those that hold numbers.
-pub(crate) fn table(headings: &[&str], rows: impl IntoIterator<Item = Vec<String>>, right: &[usize]) -> String {
-    let mut table = Table::new();
-    table.load_style(presets::NOTHING).set_header(headings.to_vec());
-    for row in rows {
-        table.add_row(row.iter().map(|cell| clean(cell)).collect::<Vec<_>>());
-    }
-    for (index, column) in table.column_iter_mut().enumerate() {
-        column.set_padding((0, 2));
-        if right.contains(&index) {
-            column.set_cell_alignment(CellAlignment::Right);
+/// Columns under bold headings.
+struct Columns<'a> {
+    headings: &'a [&'a str],
+    /// Those that hold numbers.
+    right: &'a [usize],
+    /// Those that can be missed when there is no room, the first of them first.
+    spare: &'a [usize],
+}
+
+/// Characters between two columns.
+const GAP: u16 = 2;
+
+impl Columns<'_> {
+    /// A line for each row, in no more characters than the width: what is missing for that is told below. Where that does not
+    /// do, cells go on in the next line.
+    fn table(&self, rows: impl IntoIterator<Item = Vec<String>>, width: Option<usize>) -> String {
+        let rows: Vec<Vec<String>> = rows.into_iter().map(|row| row.iter().map(|cell| clean(cell)).collect()).collect();
+        let widths = self.headings.iter().enumerate().map(|(column, heading)| {
+            let cells = rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count());
+            cells.max().unwrap_or(0).max(heading.chars().count()) + usize::from(GAP)
+        });
+        let widths: Vec<usize> = widths.collect();
+        let room = width.map_or(usize::MAX, |width| width.saturating_add(GAP.into()));
+        let mut needed: usize = widths.iter().sum();
+        let mut missing = Vec::new();
+        for column in self.spare {
+            if needed > room {
+                needed -= widths[*column];
+                missing.push(*column);
+            }
         }
+        let shown: Vec<usize> = (0..widths.len()).filter(|column| !missing.contains(column)).collect();
+        let mut table = Table::new();
+        table.load_style(presets::NOTHING).set_header(shown.iter().map(|column| self.headings[*column]));
+        for row in rows {
+            table.add_row(shown.iter().filter_map(|column| row.get(*column)).collect::<Vec<_>>());
+        }
+        for (place, column) in table.column_iter_mut().enumerate() {
+            column.set_padding((0, GAP));
+            if self.right.contains(&shown[place]) {
+                column.set_cell_alignment(CellAlignment::Right);
+            }
+        }
+        if needed > room {
+            table.set_content_arrangement(ContentArrangement::Dynamic);
+            table.set_width(u16::try_from(room).unwrap_or(u16::MAX));
+        }
+        let text = table.trim_fmt();
+        // Coloured after the layout, which would count the colours as characters.
+        let bold = Style::new().bold();
+        let green = Style::new().fg_color(Some(AnsiColor::Green.into()));
+        let dot = format!("{green}●{green:#}");
+        let (heading, body) = text.split_once('\n').unwrap_or((&text, ""));
+        let body: String = body.lines().map(|line| recoloured(line, &dot) + "\n").collect();
+        let missing: Vec<_> = missing.iter().map(|column| self.headings[*column]).collect();
+        let told = match missing[..] {
+            [] => String::new(),
+            _ => format!("no room for {}\n", missing.join(", ")),
+        };
+        format!("{bold}{heading}{bold:#}\n{body}{told}")
     }
-    let text = table.trim_fmt();
-    // Coloured after the layout, which would count the colours as characters.
-    let bold = Style::new().bold();
-    let green = Style::new().fg_color(Some(AnsiColor::Green.into()));
-    let dot = format!("{green}●{green:#}");
-    let (heading, body) = text.split_once('\n').unwrap_or((&text, ""));
-    let body: String = body.lines().map(|line| recoloured(line, &dot) + "\n").collect();
-    format!("{bold}{heading}{bold:#}\n{body}")
 }
 
 fn recoloured(line: &str, dot: &str) -> String {
@@ -348,7 +395,7 @@ mod tests {
         };
         let never = PeerView { online: false, last_seen: None, ..online(3, "rig-gamma") };
         assert_eq!(
-            plain(&peers(&[online(1, "rig-alpha"), gone, never], 1_600)),
+            plain(&peers(&[online(1, "rig-alpha"), gone, never], 1_600, None)),
             "\
 Peer         Address         Role      Ping  Score  Last seen
 ● rig-alpha  192.0.2.1:9091  worker  2.2 ms    100  now
@@ -376,7 +423,7 @@ rig-beta: connection refused\u{fffd}[2J
         let fourth = &mut views[3];
         fourth.peer.name = "rig-delta".parse().unwrap();
         (fourth.age_seconds, fourth.problem) = (Some(90), Some("it does not tell its numbers".into()));
-        let text = plain(&rigs(&views, 1_180));
+        let text = plain(&rigs(&views, 1_180, None));
         assert_eq!(
             text,
             "\
@@ -390,6 +437,34 @@ rig-beta: connection refused
 rig-delta: it does not tell its numbers
 "
         );
+    }
+
+    #[tokio::test]
+    async fn a_table_fits_a_narrow_terminal_and_tells_what_it_lacks() {
+        let node = Memory::default();
+        node.register(online(2, &"long-".repeat(5)));
+        let mut views = node.rigs().await;
+        let miners = &mut views[1].stats.as_mut().unwrap().miners;
+        miners.push(MinerStatus { algorithm: Some("kawpow".into()), ..miners[0].clone() });
+        for (width, lacks) in [
+            (200, None),
+            (121, None),
+            (120, Some("Pool")),
+            (100, Some("Pool, Profile")),
+            (80, Some("Pool, Profile, Uptime, Accepted/Rejected")),
+            (60, Some("Pool, Profile, Uptime, Accepted/Rejected, Miner")),
+            (40, Some("Pool, Profile, Uptime, Accepted/Rejected, Miner")),
+        ] {
+            let text = plain(&rigs(&views, 1_180, Some(width)));
+            let (told, rows): (Vec<_>, Vec<_>) = text.lines().partition(|line| line.starts_with("no room for "));
+            assert!(rows.iter().all(|line| line.chars().count() <= width), "{width}:\n{text}");
+            let lacking = lacks.map(|lacks| format!("no room for {lacks}"));
+            assert_eq!(told, Vec::from_iter(lacking.as_deref()), "{width}");
+            let all = rows.concat();
+            for known in ["mining", "rx/0", "kawpow", "2.50 kH/s"] {
+                assert!(width < 60 || all.contains(known), "{known} in {width}:\n{text}");
+            }
+        }
     }
 
     #[test]
