@@ -78,7 +78,7 @@ struct State {
     running: bool,
     sequence: u64,
     table: Table,
-    /// The snapshot of the table's version, when somebody has asked for it.
+    /// The snapshot of the table's version, when somebody has asked for it, without its id.
     snapshot: Option<(u64, Bytes)>,
     pending: Vec<PendingView>,
     /// Events of activities that wait to be sent, and how many.
@@ -230,9 +230,10 @@ impl<N: Node> Shared<N> {
         for change in state.table.update(rows, unix_now()) {
             match change {
                 Change::Anew => {
-                    let bytes = self.snapshot(state);
-                    // Nobody listening is fine.
-                    let _ = self.frames.send(Frame { topic: Topic::Fleet, bytes });
+                    for frame in self.snapshot(state) {
+                        // Nobody listening is fine.
+                        let _ = self.frames.send(frame);
+                    }
                 }
                 Change::Delta(data) => self.send(state, Topic::Fleet, "delta", &data),
                 Change::Peers(data) => self.send(state, Topic::Fleet, "peers", &data),
@@ -255,27 +256,30 @@ impl<N: Node> Shared<N> {
     }
 
     fn beginning(&self, state: &mut State) -> Beginning {
+        // Those that wait have an id already: they came before.
+        self.tell_activities(state);
         let later = self.frames.subscribe();
-        let snapshot = Frame { topic: Topic::Fleet, bytes: self.snapshot(state) };
+        let data = json!({ "boot": self.boot, "version": env!("CARGO_PKG_VERSION"), "hz": 1 }).to_string();
+        let hello = self.frame(state, Topic::All, "hello", data.as_bytes());
+        let [id, snapshot] = self.snapshot(state);
         let pairing = self.frame(state, Topic::Pairing, "pairing", pending_document(&state.pending).as_bytes());
-        let mut frames = vec![snapshot, pairing];
+        let mut frames = vec![hello, id, snapshot, pairing];
         for job in self.jobs.beginnings() {
             frames.extend(serde_json::to_vec(&job).map(|data| self.frame(state, Topic::Jobs, "job", &data)));
         }
         Beginning { frames, later }
     }
 
-    fn snapshot(&self, state: &mut State) -> Bytes {
+    /// An id of its own each time, and what follows it: large, and the same for all while nothing changes.
+    fn snapshot(&self, state: &mut State) -> [Frame; 2] {
         let version = state.table.version();
-        if let Some((of, bytes)) = &state.snapshot
-            && *of == version
-        {
-            return bytes.clone();
-        }
-        let data = state.table.snapshot();
-        let bytes = self.frame(state, Topic::Fleet, "snapshot", &data).bytes;
+        let bytes = match &state.snapshot {
+            Some((of, bytes)) if *of == version => bytes.clone(),
+            _ => encode("snapshot", &state.table.snapshot()).into(),
+        };
         state.snapshot = Some((version, bytes.clone()));
-        bytes
+        let id = Frame { topic: Topic::Fleet, bytes: self.next_id(state).into() };
+        [id, Frame { topic: Topic::Fleet, bytes }]
     }
 
     fn send(&self, state: &mut State, topic: Topic, name: &str, data: &[u8]) {
@@ -285,30 +289,24 @@ impl<N: Node> Shared<N> {
     }
 
     fn frame(&self, state: &mut State, topic: Topic, name: &str, data: &[u8]) -> Frame {
+        let bytes = [self.next_id(state).into_bytes(), encode(name, data)].concat().into();
+        Frame { topic, bytes }
+    }
+
+    fn next_id(&self, state: &mut State) -> String {
         state.sequence += 1;
-        Frame { topic, bytes: self.encode(state.sequence, name, data) }
-    }
-
-    fn encode(&self, sequence: u64, name: &str, data: &[u8]) -> Bytes {
-        let mut bytes = format!("id: {}-{sequence}\nevent: {name}\ndata: ", self.boot).into_bytes();
-        bytes.extend_from_slice(data);
-        bytes.extend_from_slice(b"\n\n");
-        bytes.into()
-    }
-
-    /// The first event of a stream.
-    pub(super) fn hello(&self) -> Bytes {
-        let version = env!("CARGO_PKG_VERSION");
-        let data = json!({ "boot": self.boot, "version": version, "hz": 1 });
-        let sequence = self.state().sequence;
-        self.encode(sequence, "hello", data.to_string().as_bytes())
+        format!("id: {}-{}\n", self.boot, state.sequence)
     }
 
     /// The last event of a stream.
     pub(super) fn bye(&self, why: &str) -> Bytes {
-        let sequence = self.state().sequence;
-        self.encode(sequence, "bye", json!({ "why": why }).to_string().as_bytes())
+        self.frame(&mut self.state(), Topic::All, "bye", json!({ "why": why }).to_string().as_bytes()).bytes
     }
+}
+
+/// An event without its id.
+fn encode(name: &str, data: &[u8]) -> Vec<u8> {
+    [format!("event: {name}\ndata: ").as_bytes(), data, b"\n\n"].concat()
 }
 
 fn pending_document(pending: &[PendingView]) -> String {

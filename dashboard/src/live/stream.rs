@@ -39,7 +39,7 @@ impl<N: Node> Live<N> {
             topics,
             later: beginning.later,
             changes: access.changes(),
-            ready: VecDeque::from([self.shared().hello()]),
+            ready: VecDeque::new(),
             ended: false,
             _place: place,
         };
@@ -76,10 +76,9 @@ impl<N: Node> Reader<N> {
                 heard = self.later.recv() => match heard {
                     Ok(frame) => self.take(vec![frame]),
                     Err(RecvError::Lagged(_)) => {
+                        // What it missed need not stand in what follows: it begins anew.
                         let beginning = self.live.listen_again();
                         self.later = beginning.later;
-                        // What it missed need not stand in what follows: it begins anew.
-                        self.ready.push_back(self.live.shared().hello());
                         self.take(beginning.frames);
                     }
                     Err(RecvError::Closed) => return None,

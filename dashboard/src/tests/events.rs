@@ -16,6 +16,7 @@ use crate::Code;
 pub(super) struct Heard {
     body: BodyDataStream,
     text: String,
+    last: u64,
 }
 
 impl Heard {
@@ -24,7 +25,9 @@ impl Heard {
         loop {
             if let Some((event, rest)) = self.text.split_once("\n\n") {
                 let field = |name: &str| event.lines().find_map(|line| line.strip_prefix(name)).unwrap().to_owned();
-                assert!(field("id: ").contains('-'));
+                let id: u64 = field("id: ").split_once('-').unwrap().1.parse().unwrap();
+                assert!(id > self.last, "{id} after {}: {event}", self.last);
+                self.last = id;
                 let heard = (field("event: "), serde_json::from_str(&field("data: ")).unwrap());
                 self.text = rest.to_owned();
                 return Some(heard);
@@ -54,7 +57,7 @@ pub(super) async fn listen(door: &Door, knock: Knock) -> Heard {
     assert_eq!(answer.status(), StatusCode::OK);
     assert_eq!(answer.headers()[header::CONTENT_TYPE], "text/event-stream");
     assert_eq!(answer.headers()["x-accel-buffering"], "no");
-    Heard { body: Body::into_data_stream(answer.into_body()), text: String::new() }
+    Heard { body: Body::into_data_stream(answer.into_body()), text: String::new(), last: 0 }
 }
 
 #[tokio::test(start_paused = true)]
