@@ -37,7 +37,8 @@ use crate::tls::HTTP2;
 /// How long the head of a request may take, and a TLS handshake, and how long a connection may stay without either.
 pub(crate) const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Largest head of a request: a browser's has a few KiB.
+/// Head of a request that is always taken: a browser's has a few KiB. Over HTTP/1 it bounds what is kept when more is read, so
+/// that, as the packets fall, up to the double passes, and never more.
 const HEAD_LIMIT: u32 = 32 * 1024;
 
 /// Requests of one HTTP/2 connection at once: a page has a handful under way, and its streams.
