@@ -1,7 +1,7 @@
 //! Passwords: argon2id, away from the async threads, few at once.
 
-use argon2::password_hash::{PasswordHash, PasswordHasher, PasswordVerifier, SaltString};
-use argon2::{Algorithm, Argon2, Params, Version};
+use argon2::password_hash::{Output, ParamsString, PasswordHash, Salt, SaltString};
+use argon2::{ARGON2ID_IDENT, Algorithm, Argon2, Block, Params, Version};
 use tokio::sync::Semaphore;
 
 use crate::access::Secret;
@@ -16,6 +16,11 @@ const PASSES: u32 = 2;
 
 /// Hashes at once: more would take the machine from its miners, and 40 MiB is enough to lose.
 const AT_ONCE: usize = 2;
+
+/// Blocks that are asked for at least: 33 MiB of addresses, of which those beyond the memory of a hash are never touched.
+/// What is larger than 32 MiB glibc gives back as soon as it is freed. Anything smaller it keeps for later, another piece
+/// for each thread: wrong passwords alone would make a node hundreds of MiB larger.
+const GIVEN_BACK: usize = 33 * 1024;
 
 /// Shortest password. Length is what counts; rules about kinds of characters only make people write it down.
 const SHORTEST: usize = 10;
@@ -42,9 +47,19 @@ impl Hasher {
         if password.as_str().len() > LONGEST {
             return Err(invalid("", "password", format!("has more than {LONGEST} bytes")));
         }
-        self.run(move |argon2| {
-            let salt = SaltString::encode_b64(&rand::random::<[u8; 16]>()).map_err(broken)?;
-            Ok(argon2.hash_password(password.as_str().as_bytes(), &salt).map_err(broken)?.to_string())
+        self.run(move || {
+            let params = Params::new(MEMORY_KIB, PASSES, 1, None).map_err(broken)?;
+            let salt = rand::random::<[u8; 16]>();
+            let hash = hashed(params.clone(), &password, &salt, Params::DEFAULT_OUTPUT_LEN)?;
+            let salt = SaltString::encode_b64(&salt).map_err(broken)?;
+            let stored = PasswordHash {
+                algorithm: ARGON2ID_IDENT,
+                version: Some(Version::V0x13.into()),
+                params: ParamsString::try_from(&params).map_err(broken)?,
+                salt: Some(salt.as_salt()),
+                hash: Some(hash),
+            };
+            Ok(stored.to_string())
         })
         .await
     }
@@ -54,23 +69,38 @@ impl Hasher {
         if password.as_str().len() > LONGEST {
             return Ok(false);
         }
-        self.run(move |argon2| {
+        self.run(move || {
             let stored = PasswordHash::new(&stored).map_err(broken)?;
-            Ok(argon2.verify_password(password.as_str().as_bytes(), &stored).is_ok())
+            let params = Params::try_from(&stored).map_err(broken)?;
+            let (Some(salt), Some(known)) = (stored.salt, stored.hash) else {
+                return Err(broken("it was stored in part"));
+            };
+            let mut bytes = [0; Salt::MAX_LENGTH];
+            let salt = salt.decode_b64(&mut bytes).map_err(broken)?;
+            // Compared in constant time.
+            Ok(hashed(params, &password, salt, known.len())? == known)
         })
         .await
     }
 
     async fn run<T: Send + 'static>(
         &self,
-        work: impl FnOnce(&Argon2<'static>) -> Result<T, ApiError> + Send + 'static,
+        work: impl FnOnce() -> Result<T, ApiError> + Send + 'static,
     ) -> Result<T, ApiError> {
         // Never closed.
         let _place = self.0.acquire().await.map_err(broken)?;
-        let params = Params::new(MEMORY_KIB, PASSES, 1, None).map_err(broken)?;
-        let argon2 = Argon2::new(Algorithm::Argon2id, Version::V0x13, params);
-        tokio::task::spawn_blocking(move || work(&argon2)).await.map_err(broken)?
+        tokio::task::spawn_blocking(work).await.map_err(broken)?
     }
+}
+
+fn hashed(params: Params, password: &Secret, salt: &[u8], length: usize) -> Result<Output, ApiError> {
+    let mut memory = Vec::with_capacity(params.block_count().max(GIVEN_BACK));
+    memory.resize(params.block_count(), Block::default());
+    let argon2 = Argon2::new(Algorithm::Argon2id, Version::V0x13, params);
+    let mut bytes = [0; Output::MAX_LENGTH];
+    let bytes = bytes.get_mut(..length).ok_or_else(|| broken("it is too long"))?;
+    argon2.hash_password_into_with_memory(password.as_str().as_bytes(), salt, bytes, &mut memory).map_err(broken)?;
+    Output::new(bytes).map_err(broken)
 }
 
 fn broken(error: impl std::fmt::Display) -> ApiError {
@@ -79,6 +109,8 @@ fn broken(error: impl std::fmt::Display) -> ApiError {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     #[tokio::test]
@@ -88,6 +120,39 @@ mod tests {
         assert!(stored.starts_with("$argon2id$v=19$m=19456,t=2,p=1$"), "{stored}");
         assert!(hasher.verify(Secret::new("correct horse battery"), stored.clone()).await.unwrap());
         assert!(!hasher.verify(Secret::new("correct horse batterx"), stored).await.unwrap());
+    }
+
+    #[tokio::test]
+    async fn a_password_that_argon2_itself_stored_is_known() {
+        let stored =
+            "$argon2id$v=19$m=19456,t=2,p=1$VxrFj7jqVy0tFuRWUN34ow$onMHnywYmniqkBZFspFAXfkiWH989XdlPx1stkivtqI";
+        let hasher = Hasher::default();
+        assert!(hasher.verify(Secret::new("correct horse battery"), stored.to_owned()).await.unwrap());
+        assert!(!hasher.verify(Secret::new("correct horse batterx"), stored.to_owned()).await.unwrap());
+    }
+
+    #[test]
+    fn memory_is_given_back_whichever_thread_had_it() {
+        let resident = || {
+            let status = std::fs::read_to_string("/proc/self/status").unwrap();
+            let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+            line.trim().trim_end_matches(" kB").parse::<usize>().unwrap() / 1024
+        };
+        let runtime = || tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+        // Each with threads of its own, all of which stay.
+        let runtimes: Vec<_> = (0..8).map(|_| runtime()).collect();
+        let before = resident();
+        for runtime in &runtimes {
+            for _ in 0..2 {
+                runtime.block_on(Hasher::default().hash(Secret::new("correct horse battery"))).unwrap();
+            }
+        }
+        // Other tests in this process hash passwords, too, and then it is theirs for a moment.
+        let begun = tokio::time::Instant::now();
+        while resident() > before + 60 && begun.elapsed() < Duration::from_secs(60) {
+            std::thread::yield_now();
+        }
+        assert!(resident() <= before + 60, "{} MiB, then {}", before, resident());
     }
 
     #[tokio::test]
