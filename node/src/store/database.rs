@@ -18,6 +18,11 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 /// Up to this size the whole file is checked at start: it takes some 0.1 s. Beyond it, damage shows when it is met.
 const MAX_CHECKED: u64 = 64 * 1024 * 1024;
 
+/// What the log may take on the disk between two writes, bytes. SQLite itself never makes it smaller while the node runs:
+/// somebody's copy of a large database, during which nothing of the log can be taken in, would be felt for months. A
+/// minute of five thousand rigs comes in parts that make it no larger than a few MiB.
+const MAX_LOG: i64 = 16 * 1024 * 1024;
+
 /// The node's database. Cloning gives another handle on the same connections.
 #[derive(Debug, Clone)]
 pub struct Database {
@@ -339,6 +344,7 @@ fn prepare(connection: &mut Connection, path: &Path) -> Result<(), Cause> {
     // The log first: changing it inside a transaction is not possible. FULL: committed means on the disk.
     connection.query_row("PRAGMA journal_mode = WAL", [], |_| Ok(()))?;
     connection.pragma_update(None, "synchronous", "FULL")?;
+    connection.pragma_update_and_check(None, "journal_size_limit", MAX_LOG, |_| Ok(()))?;
     connection.pragma_update(None, "foreign_keys", true)?;
     connection.pragma_update(None, "trusted_schema", false)?;
     migrate(connection)
@@ -420,6 +426,25 @@ mod tests {
         assert_eq!(setting("journal_mode").unwrap(), rusqlite::types::Value::Text("wal".into()));
         assert_eq!(setting("synchronous").unwrap(), rusqlite::types::Value::Integer(2));
         assert_eq!(setting("foreign_keys").unwrap(), rusqlite::types::Value::Integer(1));
+    }
+
+    #[test]
+    fn a_log_that_grew_while_somebody_read_is_made_small_again() {
+        let (_directory, path) = place();
+        let database = Database::open(&path).unwrap();
+        database.run_blocking(|c| c.execute_batch("CREATE TABLE t (x)")).unwrap();
+        let log = || i64::try_from(fs::metadata(beside(&path, "-wal")).unwrap().len()).unwrap();
+        let write = || database.run_blocking(|c| c.execute_batch("INSERT INTO t VALUES (zeroblob(1048576))")).unwrap();
+        let copier = Connection::open(&path).unwrap();
+        copier.execute_batch("BEGIN; SELECT count(*) FROM t").unwrap();
+        while log() <= MAX_LOG {
+            write();
+        }
+        copier.execute_batch("COMMIT").unwrap();
+        // The first takes all of the log in, the next begins it anew.
+        write();
+        write();
+        assert!(log() <= MAX_LOG, "{}", log());
     }
 
     #[test]
