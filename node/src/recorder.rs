@@ -53,6 +53,8 @@ pub(crate) async fn run(node: NodeHandle, stop: CancellationToken) {
     let mut gathering = Gathering::default();
     let mut gaps = Gaps::of(&node).await;
     let mut pruned: Option<Instant> = None;
+    // Series that found no place in a minute, the most since old ones were let go of.
+    let mut homeless = 0;
     loop {
         tokio::select! {
             biased;
@@ -61,7 +63,7 @@ pub(crate) async fn run(node: NodeHandle, stop: CancellationToken) {
             _ = looks.tick() => {
                 let (now, fleet) = (unix_now(), node.fleet().await);
                 if let Some(full) = gathering.take(&fleet, now) {
-                    write(&node, full).await;
+                    homeless = homeless.max(write(&node, full).await);
                 }
                 gaps.look(&fleet, now);
                 gaps.keep(&node).await;
@@ -72,8 +74,13 @@ pub(crate) async fn run(node: NodeHandle, stop: CancellationToken) {
         let ran = pruned.map(|at| at.elapsed());
         if ran.is_none_or(|ran| ran >= PRUNE) {
             pruned = Some(Instant::now());
-            if let Err(error) = history::prune(node.database(), now, ran.unwrap_or(FIRST_PRUNE)).await {
-                tracing::warn!(error = chain(&error), "old history could not be let go of");
+            let homeless = std::mem::take(&mut homeless);
+            match history::prune(node.database(), now, ran.unwrap_or(FIRST_PRUNE), homeless).await {
+                Ok(room) if room < homeless => {
+                    tracing::warn!(homeless, room, "the history is full of what ran in the last day: some is not kept");
+                }
+                Ok(_) => {}
+                Err(error) => tracing::warn!(error = chain(&error), "old history could not be let go of"),
             }
         }
     }
@@ -150,12 +157,14 @@ fn in_a_minute(miner: &MinerStatus, before: u64, since: u64) -> Option<f32> {
     (1..3 * LOOK.as_secs()).contains(&since).then(|| more as f32 * 60.0 / since as f32)
 }
 
-async fn write(node: &NodeHandle, full: Gathering) {
+/// Gives how many series found no place.
+async fn write(node: &NodeHandle, full: Gathering) -> usize {
     let minute = |((rig, miner, measure), numbers)| Minute { rig, miner, measure, numbers };
     let minutes = full.miners.into_iter().map(minute).collect();
-    if let Err(error) = history::write(node.database(), full.at, minutes).await {
+    history::write(node.database(), full.at, minutes).await.unwrap_or_else(|error| {
         tracing::warn!(error = chain(&error), "a minute of history is lost");
-    }
+        0
+    })
 }
 
 #[cfg(test)]

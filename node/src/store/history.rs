@@ -18,7 +18,8 @@ use super::peers::integer;
 pub const IN_A_MINUTE: usize = 6;
 
 /// Series that are kept: five thousand rigs with a miner and its four measures each, and room for renamed ones.
-/// Together some 9 GB.
+/// Together some 9 GB. Of rigs that were removed, and of miners that run no more, they stay until they are old, or until
+/// what runs now finds no place.
 const MAX_SERIES: i64 = 24 * 1024;
 
 /// In place of a rig: the whole fleet, whose "miners" are algorithms. No node id is this word.
@@ -28,12 +29,15 @@ pub const FLEET: &str = "fleet";
 /// as many algorithms.
 const MAX_OF_A_RIG: i64 = 128;
 
-/// A series that has had nothing for so long makes room for a new one, when its rig has no place left: names that are not
-/// used any more, or were invented, keep none from what runs now.
+/// A series that has had nothing for so long makes room for a new one, when its rig has no place left, or all rigs
+/// together have none: names that are not used any more, or were invented, keep none from what runs now.
 const IDLE: u64 = DAY;
 
 /// Series written in one go. The database answers others in between.
 const AT_ONCE: usize = 256;
+
+/// Series that are let go of in one go: each has up to 1 150 rows.
+const FORGOTTEN_AT_ONCE: usize = 8;
 
 /// How long numbers of one step are kept, and how they are stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -85,26 +89,32 @@ impl Tier {
     }
 }
 
-/// Stores a minute that begins at `at` (Unix seconds, a multiple of 60). On the disk when it returns.
+/// Stores a minute that begins at `at` (Unix seconds, a multiple of 60). On the disk when it returns. Gives how many series
+/// found no place among those of all rigs; [`prune`] makes room for them.
 ///
 /// # Errors
 /// [`DatabaseError`]; some of the miners may have been stored.
-pub async fn write(database: &Database, at: u64, mut minutes: Vec<Minute>) -> Result<(), DatabaseError> {
+pub async fn write(database: &Database, at: u64, mut minutes: Vec<Minute>) -> Result<usize, DatabaseError> {
+    let mut homeless = 0;
     while !minutes.is_empty() {
         let some = minutes.split_off(minutes.len().saturating_sub(AT_ONCE));
-        database
+        homeless += database
             .run(move |connection| {
                 let change = connection.transaction()?;
+                let mut homeless = 0;
                 for minute in &some {
-                    if let Some(series) = series_of(&change, &minute.rig, &minute.miner, minute.measure, at)? {
-                        write_minute(&change, series, at, &minute.numbers)?;
+                    match series_of(&change, &minute.rig, &minute.miner, minute.measure, at)? {
+                        Place::Full => homeless += 1,
+                        Place::RigFull => {}
+                        Place::Series(series) => write_minute(&change, series, at, &minute.numbers)?,
                     }
                 }
-                change.commit()
+                change.commit()?;
+                Ok(homeless)
             })
             .await?;
     }
-    Ok(())
+    Ok(homeless)
 }
 
 /// Inserts numbers of a rig that begin at `at` (a multiple of the tier's step), where nothing is known yet; what is
@@ -123,7 +133,8 @@ pub async fn fill(
         .run(move |connection| {
             let change = connection.transaction()?;
             for Series { miner, measure, numbers } in &series {
-                if let Some(series) = series_of(&change, &rig, miner, *measure, at)? {
+                // What finds no place now comes again as it is recorded.
+                if let Place::Series(series) = series_of(&change, &rig, miner, *measure, at)? {
                     fill_series(&change, series, tier, at, numbers)?;
                 }
             }
@@ -251,9 +262,12 @@ pub async fn read(
 /// counted from is remembered, and goes on at most twice as fast as this node runs. After a pause it lags behind, and more
 /// is kept, up to twice as many blocks as otherwise: that bound knows no clock. A clock that is behind takes nothing back.
 ///
+/// As many series as are `homeless` go, too, where so many have had nothing for a day: those that have had nothing for
+/// longest, of whichever rig. Gives how many that were.
+///
 /// # Errors
 /// [`DatabaseError`].
-pub async fn prune(database: &Database, now: u64, ran: Duration) -> Result<(), DatabaseError> {
+pub async fn prune(database: &Database, now: u64, ran: Duration, homeless: usize) -> Result<usize, DatabaseError> {
     let clock = now;
     let (now, all): (u64, Vec<i64>) = database
         .run(move |connection| {
@@ -284,6 +298,7 @@ pub async fn prune(database: &Database, now: u64, ran: Duration) -> Result<(), D
             Ok((now, statement.query_map([], |row| row.get(0))?.collect::<rusqlite::Result<_>>()?))
         })
         .await?;
+    let idle = if homeless > 0 { forget_idle(database, now, homeless).await? } else { 0 };
     for some in all.chunks(AT_ONCE) {
         let some = some.to_vec();
         database
@@ -321,30 +336,71 @@ pub async fn prune(database: &Database, now: u64, ran: Duration) -> Result<(), D
             })
             .await?;
     }
+    Ok(idle)
+}
+
+/// Lets go of so many series that have had nothing for longest, and for [`IDLE`]; gives how many those were.
+async fn forget_idle(database: &Database, now: u64, most: usize) -> Result<usize, DatabaseError> {
+    let idle: Vec<i64> = database
+        .read(move |connection| {
+            let [_, minutes, _] = TIERS;
+            let before = now.saturating_sub(IDLE) / minutes.block_seconds();
+            let mut statement = connection.prepare_cached(
+                "SELECT id FROM (
+                     SELECT id, coalesce((SELECT max(block) FROM history_blocks WHERE series = id AND step = ?1), 0)
+                         AS newest
+                     FROM history_series
+                 ) WHERE newest < ?2 ORDER BY newest LIMIT ?3",
+            )?;
+            let most = i64::try_from(most).unwrap_or(i64::MAX);
+            let rows = statement.query_map(params![integer(minutes.step), integer(before), most], |row| row.get(0))?;
+            rows.collect()
+        })
+        .await?;
+    for some in idle.chunks(FORGOTTEN_AT_ONCE) {
+        let some = some.to_vec();
+        database
+            .run(move |connection| {
+                let change = connection.transaction()?;
+                some.iter().try_for_each(|series| forget(&change, *series))?;
+                change.commit()
+            })
+            .await?;
+    }
+    Ok(idle.len())
+}
+
+fn forget(connection: &Connection, series: i64) -> rusqlite::Result<()> {
+    connection.prepare_cached("DELETE FROM history_blocks WHERE series = ?1")?.execute([series])?;
+    connection.prepare_cached("DELETE FROM history_series WHERE id = ?1")?.execute([series])?;
     Ok(())
 }
 
-/// The series of a measure of a miner, that gets numbers of this time; none when it is new and there are too many.
-fn series_of(
-    connection: &Connection,
-    rig: &str,
-    miner: &str,
-    measure: Measure,
-    at: u64,
-) -> rusqlite::Result<Option<i64>> {
+/// Where the numbers of a measure of a miner go.
+enum Place {
+    /// It is new, and there are [`MAX_SERIES`].
+    Full,
+    /// It is new, and its rig has [`MAX_OF_A_RIG`], all of late.
+    RigFull,
+    /// Into this one.
+    Series(i64),
+}
+
+/// The place of a measure of a miner, that gets numbers of this time.
+fn series_of(connection: &Connection, rig: &str, miner: &str, measure: Measure, at: u64) -> rusqlite::Result<Place> {
     let measure = measure.as_str();
     let known = connection
         .prepare_cached("SELECT id FROM history_series WHERE rig = ?1 AND miner = ?2 AND measure = ?3")?
         .query_row(params![rig, miner, measure], |row| row.get(0))
         .optional()?;
-    if known.is_some() {
-        return Ok(known);
+    if let Some(known) = known {
+        return Ok(Place::Series(known));
     }
     let of_rig: i64 = connection
         .prepare_cached("SELECT count(*) FROM history_series WHERE rig = ?1")?
         .query_row([rig], |row| row.get(0))?;
     if of_rig >= MAX_OF_A_RIG && !make_room(connection, rig, at)? {
-        return Ok(None);
+        return Ok(Place::RigFull);
     }
     let added = connection
         .prepare_cached(
@@ -352,7 +408,7 @@ fn series_of(
              SELECT ?1, ?2, ?3 WHERE (SELECT count(*) FROM history_series) < ?4",
         )?
         .execute(params![rig, miner, measure, MAX_SERIES])?;
-    Ok((added > 0).then(|| connection.last_insert_rowid()))
+    Ok(if added > 0 { Place::Series(connection.last_insert_rowid()) } else { Place::Full })
 }
 
 /// Lets go of the series of a rig that has had nothing for longest; false when each has had something of late.
@@ -369,8 +425,7 @@ fn make_room(connection: &Connection, rig: &str, at: u64) -> rusqlite::Result<bo
         .query_row(params![rig, integer(minutes.step), integer(before)], |row| row.get(0))
         .optional()?;
     let Some(idle) = idle else { return Ok(false) };
-    connection.prepare_cached("DELETE FROM history_blocks WHERE series = ?1")?.execute([idle])?;
-    connection.prepare_cached("DELETE FROM history_series WHERE id = ?1")?.execute([idle])?;
+    forget(connection, idle)?;
     Ok(true)
 }
 

@@ -107,6 +107,35 @@ async fn a_name_that_is_not_used_any_more_makes_room_for_a_new_one() {
 }
 
 #[tokio::test]
+async fn rigs_that_are_gone_make_room_for_new_ones_when_there_is_none() {
+    let database = Database::in_memory().unwrap();
+    write(&database, START, vec![minute("x", 1.0)]).await.unwrap();
+    prune(&database, START, Duration::from_secs(3600), 0).await.unwrap();
+    // As many as fit, of which each has had something of late.
+    let fill_up = format!(
+        "WITH RECURSIVE number (n) AS (SELECT 2 UNION ALL SELECT n + 1 FROM number WHERE n < {MAX_SERIES})
+         INSERT INTO history_series SELECT n, 'gone-' || n, 'x', 'hashrate' FROM number;
+         INSERT INTO history_blocks SELECT id, 60, {}, zeroblob(4) FROM history_series WHERE id > 1",
+        START / 3600 + 1
+    );
+    database.run_blocking(move |connection| connection.execute_batch(&fill_up)).unwrap();
+    let new = |rig: &str| Minute { rig: rig.into(), ..minute("x", 2.0) };
+    let all = |at| write(&database, at, vec![minute("x", 2.0), new("b"), new("c")]);
+    assert_eq!(all(START + DAY).await.unwrap(), 2);
+    let hour = Duration::from_secs(3600);
+    assert_eq!(prune(&database, START + DAY, 12 * hour, 2).await.unwrap(), 0, "each was used of late");
+    assert_eq!(all(START + DAY + 60).await.unwrap(), 2);
+    assert_eq!(prune(&database, START + DAY + 2 * 3600, hour, 2).await.unwrap(), 2);
+    assert_eq!(all(START + DAY + 2 * 3600).await.unwrap(), 0);
+    for rig in ["a", "b", "c"] {
+        assert_eq!(measures(&database, rig.into()).await.unwrap(), [Measure::Hashrate], "{rig}");
+    }
+    let series: i64 =
+        database.run_blocking(|c| c.query_row("SELECT count(*) FROM history_series", [], |row| row.get(0))).unwrap();
+    assert_eq!(series, MAX_SERIES, "no more than what was asked for has gone");
+}
+
+#[tokio::test]
 async fn a_gap_is_filled_in_every_coarser_step_and_nothing_that_is_known_is_overwritten() {
     let database = Database::in_memory().unwrap();
     // The last minute of an hour is known, and the third of the next.
@@ -177,7 +206,7 @@ async fn what_is_old_goes_step_by_step() {
         (32, 15 * day, vec![900]),
         (402, 185 * day, vec![]),
     ] {
-        prune(&database, START + days * DAY, ran).await.unwrap();
+        prune(&database, START + days * DAY, ran, 0).await.unwrap();
         let steps: Vec<i64> = steps().unwrap();
         assert_eq!(steps, left, "after {days} days");
     }
@@ -191,7 +220,7 @@ async fn a_node_that_runs_an_hour_a_day_keeps_no_more_than_twice_as_much() {
     let database = Database::in_memory().unwrap();
     for day in 0..120 {
         write(&database, START + day * DAY, vec![minute("x", 1.0)]).await.unwrap();
-        prune(&database, START + day * DAY, Duration::from_secs(600)).await.unwrap();
+        prune(&database, START + day * DAY, Duration::from_secs(600), 0).await.unwrap();
     }
     let blocks: i64 = database
         .run_blocking(|c| c.query_row("SELECT count(*) FROM history_blocks WHERE step = 10", [], |row| row.get(0)))
