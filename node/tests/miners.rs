@@ -104,6 +104,34 @@ async fn lines(miners: &MinersHandle) -> Vec<String> {
 }
 
 #[tokio::test]
+async fn miners_of_ever_new_names_leave_no_files_without_end() {
+    let rig = Rig::new("warmup:0");
+    let directories = || {
+        let entries = std::fs::read_dir(rig.miners()).unwrap().flatten().filter(|entry| entry.path().is_dir());
+        let mut names: Vec<_> = entries.map(|entry| entry.file_name().into_string().unwrap()).collect();
+        names.sort();
+        names
+    };
+    let miners = rig.supervisor().await;
+    for number in 0..20 {
+        miners.start(profile("p"), Some(name(&format!("m-{number:02}")))).await.unwrap();
+        if number > 0 {
+            miners.stop(MinerChoice::Named(name(&format!("m-{number:02}")))).await.unwrap();
+        }
+    }
+    // As many as are known, and those that run before all.
+    let known: Vec<_> = [0].into_iter().chain(5..20).map(|number| format!("m-{number:02}")).collect();
+    assert_eq!(directories(), known);
+    miners.shutdown().await;
+    std::fs::create_dir(rig.miners().join("notes")).unwrap();
+    // The next node knows what ran, and nothing of the others.
+    let miners = rig.supervisor().await;
+    assert_eq!(directories(), ["m-00", "notes"]);
+    until(&miners, "it is started again", |miner| miner.state == MinerState::Mining).await;
+    miners.shutdown().await;
+}
+
+#[tokio::test]
 async fn a_miner_is_started_once_mines_and_is_stopped_without_a_trace() {
     let rig = Rig::new("warmup:1");
     let miners = rig.supervisor().await;

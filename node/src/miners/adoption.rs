@@ -12,7 +12,7 @@ use super::driver::{Endpoint, Reading};
 use super::drivers::driver;
 use super::launch::Record;
 use super::lifecycle::{AGAIN_KILL, FIRST_TERM, SECOND_TERM};
-use super::process::{self, Marked, Process, ProcessId, Watch};
+use super::process::{self, HOME, Marked, Process, ProcessId, Watch};
 
 /// How long a found miner is asked before it counts as a stranger, and the pause between: a loaded machine may be slow,
 /// a crashed node's successor starts in a busy moment. It is three answers that do not come; all else waits for it.
@@ -50,6 +50,19 @@ pub(super) async fn adopt_or_end(miners: &Path, wanted: &BTreeMap<MinerName, Pro
         case(directory, marked, wanted)
     });
     join_all(cases).await.into_iter().flatten().collect()
+}
+
+/// Removes the files of miners that are not known any more, once [`adopt_or_end`] is done: whoever starts miners under
+/// ever new names fills no disk.
+pub(super) fn forget_unwanted(miners: &Path, wanted: &BTreeMap<MinerName, Profile>) {
+    for entry in std::fs::read_dir(miners).into_iter().flatten().flatten() {
+        let (directory, name) = (entry.path(), entry.file_name());
+        let name = name.to_str().and_then(|name| name.parse::<MinerName>().ok());
+        // What else may lie here is not ours.
+        if name.is_some_and(|name| !wanted.contains_key(&name)) && directory.join(HOME).is_dir() {
+            Record::remove_miner(&directory);
+        }
+    }
 }
 
 async fn case(directory: PathBuf, marked: Vec<Marked>, wanted: &BTreeMap<MinerName, Profile>) -> Option<Adopted> {

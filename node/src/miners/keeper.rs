@@ -412,6 +412,7 @@ impl Keeper {
         // One that was given up is not started again by the next node either.
         self.wanted.remove(&idle).map_err(|error| internal(&error))?;
         self.miners.remove(&idle);
+        Record::remove_miner(&self.launcher.miners.join(idle.as_str()));
         Ok(())
     }
 

@@ -79,7 +79,7 @@ impl Launcher {
         let driver = driver(profile.program);
         let program = find(&self.programs, driver)?;
         let directory = self.miners.join(name.as_str());
-        atomic::make_directory(&directory.join("home"))?;
+        atomic::make_directory(&directory.join(process::HOME))?;
         let endpoint = Endpoint {
             port: free_port().map_err(LaunchError::Port)?,
             token: hexadecimal(rand::random::<[u8; 16]>()),
@@ -193,6 +193,15 @@ impl Record {
             if file.file_type().is_ok_and(|kind| kind.is_file()) {
                 let _ = std::fs::remove_file(file.path());
             }
+        }
+    }
+
+    /// Forgets the miner as well, and with it what its program keeps in its home, such as kernels compiled for its GPUs.
+    pub(super) fn remove_miner(directory: &Path) {
+        if let Err(error) = std::fs::remove_dir_all(directory)
+            && error.kind() != io::ErrorKind::NotFound
+        {
+            tracing::warn!(directory = %directory.display(), %error, "the files of a miner that is forgotten stay");
         }
     }
 

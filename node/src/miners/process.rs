@@ -103,12 +103,15 @@ impl Process {
     }
 }
 
+/// In a miner's directory: its home and working directory.
+pub(super) const HOME: &str = "home";
+
 /// Starts a process in its own group, with a clean environment, no input, and its output into the console.
 ///
 /// # Errors
 /// What the system said.
 pub fn spawn(spawn: &Spawn, console: &Console) -> io::Result<(Process, Watch)> {
-    let home = spawn.directory.join("home");
+    let home = spawn.directory.join(HOME);
     let mut command = if spawn.shield {
         let mut shell = Command::new("/bin/sh");
         shell.args(["-c", SHIELD]).arg(&spawn.program);

@@ -136,6 +136,7 @@ pub async fn spawn(config: MinersConfig) -> Result<MinersHandle, MinersError> {
     let mut allowed = wanted.profiles().clone();
     allowed.retain(|_, profile| config.policy.allows_profile(profile).is_ok());
     let adopted = adoption::adopt_or_end(&miners, &allowed).await;
+    adoption::forget_unwanted(&miners, wanted.profiles());
     let (commands, inbox) = mpsc::channel(QUEUE);
     let (publisher, snapshot) = watch::channel(Arc::default());
     let keeper = keeper::Keeper::new(config, miners, wanted, adopted, publisher);
