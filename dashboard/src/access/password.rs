@@ -149,10 +149,10 @@ mod tests {
         }
         // Other tests in this process hash passwords, too, and then it is theirs for a moment.
         let begun = tokio::time::Instant::now();
-        while resident() > before + 60 && begun.elapsed() < Duration::from_secs(60) {
+        while resident() > before + 100 && begun.elapsed() < Duration::from_secs(60) {
             std::thread::yield_now();
         }
-        assert!(resident() <= before + 60, "{} MiB, then {}", before, resident());
+        assert!(resident() <= before + 100, "{} MiB, then {}", before, resident());
     }
 
     #[tokio::test]
