@@ -408,3 +408,17 @@ test.describe('signed out', () => {
     await expect(page.getByRole('heading', { name: 'Sign in to miner-ctrl' })).toBeVisible();
   });
 });
+
+test('what wants a person is told by its cause, above the charts, and leads to the rigs it hits', async ({ page, node }) => {
+  await page.goto(`${node.url}#/overview`);
+  const attention = page.getByRole('region', { name: 'Needs attention' });
+  const pool = attention.getByRole('listitem').filter({ hasText: 'lost its pool' });
+  await expect(pool).toHaveCount(1);
+  const count = Number.parseInt(await pool.textContent(), 10);
+  expect(count).toBeGreaterThan(1);
+  const [above, below] = await Promise.all([attention.boundingBox(), page.getByRole('region', { name: 'Hashrate of all rigs' }).boundingBox()]);
+  expect(above.y).toBeLessThan(below.y);
+  await pool.getByRole('link', { name: `Show ${count} rigs: Degraded` }).click();
+  await expect(page.getByRole('table', { name: 'Rigs' })).toHaveAttribute('aria-rowcount', String(count + 1));
+  await expect(page.getByLabel('Filter rigs')).toHaveValue(/^state:degraded why:"/);
+});

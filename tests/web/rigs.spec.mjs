@@ -1,3 +1,5 @@
+import { readFile } from 'node:fs/promises';
+
 import { expect } from '@playwright/test';
 
 import { mockNode, test } from './mock.mjs';
@@ -36,6 +38,78 @@ test('a filter is kept in the address bar, and a link to it leads back', async (
   await expect(page.getByText('No rig matches')).toBeVisible();
   await page.getByRole('button', { name: 'Clear filter' }).click();
   await expect(page.getByRole('table', { name: 'Rigs' })).toHaveAttribute('aria-rowcount', '61');
+});
+
+const column = (page, name) => page.getByRole('table', { name: 'Rigs' }).getByRole('columnheader', { name });
+
+test('what is sorted or filtered by is shown, and the most of it is first', async ({ page }) => {
+  const cells = async (name) => {
+    const at = (await column(page, /./).allTextContents()).findIndex((head) => head.includes(name)) + 1;
+    return page.locator(`tbody tr[data-id] > :nth-child(${at + 1})`).allTextContents();
+  };
+  await expect(column(page, 'Hottest')).toBeHidden();
+  await page.getByLabel('Sort by').selectOption('temp');
+  await expect(column(page, 'Hottest')).toHaveAttribute('aria-sort', 'descending');
+  await expect(column(page, 'Role')).toBeHidden();
+  const degrees = (await cells('Hottest')).map((text) => Number.parseInt(text, 10)).filter((value) => !Number.isNaN(value));
+  expect(degrees.length).toBeGreaterThan(3);
+  expect(degrees).toEqual([...degrees].sort((a, b) => b - a));
+  await page.getByLabel('Sort by').selectOption('name');
+  await expect(column(page, 'Hottest')).toBeHidden();
+  await page.getByLabel('Filter rigs').fill('rej>=0 why:pool');
+  await expect(column(page, 'Rejected')).toBeVisible();
+  // Why it is so stands there, and not under a pointer alone.
+  await expect.poll(async () => (await cells('State')).every((text) => text.includes('lost its pool'))).toBe(true);
+});
+
+test('a state of the bar leads to its rigs', async ({ page }) => {
+  const fault = page.getByRole('region', { name: 'State of all rigs' }).getByRole('link', { name: /Fault/ });
+  const count = Number.parseInt(await fault.textContent(), 10);
+  expect(count).toBeGreaterThan(0);
+  await fault.click();
+  await expect(page.getByRole('table', { name: 'Rigs' })).toHaveAttribute('aria-rowcount', String(count + 1));
+});
+
+test('totals follow filter and selection, and the list can be taken along', async ({ page, context, node }) => {
+  await context.grantPermissions(['clipboard-read', 'clipboard-write'], { origin: new URL(node.url).origin });
+  const totals = page.getByRole('group', { name: 'Totals' });
+  await expect(totals).toContainText(/60 rigs · .*H\/s.*kW measured/);
+  await page.getByLabel('Filter rigs').fill('algo:kawpow');
+  await expect(totals).toContainText(/of 60 rigs · kawpow/);
+  await expect(totals).not.toContainText('rx/0');
+  await page.locator('tbody input').nth(0).click();
+  await page.locator('tbody input').nth(1).click();
+  await expect(totals).toContainText('2 selected');
+  const [first, second] = await names(page);
+  await totals.getByRole('button', { name: 'Copy names' }).click();
+  await expect(page.getByText('2 names copied')).toBeVisible();
+  const copied = await page.evaluate(() => navigator.clipboard.readText());
+  expect(copied.trim().split('\n').sort()).toEqual([first, second].sort());
+  const [file] = await Promise.all([page.waitForEvent('download'), totals.getByRole('button', { name: 'CSV' }).click()]);
+  expect(file.suggestedFilename()).toBe('rigs.csv');
+  const lines = (await readFile(await file.path(), 'utf8')).trim().split('\r\n');
+  expect(lines).toHaveLength(3);
+  expect(lines[0]).toMatch(/^name,id,state,why/);
+});
+
+test('restarting more than ten asks for the number', async ({ page }) => {
+  await page.getByLabel('Filter rigs').fill('state:mining');
+  await page.getByLabel(/^Select all/).click();
+  await page.getByRole('button', { name: /^Restart \d+/ }).click();
+  const dialog = page.getByRole('dialog');
+  const restart = dialog.getByRole('button', { name: /^Restart \d+/ });
+  const number = /\d+/.exec(await restart.textContent())[0];
+  await restart.click();
+  await expect(dialog.getByRole('textbox')).toBeFocused();
+  await dialog.getByRole('textbox').fill(number);
+  await restart.click();
+  await expect(page.getByRole('dialog', { name: `Restart ${number} rigs` }).getByText(`${number} of ${number} done`)).toBeVisible();
+});
+
+test('on a phone, what is wrong stands in the row', async ({ page }) => {
+  await page.setViewportSize({ width: 390, height: 844 });
+  await page.getByLabel('Sort by').selectOption('state');
+  await expect(rows(page).first()).toContainText('ended with code 1');
 });
 
 test('the slash leads to the filter from any page', async ({ page, node }) => {

@@ -36,6 +36,26 @@ test('what a rig measured before it went offline is not compared', () => {
   expect(found('temp>80')).toBe('attic');
 });
 
+test('shares thrown away compare in percent, as they are shown', () => {
+  const rigs = [row({ name: 'good', acc: 999, rej: 1 }), row({ name: 'bad', acc: 90, rej: 10 }), row({ name: 'new', acc: 0, rej: 0 })].map(rig);
+  expect(rigs.filter(parse('rej>3').test).map(({ name }) => name)).toEqual(['bad']);
+  expect(rigs.filter(parse('rej<=3').test).map(({ name }) => name)).toEqual(['good']);
+});
+
+test('quotes keep words together, while they are typed, too', () => {
+  const rigs = [row({ name: 'a', problem: 'xmrig-1 has lost its pool', state: 'degraded' }), row({ name: 'b', temp: 90 })].map(rig);
+  const names = (text: string) => rigs.filter(parse(text).test).map(({ name }) => name).join(' ');
+  expect(names('why:"lost its pool"')).toBe('a');
+  expect(names('why:"lost its')).toBe('a');
+  expect(names('why:"at # °c"')).toBe('b');
+  expect(names('why:"at 90 °C" state:degraded')).toBe('b');
+  expect(names('-why:"lost its pool"')).toBe('b');
+});
+
+test('it tells what it asks for, so that this can be shown', () => {
+  expect([...parse('barn temp>80 -algo:rx/0 nonsense>1').keys]).toEqual(['temp', 'algo']);
+});
+
 test('a minus turns it around', () => {
   expect(found('-barn')).toBe('attic');
   expect(found('-state:offline barn')).toBe('barn-1');

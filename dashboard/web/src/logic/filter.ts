@@ -1,14 +1,17 @@
 // The filter's grammar: words and `key:value`, `key>number`, each with `-` before it for "not"; all must hold.
 //
-//     barn state:offline role:dual algo:rx/0 temp>80 ping>200 score<50 hash<1k
+//     barn state:offline role:dual algo:rx/0 temp>80 rej>3 ping>200 score<50 hash<1k why:"lost its pool"
 
-import { needsAttention, type Rig, type State } from './rig';
+import { blurred } from './causes';
+import { needsAttention, rejected, type Rig, type State } from './rig';
 
 type Test = (rig: Rig) => boolean;
-export interface Filter { test: Test; error: string | null; empty: boolean }
+/** `keys`: what it asks for by name. */
+export interface Filter { test: Test; error: string | null; empty: boolean; keys: ReadonlySet<string> }
 
 const STATES: Record<string, (rig: Rig) => boolean> = {
   online: (rig) => rig.on === 1,
+  ok: is('ok'),
   offline: is('off'),
   attention: needsAttention,
   degraded: is('warn'),
@@ -27,6 +30,8 @@ const TEXTS: Record<string, (rig: Rig) => string> = {
   address: (rig) => rig.address ?? '',
   id: (rig) => rig.id,
   role: (rig) => rig.role,
+  // As it stands, or as Overview puts those together that differ in numbers alone.
+  why: (rig) => (rig.why === null ? '' : `${rig.why}\n${blurred(rig.why)}`.replaceAll('"', '')),
   algo: (rig) => [rig.algo ?? '', ...(rig.also ?? []).map(([name]) => name)].join(' '),
 };
 
@@ -36,6 +41,11 @@ const NUMBERS: Record<string, (rig: Rig) => number | null> = {
   score: (rig) => rig.score,
   hash: live((rig) => rig.hash),
   watt: live((rig) => rig.watt),
+  // Percent, as the table shows it.
+  rej: live((rig) => {
+    const share = rejected(rig);
+    return share === null ? null : 100 * share;
+  }),
   miners: (rig) => rig.miners,
 };
 
@@ -57,15 +67,24 @@ export const KEYS = { states: Object.keys(STATES), texts: Object.keys(TEXTS), nu
 
 export function parse(text: string): Filter {
   const tests: Test[] = [];
+  const keys = new Set<string>();
   let error: string | null = null;
-  for (const token of text.toLowerCase().split(/\s+/)) {
+  // Quotes keep words together, closed or not yet.
+  for (const [quoted] of text.toLowerCase().matchAll(/(?:"[^"]*"?|[^\s"])+/g)) {
+    const token = quoted.replaceAll('"', '');
     if (token === '' || token === '-') continue;
     const not = token.startsWith('-');
-    const found = term(not ? token.slice(1) : token);
-    if (typeof found === 'string') error ??= found;
-    else tests.push(not ? (rig) => !found(rig) : found);
+    const asked = not ? token.slice(1) : token;
+    const found = term(asked);
+    if (typeof found === 'string') {
+      error ??= found;
+      continue;
+    }
+    tests.push(not ? (rig) => !found(rig) : found);
+    const key = /^([a-z]+)[:<>=]/.exec(asked)?.[1];
+    if (key !== undefined) keys.add(key);
   }
-  return { test: (rig) => tests.every((test) => test(rig)), error, empty: tests.length === 0 };
+  return { test: (rig) => tests.every((test) => test(rig)), error, empty: tests.length === 0, keys };
 }
 
 /** The test that a token asks for, or what is wrong with it. */
@@ -83,7 +102,7 @@ function term(token: string): Test | string {
       return value !== null && compare(value, limit);
     };
   }
-  const keyed = /^([a-z]+):(.*)$/.exec(token);
+  const keyed = /^([a-z]+):([^]*)$/.exec(token);
   const [, key = '', value = ''] = keyed ?? [];
   if (key === 'state') {
     // While it is being typed, a state is what begins so.

@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
 
-import { duration, hashrate, lastSeen, ping, shortAddress, span } from './format';
+import { duration, hashrate, lastSeen, percent, ping, shortAddress, span, watts } from './format';
 import { fieldErrors, fieldOf } from './pointer';
 
 test('a rate is shown in the unit of its size, and unknown is not zero', () => {
@@ -10,6 +10,11 @@ test('a rate is shown in the unit of its size, and unknown is not zero', () => {
 
 test('a ping is whole milliseconds', () => {
   expect([ping(null), ping(0), ping(3.4), ping(281)]).toEqual(['–', '< 1 ms', '3 ms', '281 ms']);
+});
+
+test('power and parts are shown as they are said', () => {
+  expect([null, 0, 420, 999.6, 85_240].map(watts)).toEqual(['–', '0 W', '420 W', '1000 W', '85.2 kW']);
+  expect([null, 0, 0.0312, 1].map(percent)).toEqual(['–', '0.0 %', '3.1 %', '100.0 %']);
 });
 
 test('a span is one step of the unit that fits', () => {

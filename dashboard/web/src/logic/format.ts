@@ -68,6 +68,17 @@ export function celsius(degrees: number | null): string {
   return degrees === null ? UNKNOWN : `${Math.round(degrees)} °C`;
 }
 
+/** `420 W`, `85.2 kW`. */
+export function watts(count: number | null): string {
+  if (count === null) return UNKNOWN;
+  return count < UNIT_STEP ? `${Math.round(count)} W` : `${(count / UNIT_STEP).toFixed(1)} kW`;
+}
+
+/** Of a part of one. */
+export function percent(part: number | null): string {
+  return part === null ? UNKNOWN : `${(100 * part).toFixed(1)} %`;
+}
+
 /** `host:port` of a multiaddr; anything else as it is. */
 export function shortAddress(address: string | null): string {
   if (address === null) return UNKNOWN;

@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest';
 
 import { row } from './fixture';
-import { algorithms, count, mayRun, rig, sums, untold, type Live } from './rig';
+import { algorithms, count, mayRun, power, rig, sums, untold, type Live } from './rig';
 
 test('the state is the worst that is known', () => {
   const shown = (change: Partial<Live>) => {
@@ -40,6 +40,11 @@ test('sums leave out what is offline or not known', () => {
 test('a rig counts under each of its algorithms, with the rate of that alone', () => {
   const rigs = [row({ hash: 100, also: [['kawpow', 9]] }), row({ hash: 50 })].map(rig);
   expect(sums(rigs)).toEqual([{ algorithm: 'rx/0', rate: 150, rigs: 2 }, { algorithm: 'kawpow', rate: 9, rigs: 1 }]);
+});
+
+test('power is that of those that measure it, and nothing where none does', () => {
+  expect(power([row({ watt: 200 }), row({ watt: null }), row({ watt: 90, on: 0, state: 'offline' }), row({ watt: 50 })].map(rig))).toBe(250);
+  expect(power([rig(row())])).toBeNull();
 });
 
 test('beside the rate of an algorithm stand the others with theirs', () => {

@@ -90,9 +90,15 @@ export function rig(row: Fixed & Live): Rig {
 function complaint({ temp, acc, rej, problem }: Live): string | null {
   if (problem !== null) return problem;
   if (temp !== null && temp >= HOT_CELSIUS) return `A device is at ${temp} °C`;
-  const sent = (acc ?? 0) + (rej ?? 0);
-  if (rej !== null && sent >= ENOUGH_SHARES && rej / sent > REJECTED) return `${((100 * rej) / sent).toFixed(1)} % of shares rejected`;
+  const share = rejected({ acc, rej });
+  if (share !== null && (acc ?? 0) + (rej ?? 0) >= ENOUGH_SHARES && share > REJECTED) return `${(100 * share).toFixed(1)} % of shares rejected`;
   return null;
+}
+
+/** Which part of its shares was thrown away; null when it is not known, or none was sent. */
+export function rejected({ acc, rej }: Pick<Live, 'acc' | 'rej'>): number | null {
+  const sent = (acc ?? 0) + (rej ?? 0);
+  return rej === null || sent === 0 ? null : rej / sent;
 }
 
 /** What wants a person: a fault or a degradation. Offline is counted by itself. */
@@ -147,6 +153,13 @@ export function sums(rigs: Iterable<Rig>): Sum[] {
     also?.forEach(([algorithm, rate]) => add(algorithm, rate));
   }
   return [...found.values()].sort((a, b) => b.rigs - a.rigs || (a.algorithm < b.algorithm ? -1 : 1));
+}
+
+/** Watts of those that tell theirs; null when none does. */
+export function power(rigs: Iterable<Rig>): number | null {
+  let sum: number | null = null;
+  for (const { on, watt } of rigs) if (on === 1 && watt !== null) sum = (sum ?? 0) + watt;
+  return sum;
 }
 
 export type Counts = Record<State | 'all' | 'online' | 'attention', number>;

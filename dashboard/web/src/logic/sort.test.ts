@@ -2,7 +2,7 @@ import { expect, test } from 'vitest';
 
 import { rig, type Fixed, type Live } from './rig';
 import { row } from './fixture';
-import { held, ranked, sorted, type Column } from './sort';
+import { firstWay, held, ranked, sorted, type Column } from './sort';
 
 const rigs = (...changes: Partial<Fixed & Live>[]) => changes.map((change) => rig(row({ id: change.name ?? '', ...change })));
 const order = (list: ReturnType<typeof rigs>, column: Column, down = false) => sorted(list, { column, down }, ranked(list), 2000).map((one) => one.name);
@@ -27,6 +27,13 @@ test('what is not known is last both ways', () => {
 test('online is the freshest, never seen is last', () => {
   const list = rigs({ name: 'a', on: 0, seen: null }, { name: 'b', on: 0, seen: 100 }, { name: 'c', on: 1, seen: 1 }, { name: 'd', on: 0, seen: 1900 });
   expect(order(list, 'seen')).toEqual(['c', 'd', 'b', 'a']);
+});
+
+test('the hottest and the most rejected are found, and what an absent rig measured is not so now', () => {
+  const list = rigs({ name: 'a', temp: 70, acc: 99, rej: 1 }, { name: 'b', temp: 90, acc: 0, rej: 0 }, { name: 'c', on: 0, temp: 95, acc: 1, rej: 9 }, { name: 'd', acc: 5, rej: 5 });
+  expect(order(list, 'temp', true)).toEqual(['b', 'a', 'c', 'd']);
+  expect(order(list, 'rej', true)).toEqual(['d', 'a', 'b', 'c']);
+  expect([firstWay('temp').down, firstWay('seen').down, firstWay('name').down, firstWay('score').down, firstWay('state').down]).toEqual([true, true, false, false, false]);
 });
 
 test('the worst state is first', () => {

@@ -1,9 +1,18 @@
 // The order of the table: stable, ties by name, names naturally (rig-2 before rig-10).
 
-import type { Rig } from './rig';
+import { rejected, type Rig } from './rig';
 
-export type Column = 'name' | 'address' | 'role' | 'ping' | 'score' | 'hash' | 'seen' | 'state';
+export const COLUMNS = ['name', 'state', 'address', 'role', 'ping', 'score', 'hash', 'algo', 'temp', 'rej', 'watt', 'seen'] as const;
+export type Column = (typeof COLUMNS)[number];
 export interface Sort { column: Column; down: boolean }
+
+/** Where the most is what one looks for: the hottest, the longest gone. */
+const MOST_FIRST: ReadonlySet<Column> = new Set(['ping', 'hash', 'temp', 'rej', 'watt', 'seen']);
+
+/** How a column is sorted when it is asked for anew. */
+export function firstWay(column: Column): Sort {
+  return { column, down: MOST_FIRST.has(column) };
+}
 
 const collator = new Intl.Collator('en', { numeric: true, sensitivity: 'base' });
 
@@ -31,6 +40,10 @@ function key(rig: Rig, column: Column, now: number): number | string | null {
     case 'ping': return rig.on === 1 ? rig.ping : null;
     case 'score': return rig.score;
     case 'hash': return rig.on === 1 ? rig.hash : null;
+    case 'algo': return rig.on === 1 ? rig.algo : null;
+    case 'temp': return rig.on === 1 ? rig.temp : null;
+    case 'rej': return rig.on === 1 ? rejected(rig) : null;
+    case 'watt': return rig.on === 1 ? rig.watt : null;
     // Age, as the column shows it: smallest is the freshest.
     case 'seen': return rig.on === 1 ? 0 : rig.seen === null ? null : Math.max(1, now - rig.seen);
     case 'state': return STATES[rig.shown];

@@ -1,12 +1,12 @@
 // The whole fleet at a glance, and what wants a person.
 
-import { hashrate, lastSeen, plural } from '../logic/format';
+import { exactTime, hashrate, plural } from '../logic/format';
 import { change, colours, HASHRATE, rangeOf, RANGES } from '../logic/history';
+import { causes, filterOf, type Cause } from '../logic/causes';
 import { sums, type Rig } from '../logic/rig';
-import { byName } from '../logic/sort';
 import { pingOne } from '../store/commands';
 import { open } from '../store/dialogs';
-import { activity, counts, LAST_ACTIVITIES, known, now, pending, readOnly, rigs, stale } from '../store/live';
+import { activity, counts, LAST_ACTIVITIES, known, pending, readOnly, rigs, stale } from '../store/live';
 import { useHistory } from '../store/history';
 import { href } from '../store/route';
 import { ActivityTable } from '../ui/activity';
@@ -17,7 +17,9 @@ import { Act, Skeleton, Word } from '../ui/parts';
 import { Spark } from '../ui/spark';
 
 /** A list longer than this is the Rigs page with a filter. */
-const MAX_ATTENTION = 12;
+const MAX_CAUSES = 8;
+/** As many are named of those with the same trouble. */
+const MAX_NAMED = 3;
 
 export function Overview() {
   return (
@@ -48,7 +50,6 @@ export function Overview() {
               </div>
               <Bar counts={counts.value} />
             </section>
-            <HistoryCard title="Hashrate of all rigs" path="/history" measure={HASHRATE} ranges={RANGES} empty="Collecting. The first points come within two minutes of mining." />
             <div class="columns">
               <Attention />
               <section class="card" aria-labelledby="recent">
@@ -59,6 +60,7 @@ export function Overview() {
                 {activity.value.length === 0 ? <p class="t2">Nothing was changed yet.</p> : <ActivityTable entries={activity.value.slice(0, LAST_ACTIVITIES)} brief />}
               </section>
             </div>
+            <HistoryCard title="Hashrate of all rigs" path="/history" measure={HASHRATE} ranges={RANGES} empty="Collecting. The first points come within two minutes of mining." />
           </>
         )}
       </div>
@@ -106,18 +108,15 @@ function Day({ values, colour, rigs: count }: { values: (number | null)[]; colou
   );
 }
 
-const WORST: Partial<Record<Rig['shown'], number>> = { crit: 0, warn: 1, off: 2 };
-
 function Attention() {
-  const list = rigs.value
-    .filter((rig) => WORST[rig.shown] !== undefined)
-    .sort((a, b) => (WORST[a.shown] ?? 9) - (WORST[b.shown] ?? 9) || byName(a.name, b.name));
+  const list = causes(rigs.value);
+  const hit = list.reduce((sum, cause) => sum + cause.rigs.length, 0);
   const requests = pending.value.length;
   return (
     <section class="card" aria-labelledby="attention">
       <div class="row">
         <h2 id="attention">Needs attention</h2>
-        {list.length > MAX_ATTENTION && <a href={href('rigs', undefined, new URLSearchParams({ sort: 'state' }))}>All {list.length}</a>}
+        {hit > 0 && <a href={href('rigs', undefined, new URLSearchParams({ sort: 'state' }))}>All {hit}</a>}
       </div>
       {list.length === 0 && requests === 0 && <p class="t2">Nothing. All rigs are as they should be.</p>}
       <ul class="attention">
@@ -130,16 +129,45 @@ function Attention() {
             </a>
           </li>
         )}
-        {list.slice(0, MAX_ATTENTION).map((rig) => (
-          <li key={rig.id}>
-            <a href={href('rig', rig.id)}>{rig.name}</a>
-            <Word state={rig.shown} word={rig.word} />
-            <span class="t2 sub">{rig.why ?? (rig.shown === 'off' ? `last seen ${rig.seen === null ? 'never' : lastSeen(rig.seen, false, now.value)}` : '')}</span>
-            <Fix rig={rig} />
-          </li>
-        ))}
+        {list.slice(0, MAX_CAUSES).map((cause) => {
+          const [only, ...others] = cause.rigs;
+          if (!only) return null;
+          return others.length === 0 ? <One key={only.id} rig={only} /> : <Many key={filterOf(cause)} cause={cause} />;
+        })}
       </ul>
+      {list.length > MAX_CAUSES && <p class="t2">{plural(list.length - MAX_CAUSES, 'more kind')} of trouble: look at all {hit}.</p>}
     </section>
+  );
+}
+
+function One({ rig }: { rig: Rig }) {
+  return (
+    <li>
+      <a href={href('rig', rig.id)}>{rig.name}</a>
+      <Word state={rig.shown} word={rig.word} />
+      <span class="t2 sub">{[rig.why, rig.shown === 'off' ? `last seen ${rig.seen === null ? 'never' : exactTime(rig.seen)}` : null].filter(Boolean).join(', ')}</span>
+      <Fix rig={rig} />
+    </li>
+  );
+}
+
+function Many({ cause }: { cause: Cause }) {
+  const { rigs: all, shown, word, why, same } = cause;
+  const named = all.slice(0, MAX_NAMED).map(({ name }) => name).join(', ');
+  const query = new URLSearchParams({ f: filterOf(cause), ...(shown === 'off' ? { sort: 'seen', down: '1' } : {}) });
+  return (
+    <li>
+      <b>{plural(all.length, 'rig')}</b>
+      <Word state={shown} word={word} />
+      <span class="t2 sub">
+        {why !== null && <>{same ? why : `${why}, and the like`}. </>}
+        {named}
+        {all.length > MAX_NAMED && ` and ${all.length - MAX_NAMED} more`}
+      </span>
+      <a class="button" href={href('rigs', undefined, query)} aria-label={`Show ${plural(all.length, 'rig')}: ${word}${why === null ? '' : `, ${why}`}`}>
+        Show
+      </a>
+    </li>
   );
 }
 

@@ -1,17 +1,21 @@
 // Rigs, the Nodes page: this node, the fleet in one bar, and the table.
 
-import { plural, shortAddress } from '../logic/format';
-import { mayRun } from '../logic/rig';
+import { csv } from '../logic/csv';
+import { hashrate, plural, shortAddress, watts } from '../logic/format';
+import { mayRun, power, sums } from '../logic/rig';
+import { firstWay, type Column } from '../logic/sort';
 import { open } from '../store/dialogs';
 import { begin } from '../store/jobs';
 import { counts, known, link, node, readOnly, rigs, stale } from '../store/live';
 import { phone } from '../store/prefs';
 import { route, setQuery } from '../store/route';
+import { done, told } from '../store/toast';
 import { applyOrder, chosen, clearFilter, clearSelection, filter, filterText, selected, show, sort, view, type Show } from '../store/table';
 import { Bar } from '../ui/bar';
 import { Head } from '../ui/frame';
 import { Act, Copy, Skeleton } from '../ui/parts';
 import { Peek } from '../ui/peek';
+import { copied, save } from '../ui/save';
 import { Table } from '../ui/table';
 
 export function Rigs() {
@@ -33,6 +37,7 @@ export function Rigs() {
               <Bar counts={counts.value} />
               {chosen.value.length > 0 ? <Bulk /> : <Filters />}
               {!known.value ? <Skeleton rows={12} /> : view.value.rows.length === 0 ? <NoMatch /> : <Table narrow={peek !== null && !phone.value} />}
+              {known.value && !phone.value && view.value.rows.length > 0 && <Totals />}
             </>
           )}
         </div>
@@ -77,8 +82,8 @@ function Filters() {
           aria-label="Filter rigs"
           aria-describedby={error ? 'filter-error' : undefined}
           aria-invalid={error ? 'true' : undefined}
-          placeholder="Filter: name, address, state:offline, ping>200"
-          title="Words match name and address. Also state: role: algo: address: id: and temp ping score hash watt miners with > < =, a minus before it for “not”."
+          placeholder="Filter: name, address, state:offline, temp>80"
+          title="Words match name and address. Also state: why: role: algo: address: id: and temp rej ping score hash watt miners with > < =, a minus before it for “not”, quotes around what has spaces."
           autocomplete="off"
           spellcheck={false}
           value={filterText.value}
@@ -94,17 +99,14 @@ function Filters() {
             </button>
           ))}
         </div>
-        {phone.value && (
-          <select aria-label="Sort by" value={sort.value.column} onChange={(event) => setQuery({ sort: event.currentTarget.value, down: event.currentTarget.value === 'hash' || event.currentTarget.value === 'ping' ? '1' : null })}>
-            <option value="name">By name</option>
-            <option value="state">By state</option>
-            <option value="hash">By hashrate</option>
-            <option value="ping">By ping</option>
-            <option value="score">By score</option>
-            <option value="seen">By last seen</option>
-          </select>
-        )}
-        <StaleOrder />
+        <select aria-label="Sort by" value={sort.value.column} onChange={(event) => sortAnew(event.currentTarget.value as Column)}>
+          {ORDERS.map(([column, label]) => (
+            <option key={column} value={column}>
+              {label}
+            </option>
+          ))}
+        </select>
+        {phone.value && <StaleOrder />}
       </div>
       {error && (
         <p class="error" id="filter-error">
@@ -112,6 +114,49 @@ function Filters() {
         </p>
       )}
     </>
+  );
+}
+
+/** Some of these are columns that a window has no room for until they are asked for. */
+const ORDERS: [Column, string][] = [
+  ['name', 'By name'], ['state', 'Worst first'], ['hash', 'By hashrate'], ['temp', 'By temperature'], ['rej', 'By rejected'], ['watt', 'By power'],
+  ['algo', 'By algorithm'], ['seen', 'Longest gone'], ['ping', 'By ping'], ['score', 'By score'], ['address', 'By address'], ['role', 'By role'],
+];
+
+function sortAnew(column: Column): void {
+  setQuery({ sort: column === 'name' ? null : column, down: firstWay(column).down ? '1' : null });
+}
+
+/** More algorithms than this are on Overview. */
+const MAX_SUMS = 4;
+
+/** What the rigs that are chosen, else those that are shown, do together; and the list of them to take along. */
+function Totals() {
+  const some = chosen.value.length > 0;
+  const of = some ? chosen.value : view.value.rows;
+  const all = sums(of);
+  const watt = power(of);
+  const what = [
+    some ? `${of.length} selected` : of.length === counts.value.all ? plural(of.length, 'rig') : `${of.length} of ${plural(counts.value.all, 'rig')}`,
+    ...all.slice(0, MAX_SUMS).map(({ algorithm, rate }) => `${algorithm} ${hashrate(rate)}`),
+    ...(all.length > MAX_SUMS ? [`${all.length - MAX_SUMS} more`] : []),
+    ...(watt === null ? [] : [`${watts(watt)} measured`]),
+  ];
+  const copy = async () => {
+    if (await copied(of.map(({ name }) => `${name}\n`).join(''))) done(`${plural(of.length, 'name')} copied`);
+    else told('This browser does not let the page copy.', 'Take the CSV: its first column are the names.');
+  };
+  return (
+    <div class="totals" role="group" aria-label="Totals">
+      <p class="t2">{what.join(' · ')}</p>
+      <StaleOrder />
+      <button type="button" class="plain" title={`Names of ${plural(of.length, 'rig')}, one a line`} onClick={() => void copy()}>
+        Copy names
+      </button>
+      <button type="button" class="plain" title={`A table of ${plural(of.length, 'rig')}`} onClick={() => save('rigs.csv', 'text/csv', csv(of))}>
+        CSV
+      </button>
+    </div>
   );
 }
 
@@ -124,13 +169,17 @@ function StaleOrder() {
   );
 }
 
+/** As many as the node takes in one order. */
+const MAX_ORDERED = 5000;
+
 function Bulk() {
   const all = chosen.value;
   const online = all.filter((rig) => rig.on === 1);
   const running = online.filter(mayRun);
   const peers = all.filter((rig) => rig.here === 0);
   const away = all.length - online.length;
-  const why = readOnly.value ?? (online.length === 0 ? 'All of them are offline' : null);
+  const most = all.length > MAX_ORDERED ? `An order reaches ${MAX_ORDERED} rigs at most` : null;
+  const why = readOnly.value ?? (online.length === 0 ? 'All of them are offline' : most);
   const of = (count: number) => (count === all.length ? `${count}` : `${count} of ${all.length}`);
   const note = away > 0 ? `${plural(away, 'rig')} offline` : undefined;
   const hidden = all.length - view.value.rows.filter((rig) => selected.value.has(rig.id)).length;
@@ -144,10 +193,13 @@ function Bulk() {
       <Act why={why ?? (running.length === 0 ? 'None of them is running' : null)} title={note} onClick={() => open({ kind: 'stop', rigs: running })}>
         Stop {of(running.length)}
       </Act>
+      <Act why={why ?? (running.length === 0 ? 'None of them is running' : null)} title={note} onClick={() => open({ kind: 'restart', rigs: running })}>
+        Restart {of(running.length)}
+      </Act>
       <Act why={why} title={note} onClick={() => open({ kind: 'deploy', rigs: online })}>
         Deploy profile…
       </Act>
-      <Act why={online.length === 0 ? 'All of them are offline' : null} onClick={() => void begin({ verb: 'ping', rigs: peers.map(({ id }) => id) })}>
+      <Act why={online.length === 0 ? 'All of them are offline' : most} onClick={() => void begin({ verb: 'ping', rigs: peers.map(({ id }) => id) })}>
         Ping
       </Act>
       <Act class="danger-text" why={readOnly.value ?? (peers.length === 0 ? 'This is the node itself' : null)} onClick={() => open({ kind: 'remove', rigs: peers })}>
@@ -157,7 +209,7 @@ function Bulk() {
         Clear
       </button>
       {away > 0 && <span class="t2">{note}</span>}
-      <StaleOrder />
+      {phone.value && <StaleOrder />}
     </div>
   );
 }

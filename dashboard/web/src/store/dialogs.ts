@@ -12,6 +12,7 @@ export type Open =
   | { kind: 'deploy'; rigs: Rig[]; profile?: string }
   | { kind: 'stored'; rig: Rig }
   | { kind: 'stop'; rigs: Rig[] }
+  | { kind: 'restart'; rigs: Rig[] }
   | { kind: 'remove'; rigs: Rig[] }
   | { kind: 'keys' }
   | { kind: 'palette' };

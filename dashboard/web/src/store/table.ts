@@ -4,12 +4,11 @@ import { batch, computed, signal } from '@preact/signals';
 
 import { parse } from '../logic/filter';
 import { needsAttention, type Rig } from '../logic/rig';
-import { held, sorted, type Column, type Sort } from '../logic/sort';
+import { COLUMNS, firstWay, held, sorted, type Column, type Sort } from '../logic/sort';
 import { nameRanks, now, rigs } from './live';
 import { route, setQuery } from './route';
 
 export type Show = 'all' | 'online' | 'attention' | 'offline';
-const COLUMNS: readonly string[] = ['name', 'address', 'role', 'ping', 'score', 'hash', 'seen', 'state'];
 
 const query = computed(() => route.value.query);
 export const filterText = computed(() => query.value.get('f') ?? '');
@@ -19,7 +18,7 @@ export const show = computed<Show>(() => {
 });
 export const sort = computed<Sort>(() => {
   const column = query.value.get('sort') ?? 'name';
-  return { column: (COLUMNS.includes(column) ? column : 'name') as Column, down: query.value.has('down') };
+  return { column: COLUMNS.find((known) => known === column) ?? 'name', down: query.value.has('down') };
 });
 
 export const selected = signal<ReadonlySet<string>>(new Set());
@@ -33,6 +32,15 @@ export const focused = signal(false);
 const refreshed = signal(0);
 
 export const filter = computed(() => parse(filterText.value));
+
+/** Columns that are asked for by what is sorted or filtered: whoever looks for hot rigs shall see how hot they are. */
+export const wanted = computed<ReadonlySet<Column>>(() => {
+  const keys = filter.value.keys;
+  const found = new Set<Column>(COLUMNS.filter((column) => keys.has(column)));
+  if (keys.has('why') || show.value === 'attention') found.add('state');
+  found.add(sort.value.column);
+  return found;
+});
 
 const SHOWS: Record<Show, (rig: Rig) => boolean> = {
   all: () => true,
@@ -75,7 +83,8 @@ export function applyOrder(): void {
 
 export function sortBy(column: Column): void {
   const now = sort.value;
-  setQuery({ sort: column === 'name' ? null : column, down: now.column === column && !now.down ? '1' : null });
+  const down = now.column === column ? !now.down : firstWay(column).down;
+  setQuery({ sort: column === 'name' ? null : column, down: down ? '1' : null });
 }
 
 export function clearFilter(): void {

@@ -31,6 +31,11 @@ export function done(text: string, action: Toast['action'] = null): void {
   show({ kind: 'ok', text, hint: null, small: null, action });
 }
 
+/** Something to know that is no failure of the node. */
+export function told(text: string, hint: string): void {
+  show({ kind: 'warn', text, hint, small: null, action: null });
+}
+
 /** After these it may have been done: the answer is missing, not the deed. */
 const UNSURE = new Set(['bad-answer', 'internal', 'no-server', 'not-json', 'shutting-down', 'timeout']);
 

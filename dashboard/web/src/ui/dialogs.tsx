@@ -30,6 +30,7 @@ export function Dialogs() {
       {open?.kind === 'deploy' && <DeployDialog rigs={open.rigs} profile={open.profile ?? null} />}
       {open?.kind === 'stored' && <StoredDialog rig={open.rig} onClose={closeDialog} />}
       {open?.kind === 'stop' && <StopDialog rigs={open.rigs} />}
+      {open?.kind === 'restart' && <RestartDialog rigs={open.rigs} />}
       {open?.kind === 'remove' && <RemoveDialog rigs={open.rigs} />}
       {open?.kind === 'keys' && <Keys />}
       {open?.kind === 'palette' && <Palette />}
@@ -38,7 +39,7 @@ export function Dialogs() {
   );
 }
 
-/** More rigs than this are not stopped or removed by a slip of the hand. */
+/** More rigs than this are not stopped, restarted or removed by a slip of the hand. */
 const MANY = 10;
 
 function names(rigs: Rig[]): string {
@@ -163,6 +164,15 @@ function StopDialog({ rigs }: { rigs: Rig[] }) {
   return (
     <Confirm title={`Stop ${plural(rigs.length, 'rig')}?`} verb={`Stop ${rigs.length}`} typed={many ? String(rigs.length) : undefined} onYes={run} onClose={closeDialog}>
       <p>All miners on {names(rigs)} stop until they are started again.</p>
+    </Confirm>
+  );
+}
+
+function RestartDialog({ rigs }: { rigs: Rig[] }) {
+  const run = () => void begin({ verb: 'restart', rigs: ids(rigs) });
+  return (
+    <Confirm title={`Restart ${plural(rigs.length, 'rig')}?`} verb={`Restart ${rigs.length}`} typed={rigs.length > MANY ? String(rigs.length) : undefined} onYes={run} onClose={closeDialog}>
+      <p>The miner of each stops and starts anew with its profile: {names(rigs)}. A rig with several miners refuses; restart those on its own page.</p>
     </Confirm>
   );
 }

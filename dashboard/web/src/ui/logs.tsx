@@ -7,6 +7,7 @@ import { ask, failure, part, type Failure } from '../api/client';
 import type { LogPage } from '../api/types';
 import { level, Ring, type Line } from '../logic/ring';
 import { Trouble } from './parts';
+import { save } from './save';
 
 /** Lines asked for first; a few screens. */
 const FIRST_LINES = 500;
@@ -59,14 +60,6 @@ export function Logs({ rig, miner }: { rig: string; miner: string }) {
     if (atEnd !== follows.current) follow(atEnd);
   };
   const text = () => ring.current.lines.map((line) => line.text).join('\n');
-  const save = () => {
-    const url = URL.createObjectURL(new Blob([`${text()}\n`], { type: 'text/plain' }));
-    const link = document.createElement('a');
-    link.href = url;
-    link.download = `${miner}.log`;
-    link.click();
-    URL.revokeObjectURL(url);
-  };
   const needle = wanted.trim().toLowerCase();
   const lines = needle === '' ? ring.current.lines : ring.current.lines.filter((line) => line.text.toLowerCase().includes(needle));
   return (
@@ -79,7 +72,7 @@ export function Logs({ rig, miner }: { rig: string; miner: string }) {
         <label class="tickline">
           <input type="checkbox" checked={following} onChange={(event) => follow(event.currentTarget.checked)} /> Follow
         </label>
-        <button type="button" onClick={save}>
+        <button type="button" onClick={() => save(`${miner}.log`, 'text/plain', `${text()}\n`)}>
           Download
         </button>
       </div>

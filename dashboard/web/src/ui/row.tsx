@@ -2,8 +2,8 @@
 
 import { useRef } from 'preact/hooks';
 
-import { celsius, exactTime, hashrate, lastSeen, ping, shortAddress, UNKNOWN } from '../logic/format';
-import { algorithms, type Rig, type State } from '../logic/rig';
+import { celsius, exactTime, hashrate, lastSeen, percent, ping, shortAddress, UNKNOWN, watts } from '../logic/format';
+import { algorithms, rejected, type Rig, type State } from '../logic/rig';
 import { toggled } from '../logic/select';
 import type { Column } from '../logic/sort';
 import { pingOne, under } from '../store/commands';
@@ -50,8 +50,14 @@ export function Row({ rig, index, height, tabStop, ticked, compact, shown, onTic
           {rig.name}
         </a>
         {here && <span class="tag">this node</span>}
-        {(state === 'warn' || state === 'crit' || state === 'wait') && <span class={`small word ${state}`}>{word}</span>}
+        {!shown.has('state') && (state === 'warn' || state === 'crit' || state === 'wait') && <span class={`small word ${state}`}>{word}</span>}
       </th>
+      {shown.has('state') && (
+        <td title={why ?? undefined}>
+          <span class={`word ${state}`}>{word}</span>
+          {why !== null && <span class="t2 small"> {why}</span>}
+        </td>
+      )}
       {shown.has('address') && (
         <td class="mono" title={rig.address ?? 'It dials us; no address is known'}>
           {shortAddress(rig.address)}
@@ -64,6 +70,14 @@ export function Row({ rig, index, height, tabStop, ticked, compact, shown, onTic
         {hashrate(off ? null : rig.hash)}
         {!off && rig.also !== null && <span class="t2 small"> +{rig.also.length}</span>}
       </td>
+      {shown.has('algo') && <td>{(off ? null : rig.algo) ?? UNKNOWN}</td>}
+      {shown.has('temp') && <td class="right">{celsius(off ? null : rig.temp)}</td>}
+      {shown.has('rej') && (
+        <td class="right" title={off ? undefined : `${rig.rej ?? UNKNOWN} rejected, ${rig.acc ?? UNKNOWN} accepted`}>
+          {percent(off ? null : rejected(rig))}
+        </td>
+      )}
+      {shown.has('watt') && <td class="right">{watts(off ? null : rig.watt)}</td>}
       {shown.has('seen') && (
         <td class="right" title={exactTime(rig.seen)}>
           {/* Only a row that is offline has an age, and needs the clock. */}
@@ -119,7 +133,9 @@ export function PhoneRow({ rig, index, height, tabStop, ticked }: Common) {
     selected.value = toggled(selected.value, rig.id);
     active.value = rig.id;
   };
-  const facts = [rig.here === 1 ? 'this node' : rig.role, celsius(off ? null : rig.temp), ping(off ? null : rig.ping)].filter((text) => text !== UNKNOWN);
+  // Nothing hovers on a phone: what is wrong stands in place of what is not.
+  const troubled = (state === 'warn' || state === 'crit') && why !== null;
+  const facts = troubled ? [why] : [rig.here === 1 ? 'this node' : rig.role, celsius(off ? null : rig.temp), ping(off ? null : rig.ping)].filter((text) => text !== UNKNOWN);
   return (
     <tr
       id={`r-${rig.id}`}

@@ -9,21 +9,27 @@ import { reveal, visible } from '../logic/window';
 import { pingOne } from '../store/commands';
 import { phone, prefs, rowHeight } from '../store/prefs';
 import { go, href, setQuery } from '../store/route';
-import { active, anchor, clearSelection, focused, pointed, selected, sort, sortBy, view } from '../store/table';
+import { active, anchor, clearSelection, focused, pointed, selected, sort, sortBy, view, wanted } from '../store/table';
 import { PhoneRow, Row } from './row';
 
-const COLUMNS: { column: Column; label: string; width: number | null; right?: boolean }[] = [
-  { column: 'name', label: 'Peer', width: null },
+const COLUMNS: { column: Column; label: string; width: number; right?: boolean }[] = [
+  { column: 'name', label: 'Peer', width: 160 },
+  { column: 'state', label: 'State', width: 200 },
   { column: 'address', label: 'Address', width: 172 },
   { column: 'role', label: 'Role', width: 92 },
   { column: 'ping', label: 'Ping', width: 76, right: true },
   { column: 'score', label: 'Score', width: 108, right: true },
   { column: 'hash', label: 'Hashrate', width: 104, right: true },
+  { column: 'algo', label: 'Algorithm', width: 104 },
+  { column: 'temp', label: 'Hottest', width: 84, right: true },
+  { column: 'rej', label: 'Rejected', width: 92, right: true },
+  { column: 'watt', label: 'Power', width: 84, right: true },
   { column: 'seen', label: 'Last seen', width: 100, right: true },
 ];
-const NAME_WIDTH = 140;
-/** What goes first where there is no room: what changes least, and what the side panel or the rig's page tells. */
-const DROPPED: readonly Column[] = ['role', 'address', 'seen', 'score', 'ping'];
+/** What a table has room for first. What changes least, and what the side panel or the rig's page tells, comes last. */
+const PREFERRED: readonly Column[] = ['name', 'hash', 'ping', 'score', 'seen', 'address', 'role', 'temp', 'rej', 'state', 'algo', 'watt'];
+/** With fewer than these in sight the actions of a row fold into a menu. */
+const USUAL = 7;
 const TICK_WIDTH = 40;
 const ACTIONS_WIDTH = 188;
 const MENU_WIDTH = 56;
@@ -31,14 +37,23 @@ const PAGE = 100;
 /** A pointer that slips off the rows for a moment has not left; nor has one on its way to "apply". */
 const LEAVING_MS = 1500;
 
-/** The columns that a table of this width has room for, and whether their actions fold into a menu. */
-export function fitting(width: number, narrow: boolean): { columns: typeof COLUMNS; compact: boolean; least: number } {
-  const room = (columns: typeof COLUMNS, actions: number) => columns.reduce((sum, column) => sum + (column.width ?? NAME_WIDTH), TICK_WIDTH + actions);
-  const compact = narrow || room(COLUMNS, ACTIONS_WIDTH) > width;
+/**
+ * The columns that a table of this width has room for, and whether their actions fold into a menu. What is wanted comes
+ * before all others, room or not.
+ */
+export function fitting(width: number, narrow: boolean, wanted: ReadonlySet<Column>): { columns: typeof COLUMNS; compact: boolean; least: number } {
+  const wide = (column: Column) => COLUMNS.find((known) => known.column === column)?.width ?? 0;
+  const room = (columns: Iterable<Column>, actions: number) => [...columns].reduce((sum, column) => sum + wide(column), TICK_WIDTH + actions);
+  const compact = narrow || room(PREFERRED.slice(0, USUAL), ACTIONS_WIDTH) > width;
   const actions = compact ? MENU_WIDTH : ACTIONS_WIDTH;
-  let columns = narrow ? COLUMNS.filter(({ column }) => column !== 'address' && column !== 'role') : COLUMNS;
-  for (const dropped of DROPPED) if (room(columns, actions) > width) columns = columns.filter(({ column }) => column !== dropped);
-  return { columns, compact, least: room(columns, actions) };
+  const taken = new Set<Column>(['name', 'hash', ...wanted]);
+  for (const column of PREFERRED) {
+    if (narrow && (column === 'address' || column === 'role')) continue;
+    // The first that has no room ends it: what is less important shall not jump in.
+    if (room(new Set([...taken, column]), actions) > width) break;
+    taken.add(column);
+  }
+  return { columns: COLUMNS.filter(({ column }) => taken.has(column)), compact, least: room(taken, actions) };
 }
 
 /** `narrow`: the side panel takes room, so what it shows anyway is left out of the rows. */
@@ -153,7 +168,7 @@ export function Table({ narrow }: { narrow: boolean }) {
   const ids = () => all.map((rig) => rig.id);
   const ticked = all.length > 0 && all.every((rig) => selected.value.has(rig.id));
   const some = !ticked && all.some((rig) => selected.value.has(rig.id));
-  const { columns, compact, least } = fitting(width, narrow);
+  const { columns, compact, least } = fitting(width, narrow, wanted.value);
   const shown = new Set(columns.map(({ column }) => column));
   const cells = phone.value ? 1 : columns.length + 2;
   return (
@@ -170,7 +185,8 @@ export function Table({ narrow }: { narrow: boolean }) {
             <colgroup>
               <col width={TICK_WIDTH} />
               {columns.map(({ column, width }) => (
-                <col key={column} width={width ?? undefined} />
+                // What is left goes to what has most to say.
+                <col key={column} width={column === (shown.has('state') ? 'state' : 'name') ? undefined : width} />
               ))}
               <col width={compact ? MENU_WIDTH : ACTIONS_WIDTH} />
             </colgroup>

@@ -1,0 +1,24 @@
+// Rigs as a table for a spreadsheet.
+
+import type { Rig } from './rig';
+
+const HEAD = ['name', 'id', 'state', 'why', 'role', 'address', 'algorithm', 'hashrate_hs', 'temperature_celsius', 'power_watt', 'accepted', 'rejected', 'ping_ms', 'score', 'last_seen'];
+
+/** In the order given. What is not known is empty, which is not zero; what an absent rig said last is not so now. */
+export function csv(rigs: readonly Rig[]): string {
+  const lines = rigs.map((rig) => {
+    const live = rig.on === 1;
+    const now = <T>(value: T | null) => (live ? value : null);
+    const seen = rig.seen === null ? null : new Date(rig.seen * 1000).toISOString();
+    return [rig.name, rig.id, rig.word, rig.why, rig.role, rig.address, now(rig.algo), now(rig.hash), now(rig.temp), now(rig.watt), now(rig.acc), now(rig.rej), now(rig.ping), rig.score, seen];
+  });
+  return [HEAD, ...lines].map((cells) => `${cells.map(cell).join(',')}\r\n`).join('');
+}
+
+/** By RFC 4180, as the node writes its own. A spreadsheet takes what begins like a formula for one, and texts come from other machines. */
+function cell(value: string | number | null): string {
+  if (value === null) return '';
+  if (typeof value === 'number') return String(value);
+  const text = /^[=+\-@\t\r]/.test(value) ? `'${value}` : value;
+  return /[",\n\r']/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
+}
