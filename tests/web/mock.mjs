@@ -16,6 +16,8 @@ export async function mockNode(...options) {
   return {
     url,
     port: new URL(url).port,
+    /** It is there and says nothing more. */
+    hang: () => child.kill('SIGSTOP'),
     async stop() {
       child.kill('SIGKILL');
       if (child.exitCode === null && child.signalCode === null) await once(child, 'exit');

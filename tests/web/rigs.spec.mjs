@@ -364,3 +364,21 @@ test('a server that goes away is told, dims what is shown, and is found again', 
     await again.stop();
   }
 });
+
+test('a node that falls silent is not called live until the stream is given up', async ({ page, node }) => {
+  node.hang();
+  await expect(page.getByText(/^Nothing heard for \d+ s$/)).toBeVisible({ timeout: 32_000 });
+});
+
+test('a page that is not of its node says so, and a reload mends it', async ({ page, node }) => {
+  await node.stop();
+  const next = await mockNode('--rigs', '60', '--port', node.port, '--version', '0.2.0');
+  try {
+    await expect(page.getByText('The node is version 0.2.0 now, and this page came with another.')).toBeVisible({ timeout: 30_000 });
+    await page.getByRole('button', { name: 'Reload' }).click();
+    await expect(page.getByText('Live', { exact: true })).toBeVisible();
+    await expect(page.getByText('The node is version')).toBeHidden();
+  } finally {
+    await next.stop();
+  }
+});

@@ -2,7 +2,7 @@
 //
 //     npm run build && node mock/server.mjs --rigs 60 --port 9099
 //
-// Options: --rigs N, --port N, --share 0.1 (rows that change each second), --hz 1 (such seconds in a second), --login (sign-in is needed; the password
+// Options: --rigs N, --port N, --share 0.1 (rows that change each second), --hz 1 (such seconds in a second), --version 0.1.0, --login (sign-in is needed; the password
 // is `correct horse`, the link any 43 characters that begin with `A`).
 
 import { createReadStream, existsSync } from 'node:fs';
@@ -15,7 +15,7 @@ import { MockFleet } from './fleet.mjs';
 
 const { values: options } = parseArgs({
   options: {
-    rigs: { type: 'string', default: '60' }, port: { type: 'string', default: '9099' }, share: { type: 'string', default: '0.1' }, hz: { type: 'string', default: '1' }, login: { type: 'boolean', default: false },
+    rigs: { type: 'string', default: '60' }, port: { type: 'string', default: '9099' }, share: { type: 'string', default: '0.1' }, hz: { type: 'string', default: '1' }, login: { type: 'boolean', default: false }, version: { type: 'string', default: '0.1.0' },
   },
 });
 const DIST = fileURLToPath(new URL('../dist/', import.meta.url));
@@ -268,7 +268,7 @@ async function answer(request, response, url) {
     if (path !== '/session' && !signedIn) throw new Refused(401, 'sign-in-needed', 'sign in first', 'use the link of `miner-ctrl ui`');
     if (path === '/events') {
       response.writeHead(200, { 'Content-Type': 'text/event-stream', 'Cache-Control': 'no-store' });
-      send('hello', { boot: 'mock', version: '0.1.0', hz: 1 }, response);
+      send('hello', { boot: 'mock', version: options.version, hz: 1 }, response);
       send('snapshot', fleet.snapshot(), response);
       send('pairing', { pending }, response);
       for (const job of jobs.values()) if (job.ended === null) send('job', summary(job), response);

@@ -30,6 +30,9 @@ export const link = signal<Link>({ kind: 'connecting' });
 export const pending = signal<Pending[]>([]);
 export const activity = signal<Activity[]>([]);
 export const node = signal<NodeInfo | null>(null);
+/** The version that the node has now, when it is not the one that this page came with; null while it is. */
+export const upgraded = signal<string | null>(null);
+let version: string | null = null;
 /** Unix seconds by the node's clock, one clock for all ages. */
 export const now = signal(nodeNow());
 /** When the data shown was current, by the same clock. */
@@ -107,6 +110,7 @@ function onMessage({ event, data }: Message): void {
         onJob(value as JobChange);
         break;
       case 'hello':
+        onVersion((value as { version: string }).version);
         // What came while there was no stream, or was left out of it.
         resumeJobs();
         void loadNode();
@@ -117,6 +121,12 @@ function onMessage({ event, data }: Message): void {
     // Cut off, altered or out of step: only a snapshot helps.
     stream.resync();
   }
+}
+
+/** The first greeting comes from the node that served this page. */
+function onVersion(next: string): void {
+  version ??= next;
+  upgraded.value = next === version ? null : next;
 }
 
 /** The newest entries, as many as Overview shows. The stream brings what comes; the Activity page says what is wrong. */

@@ -5,7 +5,7 @@ import type { ComponentChildren } from 'preact';
 import { clock, plural } from '../logic/format';
 import { jobSummary, jobTitle } from '../logic/job';
 import { show, shownJob, underWay } from '../store/jobs';
-import { counts, heard, link, node, now, pending, retryNow } from '../store/live';
+import { counts, heard, link, node, now, pending, retryNow, upgraded } from '../store/live';
 import { phone, prefer, prefs, type Theme } from '../store/prefs';
 import { profiles } from '../store/profiles';
 import { href, route } from '../store/route';
@@ -101,10 +101,15 @@ function ThemePick() {
 
 /** Down for this long is no hiccup any more. */
 const OFFLINE_SECONDS = 20;
+/** The node says something each 15 s, if only that it is there. */
+const SILENT_SECONDS = 20;
 
 /** What the stream of events is at; "Live" is said only while they arrive. */
 function words(state: typeof link.value): ['ok' | 'off' | 'wait', string] {
-  if (state.kind === 'live') return ['ok', 'Live'];
+  if (state.kind === 'live') {
+    const silence = heard.value === null ? 0 : now.value - heard.value;
+    return silence < SILENT_SECONDS ? ['ok', 'Live'] : ['wait', `Nothing heard for ${Math.floor(silence)} s`];
+  }
   if (state.kind !== 'lost') return ['wait', state.kind === 'paused' ? 'Paused' : 'Connecting…'];
   const since = state.since / 1000;
   if (now.value - since >= OFFLINE_SECONDS) return ['off', `Offline since ${clock(since)}`];
@@ -138,6 +143,7 @@ export function Head({ title, back, children }: { title: ComponentChildren; back
       </header>
       <Exposed />
       <Gone />
+      <Upgraded />
     </>
   );
 }
@@ -166,6 +172,20 @@ export function Exposed() {
       <p>
         <b>This connection is not encrypted.</b> Whoever is on the way can read and change what you see and type, passwords too.
       </p>
+    </div>
+  );
+}
+
+/** A page before a node of another version may say and ask what no longer holds. When to reload is the person's to say: something may be half written. */
+function Upgraded() {
+  if (upgraded.value === null) return null;
+  return (
+    <div class="banner" role="status">
+      <Shape state="wait" />
+      <p>The node is version {upgraded.value} now, and this page came with another.</p>
+      <button type="button" onClick={() => location.reload()}>
+        Reload
+      </button>
     </div>
   );
 }
