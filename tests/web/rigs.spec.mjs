@@ -79,7 +79,7 @@ test('totals follow filter and selection, and the list can be taken along', asyn
   await expect(totals).not.toContainText('rx/0');
   await page.locator('tbody input').nth(0).click();
   await page.locator('tbody input').nth(1).click();
-  await expect(totals).toContainText('2 selected');
+  await expect(totals).toContainText('2 chosen');
   const [first, second] = await names(page);
   await totals.getByRole('button', { name: 'Copy names' }).click();
   await expect(page.getByText('2 names copied')).toBeVisible();
@@ -188,6 +188,10 @@ test('all rigs are printed, not those in sight, and then the table is as it was'
   expect(inSight).toBeLessThan(60);
   await page.evaluate(() => dispatchEvent(new Event('beforeprint')));
   await expect(rows(page)).toHaveCount(60);
+  await page.emulateMedia({ media: 'print' });
+  const [last, totals] = await Promise.all([rows(page).last().boundingBox(), page.getByRole('group', { name: 'Totals' }).boundingBox()]);
+  expect(totals.y).toBeGreaterThanOrEqual(last.y + last.height - 1);
+  await page.emulateMedia({ media: 'screen' });
   await page.evaluate(() => dispatchEvent(new Event('afterprint')));
   await expect(rows(page)).toHaveCount(inSight);
 });

@@ -54,6 +54,8 @@ test('quotes keep words together, while they are typed, too', () => {
 
 test('it tells what it asks for, so that this can be shown', () => {
   expect([...parse('barn temp>80 -algo:rx/0 nonsense>1').keys]).toEqual(['temp', 'algo']);
+  // Of what is in trouble one asks why; that a mining rig mines is no news.
+  expect([...parse('state:fault').keys, ...parse('state:mining').keys]).toEqual(['why', 'state']);
 });
 
 test('a minus turns it around', () => {

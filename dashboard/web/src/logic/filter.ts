@@ -25,6 +25,9 @@ function is(state: State): Test {
   return (rig) => rig.shown === state;
 }
 
+/** Whoever looks for these wants to know why. */
+const TROUBLES = ['attention', 'degraded', 'fault', 'offline'];
+
 const TEXTS: Record<string, (rig: Rig) => string> = {
   name: (rig) => rig.name,
   address: (rig) => rig.address ?? '',
@@ -81,8 +84,8 @@ export function parse(text: string): Filter {
       continue;
     }
     tests.push(not ? (rig) => !found(rig) : found);
-    const key = /^([a-z]+)[:<>=]/.exec(asked)?.[1];
-    if (key !== undefined) keys.add(key);
+    const [, key, value = ''] = /^([a-z]+)[:<>=](.*)/.exec(asked) ?? [];
+    if (key !== undefined) keys.add(key === 'state' && TROUBLES.some((word) => word.startsWith(value)) ? 'why' : key);
   }
   return { test: (rig) => tests.every((test) => test(rig)), error, empty: tests.length === 0, keys };
 }

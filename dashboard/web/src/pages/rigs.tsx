@@ -137,7 +137,7 @@ function Totals() {
   const all = sums(of);
   const watt = power(of);
   const what = [
-    some ? `${of.length} selected` : of.length === counts.value.all ? plural(of.length, 'rig') : `${of.length} of ${plural(counts.value.all, 'rig')}`,
+    some ? `${of.length} chosen` : of.length === counts.value.all ? plural(of.length, 'rig') : `${of.length} of ${plural(counts.value.all, 'rig')}`,
     ...all.slice(0, MAX_SUMS).map(({ algorithm, rate }) => `${algorithm} ${hashrate(rate)}`),
     ...(all.length > MAX_SUMS ? [`${all.length - MAX_SUMS} more`] : []),
     ...(watt === null ? [] : [`${watts(watt)} measured`]),

@@ -36,8 +36,8 @@ export const filter = computed(() => parse(filterText.value));
 /** Columns that are asked for by what is sorted or filtered: whoever looks for hot rigs shall see how hot they are. */
 export const wanted = computed<ReadonlySet<Column>>(() => {
   const keys = filter.value.keys;
-  const found = new Set<Column>(COLUMNS.filter((column) => keys.has(column)));
-  if (keys.has('why') || show.value === 'attention') found.add('state');
+  const found = new Set<Column>(COLUMNS.filter((column) => column !== 'state' && keys.has(column)));
+  if (keys.has('why') || show.value === 'attention' || show.value === 'offline') found.add('state');
   found.add(sort.value.column);
   return found;
 });
