@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
 
-import { csv } from './csv';
+import { csv, jobCsv } from './csv';
 import { row } from './fixture';
 import { rig } from './rig';
 
@@ -15,4 +15,15 @@ test('a rig is a line, and what is not known or not so now is empty', () => {
 test('words of other machines are quoted and are no formula', () => {
   const [, line] = csv([rig(row({ state: 'fault', problem: '=cmd|"calc", now' }))]).split('\r\n');
   expect(line).toContain(`,"'=cmd|""calc"", now",`);
+});
+
+test('what came of an order is a table, the failed first', () => {
+  const done = { id: 'a', name: 'rig-a', state: 'done', code: null, detail: 'xmrig-1 is stopped', hint: null } as const;
+  const failed = { id: null, name: 'rig-b', state: 'failed', code: 'unreachable', detail: 'not connected, it seems', hint: 'check it' } as const;
+  expect(jobCsv({ rigs: [done, failed] }).split('\r\n')).toEqual([
+    'name,id,state,code,detail,hint',
+    'rig-b,,failed,unreachable,"not connected, it seems",check it',
+    'rig-a,a,done,,xmrig-1 is stopped,',
+    '',
+  ]);
 });

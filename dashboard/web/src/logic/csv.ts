@@ -1,5 +1,6 @@
 // Rigs as a table for a spreadsheet.
 
+import { worstFirst, type Line } from './job';
 import type { Rig } from './rig';
 
 const HEAD = ['name', 'id', 'state', 'why', 'role', 'address', 'algorithm', 'hashrate_hs', 'temperature_celsius', 'power_watt', 'accepted', 'rejected', 'ping_ms', 'score', 'last_seen'];
@@ -12,7 +13,16 @@ export function csv(rigs: readonly Rig[]): string {
     const seen = rig.seen === null ? null : new Date(rig.seen * 1000).toISOString();
     return [rig.name, rig.id, rig.word, rig.why, rig.role, rig.address, now(rig.algo), now(rig.hash), now(rig.temp), now(rig.watt), now(rig.acc), now(rig.rej), now(rig.ping), rig.score, seen];
   });
-  return [HEAD, ...lines].map((cells) => `${cells.map(cell).join(',')}\r\n`).join('');
+  return table([HEAD, ...lines]);
+}
+
+/** What came of an order, rig by rig, the failed first. */
+export function jobCsv({ rigs }: { rigs: readonly Line[] }): string {
+  return table([['name', 'id', 'state', 'code', 'detail', 'hint'], ...worstFirst(rigs).map((line) => [line.name, line.id, line.state, line.code, line.detail, line.hint])]);
+}
+
+function table(rows: readonly (readonly (string | number | null)[])[]): string {
+  return rows.map((cells) => `${cells.map(cell).join(',')}\r\n`).join('');
 }
 
 /** By RFC 4180, as the node writes its own. A spreadsheet takes what begins like a formula for one, and texts come from other machines. */

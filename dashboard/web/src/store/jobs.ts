@@ -6,7 +6,7 @@ import { ask, failure, part, type Failure } from '../api/client';
 import { nodeNow } from '../api/clock';
 import type { Job, JobChange, JobSummary } from '../api/types';
 import { follow, forgotten, jobSummary, jobTitle, LINE_WORD } from '../logic/job';
-import { done, failed } from './toast';
+import { done, notDone } from './toast';
 
 /** Jobs that are followed rig by rig: what this page began or looked at. Each may have 5000 rigs. */
 const MAX_FOLLOWED = 4;
@@ -21,6 +21,8 @@ export const shownJob = signal<string | null>(null);
 export const shownFailure = signal<Failure | null>(null);
 /** Begun here, and not told of yet. */
 const own = new Set<string>();
+/** An order on its way whose answer somebody waits for; thousands of rigs take a busy node some seconds. */
+export const sending = signal<object | null>(null);
 
 export const jobInDialog = computed(() => (shownJob.value === null ? null : (followed.value.get(shownJob.value) ?? null)));
 export const underWay = computed(() => (summaries.value ?? []).filter((job) => job.ended === null));
@@ -39,28 +41,32 @@ export const turns = computed<ReadonlyMap<string, string>>(() => {
 export interface Order { verb: Job['verb']; rigs: string[]; profile?: string; from?: 'here' | 'rig'; all?: boolean }
 
 /** Begins a job and shows it. */
-export async function begin(order: Order): Promise<void> {
-  try {
-    ours(await ask<Job>('POST', '/jobs', order));
-  } catch (thrown) {
-    failed('It was not begun', failure(thrown));
-  }
+export function begin(order: Order): Promise<void> {
+  return send(() => ask('POST', '/jobs', order), 'The order');
 }
 
 /** Begins a job with what failed in this one, or is not known. */
-export async function retry(id: string): Promise<void> {
-  try {
-    ours(await ask<Job>('POST', `/jobs/${part(id)}/retry`));
-  } catch (thrown) {
-    failed('It was not begun again', failure(thrown));
-  }
+export function retry(id: string): Promise<void> {
+  return send(() => ask('POST', `/jobs/${part(id)}/retry`), 'The retry');
 }
 
-function ours(job: Job): void {
-  own.add(job.id);
-  keep(job);
-  shownFailure.value = null;
-  shownJob.value = job.id;
+async function send(order: () => Promise<Job>, what: string): Promise<void> {
+  const mine = {};
+  closeJob();
+  sending.value = mine;
+  try {
+    const job = await order();
+    own.add(job.id);
+    keep(job);
+    // Whoever closed the dialog meanwhile is told when it has ended.
+    if (sending.value !== mine) return;
+    shownFailure.value = null;
+    shownJob.value = job.id;
+  } catch (thrown) {
+    notDone(what, failure(thrown));
+  } finally {
+    if (sending.value === mine) sending.value = null;
+  }
 }
 
 /** Shows a job, whoever began it. */
@@ -72,6 +78,7 @@ export function show(id: string): void {
 
 export function closeJob(): void {
   shownJob.value = null;
+  sending.value = null;
 }
 
 export async function loadJobs(): Promise<void> {
@@ -104,7 +111,7 @@ export function resumeJobs(): void {
 export function forgetJobs(): void {
   followed.value = new Map();
   summaries.value = null;
-  shownJob.value = null;
+  closeJob();
   own.clear();
 }
 

@@ -1,12 +1,14 @@
 // What came of a command to several rigs, rig by rig.
 
+import { jobCsv } from '../logic/csv';
 import { jobSummary, jobTitle, LINE_SHOWN, toRetry, total, worstFirst } from '../logic/job';
 import { plural } from '../logic/format';
 import { readOnly } from '../store/live';
-import { closeJob, jobInDialog, retry, shownFailure, shownJob } from '../store/jobs';
+import { closeJob, jobInDialog, retry, sending, shownFailure, shownJob } from '../store/jobs';
 import { href } from '../store/route';
 import { Dialog } from './dialog';
 import { Act, Skeleton, Trouble } from './parts';
+import { save } from './save';
 import { Shape } from './shape';
 
 /** Rows drawn; what matters comes first, so that it is among them. */
@@ -14,7 +16,14 @@ const MAX_ROWS = 200;
 
 export function JobDialog() {
   const job = jobInDialog.value;
-  if (shownJob.value === null) return null;
+  if (shownJob.value === null) {
+    if (sending.value === null) return null;
+    return (
+      <Dialog title="The order is on its way" wide onClose={closeJob}>
+        <Skeleton rows={3} />
+      </Dialog>
+    );
+  }
   if (!job) {
     return (
       <Dialog title="Results" wide onClose={closeJob}>
@@ -41,6 +50,9 @@ export function JobDialog() {
               Retry {again} {job.counts.unknown > 0 && job.counts.failed === 0 ? 'not known' : 'failed'}
             </Act>
           )}
+          <button type="button" title="The result of each rig as a table" onClick={() => save('results.csv', 'text/csv', jobCsv(job))}>
+            CSV
+          </button>
           <button type="button" class="primary" data-focus onClick={closeJob}>
             {ended ? 'Close' : 'Go on in the background'}
           </button>
@@ -80,7 +92,7 @@ export function JobDialog() {
           </tbody>
         </table>
       </div>
-      {job.rigs.length > MAX_ROWS && <p class="t2">{plural(job.rigs.length - MAX_ROWS, 'more rig')} not listed here.</p>}
+      {job.rigs.length > MAX_ROWS && <p class="t2">{plural(job.rigs.length - MAX_ROWS, 'more rig')} not listed here; the CSV has all.</p>}
     </Dialog>
   );
 }

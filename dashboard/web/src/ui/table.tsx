@@ -13,7 +13,7 @@ import { active, anchor, clearSelection, focused, pointed, selected, sort, sortB
 import { PhoneRow, Row } from './row';
 
 const COLUMNS: { column: Column; label: string; width: number; right?: boolean }[] = [
-  { column: 'name', label: 'Peer', width: 160 },
+  { column: 'name', label: 'Peer', width: 140 },
   { column: 'state', label: 'State', width: 200 },
   { column: 'address', label: 'Address', width: 172 },
   { column: 'role', label: 'Role', width: 92 },
