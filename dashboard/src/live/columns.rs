@@ -126,7 +126,9 @@ impl Row {
                 watt: watt.map(|watt| whole(f64::from(watt))),
                 acc: stats.map(|stats| sum(stats, |shares| shares.accepted)),
                 rej: stats.map(|stats| sum(stats, |shares| shares.rejected)),
-                problem: problem.clone(),
+                problem: problem
+                    .clone()
+                    .or_else(|| stats.filter(|_| peer.online).and_then(|stats| complaint(&stats.miners))),
             },
         }
     }
@@ -156,6 +158,25 @@ fn state(online: bool, stats: Option<&RigStats>) -> &'static str {
     } else {
         "idle"
     }
+}
+
+/// What is wrong with its miners, of the one that is worst off: a person shall see why a rig is at fault without opening it.
+fn complaint(miners: &[MinerStatus]) -> Option<String> {
+    use MinerState as Is;
+    let weight = |miner: &MinerStatus| match miner.state {
+        Is::Failed => Some(0),
+        Is::NoPool | Is::Paused => Some(1),
+        _ => miner.problem.as_ref().map(|_| 2),
+    };
+    let (_, worst) =
+        miners.iter().filter_map(|miner| Some((weight(miner)?, miner))).min_by_key(|(weight, _)| *weight)?;
+    let name = &worst.name;
+    Some(match (&worst.problem, worst.state) {
+        (Some(why), _) => format!("{name}: {why}"),
+        (None, Is::Failed) => format!("{name} has failed"),
+        (None, Is::NoPool) => format!("{name} has lost its pool"),
+        (None, _) => format!("{name} is paused"),
+    })
 }
 
 /// A number without its fraction. What is below zero, too large or no number ends at the nearest bound.
@@ -198,6 +219,35 @@ mod tests {
         let [told, untold] = [told, untold].map(|view| Row::new(&view, view.peer.id).live);
         assert_eq!((told.state, told.hash, told.run), ("mining", Some(2500.0), Some(1)));
         assert_eq!((untold.state, untold.hash, untold.run, untold.acc), ("unknown", None, None, None));
+    }
+
+    #[test]
+    fn a_rig_says_what_is_wrong_with_the_miner_that_is_worst_off() {
+        let mut view = rig(peer(1, "rig-alpha"), true);
+        let of = |view: &RigView| Row::new(view, view.peer.id).live.problem;
+        assert_eq!(of(&view), None);
+        let miners = &view.stats.as_ref().expect("it mines").miners;
+        let drifted = MinerStatus { problem: Some("its pool has drifted".into()), ..miners[0].clone() };
+        let poolless = MinerStatus { name: "xmrig-2".parse().unwrap(), state: MinerState::NoPool, ..miners[0].clone() };
+        let failed = MinerStatus {
+            name: "xmrig-3".parse().unwrap(),
+            state: MinerState::Failed,
+            problem: Some("exit 1".into()),
+            ..miners[0].clone()
+        };
+        for (miner, said) in [
+            (drifted, "xmrig-1: its pool has drifted"),
+            (poolless, "xmrig-2 has lost its pool"),
+            (failed, "xmrig-3: exit 1"),
+        ] {
+            view.stats.as_mut().expect("it mines").miners.push(miner);
+            assert_eq!(of(&view).as_deref(), Some(said));
+        }
+        // What is wrong with the rig itself comes first, and what an absent one said last is not so now.
+        view.problem = Some("two machines use its identity".into());
+        assert_eq!(of(&view), view.problem);
+        (view.problem, view.peer.online) = (None, false);
+        assert_eq!(of(&view), None);
     }
 
     #[test]
