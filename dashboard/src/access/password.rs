@@ -99,7 +99,7 @@ fn hashed(params: Params, password: &Secret, salt: &[u8], length: usize) -> Resu
     let argon2 = Argon2::new(Algorithm::Argon2id, Version::V0x13, params);
     let mut bytes = [0; Output::MAX_LENGTH];
     let bytes = bytes.get_mut(..length).ok_or_else(|| broken("it is too long"))?;
-    argon2.hash_password_into_with_memory(password.as_str().as_bytes(), salt, bytes, &mut memory).map_err(broken)?;
+    argon2.hash_password_into_with_memory(password.as_str().as_bytes(), salt, bytes, memory).map_err(broken)?;
     Output::new(bytes).map_err(broken)
 }
 

@@ -95,13 +95,13 @@ impl Tier {
 /// # Errors
 /// [`DatabaseError`]; some of the miners may have been stored.
 pub async fn write(database: &Database, at: u64, mut minutes: Vec<Minute>) -> Result<usize, DatabaseError> {
-    let mut homeless = 0;
+    let mut homeless: usize = 0;
     while !minutes.is_empty() {
         let some = minutes.split_off(minutes.len().saturating_sub(AT_ONCE));
         homeless += database
             .run(move |connection| {
                 let change = connection.transaction()?;
-                let mut homeless = 0;
+                let mut homeless: usize = 0;
                 for minute in &some {
                     match series_of(&change, &minute.rig, &minute.miner, minute.measure, at)? {
                         Place::Full => homeless += 1,
