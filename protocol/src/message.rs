@@ -238,6 +238,26 @@ pub enum Response {
 }
 
 impl Response {
+    /// Of a request that was sent twice, and perhaps carried out the first time: what the second found so is not said to
+    /// have been so before.
+    #[must_use]
+    pub fn as_changed(mut self) -> Self {
+        match &mut self {
+            Self::Deployed { changed }
+            | Self::Miner { changed, .. }
+            | Self::Miners { changed, .. }
+            | Self::Removed { changed } => *changed = true,
+            Self::History(_)
+            | Self::Logs(_)
+            | Self::Policy(_)
+            | Self::Pong { .. }
+            | Self::Profiles(_)
+            | Self::Refused(_)
+            | Self::Stats(_) => {}
+        }
+        self
+    }
+
     /// Whether it has the size that an honest peer's has. A message can hold much that nobody should keep, or be shown.
     #[must_use]
     pub fn is_plausible(&self) -> bool {

@@ -201,9 +201,10 @@ async fn starts(side: Side) {
         run(farm, STOP).await;
         START.to_owned()
     };
-    at_each_step(side, prepare, async |farm, Outcome { done, before, at, .. }| {
+    at_each_step(side, prepare, async |farm, Outcome { done, said, before, at }| {
         let miners = agreed(farm).await;
         assert!(before.is_empty() && miners.len() <= 1 && (!done || miners.len() == 1), "{miners:?}: {at}");
+        assert!(!done || !said.contains("already"), "this command did it: {at}");
         run(farm, START).await;
         let now = agreed(farm).await;
         assert!(now.len() == 1 && (miners.is_empty() || now == miners), "{miners:?}, then {now:?}: {at}");
@@ -217,9 +218,10 @@ async fn stops(side: Side) {
         run(farm, START).await;
         STOP.to_owned()
     };
-    at_each_step(side, prepare, async |farm, Outcome { done, before, at, .. }| {
+    at_each_step(side, prepare, async |farm, Outcome { done, said, before, at }| {
         let miners = agreed(farm).await;
         assert!(before.len() == 1 && (miners.is_empty() || !done && miners.len() == 1), "{miners:?}: {at}");
+        assert!(!done || !said.contains("already"), "this command did it: {at}");
         run(farm, STOP).await;
         assert_eq!(agreed(farm).await, [0_i32; 0], "{at}");
         all_is_whole(farm, &at).await;
@@ -260,6 +262,26 @@ async fn deploys(side: Side) {
         run(farm, line).await;
         assert_eq!(farm.rig().home.names("profile list").await, ["p"], "{at}");
         assert_eq!(farm.rig().home.miners(), miners, "{at}");
+        all_is_whole(farm, &at).await;
+    })
+    .await;
+}
+
+async fn takes_back(side: Side) {
+    let line = "remote undeploy rig-alpha --profile p";
+    let prepare = async |farm: &Farm| {
+        run(farm, START).await;
+        run(farm, "remote deploy rig-alpha --profile p").await;
+        line.to_owned()
+    };
+    at_each_step(side, prepare, async |farm, Outcome { done, said, before, at }| {
+        let there = farm.rig().home.names("profile list").await;
+        assert!(there.is_empty() || !done && there == ["p"], "{there:?}: {at}");
+        assert!(!done || said.contains("profile p removed"), "this command did it: {at}");
+        let miners = agreed(farm).await;
+        assert!(miners.len() == 1 && miners == before, "mining went on: {before:?}, then {miners:?}: {at}");
+        run(farm, line).await;
+        assert_eq!(farm.rig().home.names("profile list").await, [""; 0], "{at}");
         all_is_whole(farm, &at).await;
     })
     .await;
@@ -553,6 +575,18 @@ async fn a_deployment_whose_controller_is_killed_at_any_step_costs_no_hash() {
 #[ignore = "goes through every step; `.ci/run faults` runs it"]
 async fn a_deployment_whose_rig_is_killed_at_any_step_costs_no_hash() {
     deploys(Side::Rig).await;
+}
+
+#[tokio::test]
+#[ignore = "goes through every step; `.ci/run faults` runs it"]
+async fn a_profile_that_is_taken_back_is_told_so_whenever_its_controller_is_killed() {
+    takes_back(Side::Controller).await;
+}
+
+#[tokio::test]
+#[ignore = "goes through every step; `.ci/run faults` runs it"]
+async fn a_profile_that_is_taken_back_is_told_so_whenever_its_rig_is_killed() {
+    takes_back(Side::Rig).await;
 }
 
 #[tokio::test]

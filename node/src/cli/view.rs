@@ -212,7 +212,13 @@ pub(crate) fn outcome(outcome: &MinerOutcome) -> String {
         }
     });
     let text = miners.collect::<Vec<_>>().join(", ");
-    clean(&format!("{}: {}", outcome.rig, if text.is_empty() { "no miner" } else { &text }))
+    let text = match (text.is_empty(), outcome.changed) {
+        (false, _) => text.as_str(),
+        // A rig that was started again since forgets what it had stopped.
+        (true, true) => "no miner runs any more",
+        (true, false) => "no miner",
+    };
+    clean(&format!("{}: {text}", outcome.rig))
 }
 
 /// What deploying reached.

@@ -358,7 +358,8 @@ impl MeshHandle {
     /// Asks a peer, waiting a moment for its link when it is just coming up.
     ///
     /// A request that can safely be made twice is made again when the connection ends under it. Whatever refuses it then
-    /// refuses the second: of the first it says nothing.
+    /// refuses the second: of the first it says nothing. Nor does it when the second finds all done: the first may have
+    /// done it, also when the peer was killed and started again in between, so that it counts as done by this request.
     ///
     /// # Errors
     /// [`AskError`]; after [`AskError::Lost`] and [`AskError::Timeout`] it is not known whether it was carried out.
@@ -393,6 +394,7 @@ impl MeshHandle {
                 Err(AskError::Busy | AskError::Refused(_) | AskError::Unreachable) if in_doubt => {
                     return Err(AskError::Lost);
                 }
+                Ok(response) if in_doubt => return Ok(response.as_changed()),
                 answer => return answer,
             }
         }
@@ -484,7 +486,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_refusal_of_a_command_that_was_repeated_does_not_say_that_nothing_was_done() {
+    async fn what_comes_of_a_command_that_was_repeated_does_not_say_that_nothing_was_done() {
         let unknown = || Response::Refused(Refusal::UnknownMiner { miner: "xmrig-1".into(), miners: vec![] });
         assert_eq!(outcome(stop(), vec![vec![None], vec![Some(unknown())]]).await, Err(AskError::Lost));
         let begun = Instant::now();
@@ -495,7 +497,12 @@ mod tests {
         // Of the first, and of what is only read, it is the truth.
         let refused = |refusal| Err(AskError::Refused(refusal));
         assert_eq!(outcome(stop(), vec![vec![busy()]]).await, refused(Refusal::Busy { retry_after_ms: 1000 }));
+        let removed = |changed| Response::Removed { changed };
+        let remove = || Request::RemoveProfile { name: "p".parse().unwrap() };
+        assert_eq!(outcome(remove(), vec![vec![None], vec![Some(removed(false))]]).await, Ok(removed(true)));
         assert_eq!(
+        assert_eq!(outcome(remove(), vec![vec![Some(removed(false))]]).await, Ok(removed(false)));
+        assert_eq!(outcome(remove(), vec![vec![], vec![Some(removed(false))]]).await, Ok(removed(false)), "sent once");
             outcome(Request::Stats, vec![vec![None], vec![busy()]]).await,
             refused(Refusal::Busy { retry_after_ms: 1000 })
         );
