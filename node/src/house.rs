@@ -34,6 +34,7 @@ pub(crate) struct House {
 /// One that is told when it ends.
 struct Order {
     orders: Arc<Orders>,
+    peer: PeerKey,
     name: String,
     asked: String,
     answer: Option<Response>,
@@ -41,7 +42,7 @@ struct Order {
 
 impl Drop for Order {
     fn drop(&mut self) {
-        self.orders.tell(&self.name, &self.asked, self.answer.as_ref());
+        self.orders.tell(self.peer, &self.name, &self.asked, self.answer.as_ref());
     }
 }
 
@@ -64,7 +65,7 @@ impl Answer for House {
         let name = fleet.peer(&peer).map_or_else(|| peer.node_id().to_string(), |known| known.peer.name.to_string());
         Box::pin(async move {
             // Told when it is answered, or when its asker has gone: then it may be carried out all the same.
-            let mut order = Order { orders, name, asked, answer: None };
+            let mut order = Order { orders, peer, name, asked, answer: None };
             let answer = worker.answer(granted, request).await;
             order.answer = Some(answer.clone());
             answer
