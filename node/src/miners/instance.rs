@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use miner_ctrl_protocol::stats::MAX_TEXT;
+use miner_ctrl_protocol::stats::{MAX_TEXT, Shares};
 use miner_ctrl_protocol::{Hashrate, MinerName, MinerState, MinerStatus, Policy, Profile};
 use tokio::time::Instant;
 
@@ -11,6 +11,7 @@ use super::driver::{Endpoint, Reading};
 use super::drivers::driver;
 use super::lifecycle::{Event, NOTABLE_SILENCE, Stage, State};
 use super::process::Process;
+use super::wanted::Refused;
 
 /// Between questions while its API is not verified: a start is waited for.
 const POLL_STARTING: Duration = Duration::from_millis(100);
@@ -201,8 +202,31 @@ impl Instance {
     }
 }
 
+/// What the world is told of one that was wanted and whose profile is not taken any more.
+pub(super) fn refused(name: &MinerName, Refused { draft, why }: &Refused, since: Duration) -> MinerStatus {
+    MinerStatus {
+        name: name.clone(),
+        program: draft.program,
+        profile: Some(draft.name.clone()),
+        state: MinerState::Failed,
+        state_seconds: since.as_secs(),
+        uptime_seconds: 0,
+        hashrate: None,
+        hashrates: [None; 3],
+        shares: Shares::default(),
+        algorithm: None,
+        pool: None,
+        version: None,
+        devices: vec![],
+        restarts: 0,
+        problem: Some(short(format!(
+            "its profile cannot be taken: {why}; stop it to forget it, or start another under its name"
+        ))),
+    }
+}
+
 /// As long as whoever asks takes it. Paths and a program's own words are in it.
-fn short(mut text: String) -> String {
+pub(super) fn short(mut text: String) -> String {
     if text.len() > MAX_TEXT {
         let mut end = MAX_TEXT - '…'.len_utf8();
         while !text.is_char_boundary(end) {

@@ -16,7 +16,7 @@ use super::adoption::Adopted;
 use super::console::Console;
 use super::driver::{PollError, Reading};
 use super::drivers::driver;
-use super::instance::{Instance, Running, timeless};
+use super::instance::{self, Instance, Running, timeless};
 use super::launch::{Launched, Launcher, Record};
 use super::lifecycle::{Action, Event, Stage, State};
 use super::supervisor::{BUSY, Command, MAX_MINERS, MinersConfig, MinersSnapshot, OnShutdown, Reply, shutting_down};
@@ -47,7 +47,15 @@ enum News {
 /// Somebody who waits for a state.
 enum Waiting {
     Start { name: MinerName, changed: bool, until: Instant, reply: Reply<(MinerStatus, bool)> },
-    Stop { names: Vec<MinerName>, changed: bool, until: Instant, reply: Reply<(Vec<MinerStatus>, bool)> },
+    Stop { stopped: Stopped, changed: bool, until: Instant, reply: Reply<(Vec<MinerStatus>, bool)> },
+}
+
+/// What a stop is about.
+struct Stopped {
+    /// Miners that it waits for.
+    names: Vec<MinerName>,
+    /// How those stand that never ran: their profiles could not be taken.
+    forgotten: Vec<MinerStatus>,
 }
 
 /// The task and all it owns.
@@ -55,6 +63,8 @@ pub(super) struct Keeper {
     launcher: Arc<Launcher>,
     on_shutdown: OnShutdown,
     wanted: Wanted,
+    /// Since when those have failed that cannot be taken.
+    began: Instant,
     miners: BTreeMap<MinerName, Instance>,
     jobs: JoinSet<(MinerName, u64, News)>,
     waiting: Vec<Waiting>,
@@ -84,6 +94,7 @@ impl Keeper {
             launcher: Arc::new(launcher),
             on_shutdown: config.on_shutdown,
             wanted,
+            began: now,
             miners: BTreeMap::new(),
             jobs: JoinSet::new(),
             waiting: Vec::new(),
@@ -339,8 +350,8 @@ impl Keeper {
                 Err(refusal) => drop(reply.send(Err(refusal))),
             },
             Command::Stop { choice, reply } => match self.stop(&choice, now) {
-                Ok((names, changed)) => {
-                    self.waiting.push(Waiting::Stop { names, changed, until: now + STOP_PATIENCE, reply });
+                Ok((stopped, changed)) => {
+                    self.waiting.push(Waiting::Stop { stopped, changed, until: now + STOP_PATIENCE, reply });
                 }
                 Err(refusal) => drop(reply.send(Err(refusal))),
             },
@@ -398,7 +409,10 @@ impl Keeper {
         }
         (1..=MAX_MINERS)
             .filter_map(|number| format!("{}-{number}", profile.program).parse().ok())
-            .find(|name| self.miners.get(name).is_none_or(|miner| !miner.is_active()) && !self.wanted.is_refused(name))
+            .find(|name| {
+                self.miners.get(name).is_none_or(|miner| !miner.is_active())
+                    && !self.wanted.refused().contains_key(name)
+            })
             .ok_or_else(too_many)
     }
 
@@ -418,6 +432,10 @@ impl Keeper {
 
     fn restart(&mut self, miner: Option<&MinerName>, now: Instant) -> Result<MinerName, Refusal> {
         self.admit()?;
+        if let Some((name, refused)) = miner.and_then(|name| self.wanted.refused().get_key_value(name)) {
+            let why = instance::refused(name, refused, Duration::ZERO).problem.unwrap_or_default();
+            return Err(Refusal::MinerUnavailable { why });
+        }
         let name = self.resolve(miner)?;
         if let Some(miner) = self.miners.get_mut(&name) {
             self.wanted.insert(&name, &miner.profile).map_err(|error| internal(&error))?;
@@ -428,29 +446,45 @@ impl Keeper {
         Ok(name)
     }
 
-    fn stop(&mut self, choice: &MinerChoice, now: Instant) -> Result<(Vec<MinerName>, bool), Refusal> {
+    fn stop(&mut self, choice: &MinerChoice, now: Instant) -> Result<(Stopped, bool), Refusal> {
         self.admit()?;
+        let refused: Vec<MinerName> = self.wanted.refused().keys().cloned().collect();
         let names = match choice {
-            MinerChoice::All => self.miners.keys().cloned().collect(),
+            MinerChoice::All => self.miners.keys().chain(&refused).cloned().collect(),
+            MinerChoice::Named(name) if refused.contains(name) => vec![name.clone()],
             MinerChoice::Named(name) => vec![self.resolve(Some(name))?],
-            // With none there is nothing to stop, which is what was asked for.
-            MinerChoice::Only if self.miners.is_empty() => Vec::new(),
+            MinerChoice::Only if self.miners.is_empty() => match refused.as_slice() {
+                // With none there is nothing to stop, which is what was asked for.
+                [] | [_] => refused.clone(),
+                _ => return Err(Refusal::AmbiguousMiner { miners: refused }),
+            },
             MinerChoice::Only => vec![self.resolve(None)?],
         };
-        let mut changed = false;
-        for name in &names {
+        let (mut stopped, mut changed) = (Stopped { names: vec![], forgotten: vec![] }, false);
+        for name in names {
+            let refused = self.wanted.refused().get(&name).map(|one| instance::refused(&name, one, Duration::ZERO));
             // A full disk must not keep a miner running; that it may come back with the node is told with its state.
-            let unwritten = self.wanted.remove(name).err().map(|error| chain(&error));
-            if let Some(miner) = self.miners.get_mut(name) {
+            let unwritten = self.wanted.remove(&name).err().map(|error| chain(&error));
+            if let Some(miner) = self.miners.get_mut(&name) {
                 if let Some(why) = &unwritten {
                     miner.console.note(&format!("this stop is not written down: {why}"));
                 }
                 miner.unwritten = unwritten;
                 changed |= miner.is_active();
+                self.on(&name, Event::Stop, now);
+                stopped.names.push(name);
+            } else if let Some(status) = refused {
+                changed |= unwritten.is_none();
+                stopped.forgotten.push(match unwritten {
+                    None => MinerStatus { state: MinerState::Stopped, problem: None, ..status },
+                    Some(why) => {
+                        let problem = instance::short(format!("its stop is not written down: {why}"));
+                        MinerStatus { problem: Some(problem), ..status }
+                    }
+                });
             }
-            self.on(name, Event::Stop, now);
         }
-        Ok((names, changed))
+        Ok((stopped, changed))
     }
 
     /// The miner that is meant: by name, or the only one there is, or the only one that runs.
@@ -495,17 +529,19 @@ impl Keeper {
                     };
                     let _ = reply.send(answer);
                 }
-                Waiting::Stop { names, changed, until, reply } => {
-                    let miners = names.iter().filter_map(|name| self.miners.get(name));
+                Waiting::Stop { stopped, changed, until, reply } => {
+                    let miners = stopped.names.iter().filter_map(|name| self.miners.get(name));
                     // One that is wanted again was started by somebody else meanwhile: the answer shows it.
                     let overtaken = |miner: &Instance| {
                         miner.unwritten.is_none() && self.wanted.profiles().contains_key(&miner.name)
                     };
                     let done = miners.clone().all(|miner| !miner.is_active() || overtaken(miner));
                     if done || now >= until {
-                        let _ = reply.send(Ok((miners.map(|miner| miner.status(now)).collect(), changed)));
+                        let forgotten = stopped.forgotten.iter().cloned();
+                        let miners = miners.map(|miner| miner.status(now)).chain(forgotten).take(MAX_MINERS);
+                        let _ = reply.send(Ok((miners.collect(), changed)));
                     } else {
-                        self.waiting.push(Waiting::Stop { names, changed, until, reply });
+                        self.waiting.push(Waiting::Stop { stopped, changed, until, reply });
                     }
                 }
             }
@@ -521,7 +557,12 @@ impl Keeper {
     }
 
     fn publish(&mut self, now: Instant) {
-        let miners: Vec<MinerStatus> = self.miners.values().map(|miner| miner.status(now)).collect();
+        let since = now.saturating_duration_since(self.began);
+        let refused = self.wanted.refused().iter().map(|(name, one)| instance::refused(name, one, since));
+        // Those that can run come first: whoever reads takes no more than may run.
+        let mut miners: Vec<MinerStatus> =
+            self.miners.values().map(|miner| miner.status(now)).chain(refused).take(MAX_MINERS).collect();
+        miners.sort_by(|one, other| one.name.cmp(&other.name));
         let known = self.publisher.borrow().clone();
         let same = known.miners.len() == miners.len()
             && known.miners.iter().zip(&miners).all(|(old, new)| timeless(old.clone()) == timeless(new.clone()));
@@ -591,6 +632,61 @@ mod tests {
         keeper.restart(Some(&name()), now).unwrap();
         keeper.on(&name(), Event::Strayed("another pool".to_owned()), now);
         assert!(Wanted::load(directory.path()).unwrap().profiles().contains_key(&name()));
+    }
+
+    /// With a wanted miner that runs nothing: this version does not take its profile.
+    fn keeper_of_a_profile_that_is_refused(directory: &Path) -> Keeper {
+        let mut draft = profile().into_draft();
+        draft.wallet = String::new();
+        let file = directory.join(wanted::FILE);
+        let bytes = serde_json::to_vec(&serde_json::json!({ "old": draft })).unwrap();
+        crate::store::atomic::write(&file, &bytes).unwrap();
+        keeper(directory)
+    }
+
+    fn stopped(keeper: &mut Keeper, choice: MinerChoice) -> Result<(Vec<MinerStatus>, bool), Refusal> {
+        let now = Instant::now();
+        let (reply, mut answer) = tokio::sync::oneshot::channel();
+        keeper.on_command(Command::Stop { choice, reply }, now);
+        keeper.answer(now);
+        answer.try_recv().unwrap()
+    }
+
+    #[tokio::test]
+    async fn what_was_wanted_and_is_not_taken_any_more_shows_and_is_forgotten_by_a_stop() {
+        let old: MinerName = "old".parse().unwrap();
+        for choice in [MinerChoice::All, MinerChoice::Named(old.clone())] {
+            let directory = tempfile::tempdir().unwrap();
+            let mut keeper = keeper_of_a_profile_that_is_refused(directory.path());
+            keeper.publish(Instant::now());
+            let shown = keeper.publisher.borrow().miners.clone();
+            let found = shown.iter().find(|miner| miner.name == old).unwrap();
+            assert_eq!(found.state, MinerState::Failed);
+            assert!(found.problem.as_ref().unwrap().contains("wallet"), "{found:?}");
+            let again = keeper.restart(Some(&old), Instant::now());
+            assert!(matches!(&again, Err(Refusal::MinerUnavailable { why }) if why.contains("wallet")), "{again:?}");
+
+            let (miners, changed) = stopped(&mut keeper, choice).unwrap();
+            let found = miners.iter().find(|miner| miner.name == old).unwrap();
+            assert!(changed && found.state == MinerState::Stopped && found.problem.is_none(), "{miners:?}");
+            assert!(!std::fs::read_to_string(directory.path().join(wanted::FILE)).unwrap().contains("old"));
+            keeper.publish(Instant::now());
+            assert!(keeper.publisher.borrow().miners.iter().all(|miner| miner.name != old));
+            let unknown = stopped(&mut keeper, MinerChoice::Named(old.clone()));
+            assert!(matches!(unknown, Err(Refusal::UnknownMiner { .. })), "{unknown:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn what_cannot_be_forgotten_on_the_disk_is_not_said_to_be() {
+        let directory = tempfile::tempdir().unwrap();
+        let elsewhere = directory.path().join("miners");
+        std::fs::create_dir(&elsewhere).unwrap();
+        let mut keeper = keeper_of_a_profile_that_is_refused(&elsewhere);
+        std::fs::remove_dir_all(&elsewhere).unwrap();
+        let (miners, changed) = stopped(&mut keeper, MinerChoice::Named("old".parse().unwrap())).unwrap();
+        assert!(!changed && miners[0].problem.as_ref().unwrap().contains("not written down"), "{miners:?}");
+        assert!(keeper.wanted.refused().len() == 1, "the next stop tries again");
     }
 
     #[tokio::test]

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use miner_ctrl_protocol::profile::Invalid;
 use miner_ctrl_protocol::{MinerName, Profile, ProfileDraft};
 
 use super::supervisor::MinersError;
@@ -18,8 +19,15 @@ pub(super) const FILE: &str = "wanted.json";
 pub(super) struct Wanted {
     path: PathBuf,
     profiles: BTreeMap<MinerName, Profile>,
-    /// Those that cannot be taken, kept for whoever mends them.
-    refused: BTreeMap<MinerName, ProfileDraft>,
+    /// Those that cannot be taken, kept for whoever mends them, stops them or starts another in their place.
+    refused: BTreeMap<MinerName, Refused>,
+}
+
+/// What was wanted and is not taken by this version.
+#[derive(Debug, Clone)]
+pub(super) struct Refused {
+    pub(super) draft: ProfileDraft,
+    pub(super) why: Invalid,
 }
 
 impl Wanted {
@@ -40,7 +48,7 @@ impl Wanted {
                 // Checks may have become stricter with a new version; the others shall run nevertheless.
                 Err(error) => {
                     tracing::error!(miner = %name, %error, "a wanted miner's profile cannot be taken");
-                    refused.insert(name, draft);
+                    refused.insert(name, Refused { draft, why: error });
                 }
             }
         }
@@ -51,9 +59,9 @@ impl Wanted {
         &self.profiles
     }
 
-    /// Whether a miner of this name has a profile that is kept for whoever mends it.
-    pub(super) fn is_refused(&self, name: &MinerName) -> bool {
-        self.refused.contains_key(name)
+    /// Those that cannot be taken; none of them runs.
+    pub(super) const fn refused(&self) -> &BTreeMap<MinerName, Refused> {
+        &self.refused
     }
 
     /// Remembers a miner.
@@ -61,30 +69,35 @@ impl Wanted {
         if self.profiles.get(name) == Some(profile) {
             return Ok(());
         }
-        let mut profiles = self.profiles.clone();
+        let (mut profiles, mut refused) = (self.profiles.clone(), self.refused.clone());
         profiles.insert(name.clone(), profile.clone());
-        self.replace(profiles)
+        // One that can be taken stands in its place.
+        refused.remove(name);
+        self.replace(profiles, refused)
     }
 
-    /// Forgets a miner.
+    /// Forgets a miner, also one whose profile cannot be taken.
     pub(super) fn remove(&mut self, name: &MinerName) -> Result<(), WriteError> {
-        let mut profiles = self.profiles.clone();
-        if profiles.remove(name).is_none() {
+        let (mut profiles, mut refused) = (self.profiles.clone(), self.refused.clone());
+        if profiles.remove(name).is_none() && refused.remove(name).is_none() {
             return Ok(());
         }
-        self.replace(profiles)
+        self.replace(profiles, refused)
     }
 
     /// On the disk first: what could not be written is not believed, so that trying again tries to write again.
-    fn replace(&mut self, profiles: BTreeMap<MinerName, Profile>) -> Result<(), WriteError> {
-        // One of the same name that can be taken comes later, and stands in its place.
+    fn replace(
+        &mut self,
+        profiles: BTreeMap<MinerName, Profile>,
+        refused: BTreeMap<MinerName, Refused>,
+    ) -> Result<(), WriteError> {
+        let kept = refused.iter().map(|(name, refused)| (name, &refused.draft));
         let drafts: BTreeMap<&MinerName, &ProfileDraft> =
-            self.refused.iter().chain(profiles.iter().map(|(name, profile)| (name, &**profile))).collect();
+            kept.chain(profiles.iter().map(|(name, profile)| (name, &**profile))).collect();
         let bytes = serde_json::to_vec_pretty(&drafts)
             .map_err(|error| WriteError { path: self.path.clone(), source: error.into() })?;
         atomic::write(&self.path, &bytes)?;
-        self.refused.retain(|name, _| !profiles.contains_key(name));
-        self.profiles = profiles;
+        (self.profiles, self.refused) = (profiles, refused);
         Ok(())
     }
 }
@@ -104,7 +117,7 @@ mod tests {
         let file = directory.path().join(FILE);
         atomic::write(&file, &serde_json::to_vec(&json!({"xmrig-1": bad})).unwrap()).unwrap();
         let mut wanted = Wanted::load(directory.path()).unwrap();
-        assert!(wanted.profiles().is_empty() && wanted.is_refused(&"xmrig-1".parse().unwrap()));
+        assert!(wanted.profiles().is_empty() && wanted.refused().contains_key(&"xmrig-1".parse().unwrap()));
         let profile = serde_json::from_value::<ProfileDraft>(draft("q")).unwrap().check().unwrap();
         let wallet = |name: &str| {
             let written: Value = serde_json::from_slice(&std::fs::read(&file).unwrap()).unwrap();
