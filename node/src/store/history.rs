@@ -412,17 +412,32 @@ fn series_of(connection: &Connection, rig: &str, miner: &str, measure: Measure, 
 }
 
 /// Lets go of the series of a rig that has had nothing for longest; false when each has had something of late.
+///
+/// Minutes say that best, while they are kept. Of what is older there are quarters alone, by whose last day it goes.
 fn make_room(connection: &Connection, rig: &str, at: u64) -> rusqlite::Result<bool> {
-    let [_, minutes, _] = TIERS;
-    let before = at.saturating_sub(IDLE) / minutes.block_seconds();
+    let [_, minutes, quarters] = TIERS;
     let idle: Option<i64> = connection
         .prepare_cached(
             "SELECT id FROM (
-                 SELECT id, coalesce((SELECT max(block) FROM history_blocks WHERE series = id AND step = ?2), 0) AS newest
+                 SELECT id, coalesce(
+                     (SELECT max(block) + 1 FROM history_blocks WHERE series = id AND step = ?2) * ?3,
+                     (SELECT max(block) + 1 FROM history_blocks WHERE series = id AND step = ?4) * ?5,
+                     0
+                 ) AS until
                  FROM history_series WHERE rig = ?1
-             ) WHERE newest < ?3 ORDER BY newest LIMIT 1",
+             ) WHERE until <= ?6 ORDER BY until LIMIT 1",
         )?
-        .query_row(params![rig, integer(minutes.step), integer(before)], |row| row.get(0))
+        .query_row(
+            params![
+                rig,
+                integer(minutes.step),
+                integer(minutes.block_seconds()),
+                integer(quarters.step),
+                integer(quarters.block_seconds()),
+                integer(at.saturating_sub(IDLE)),
+            ],
+            |row| row.get(0),
+        )
         .optional()?;
     let Some(idle) = idle else { return Ok(false) };
     forget(connection, idle)?;

@@ -106,6 +106,27 @@ async fn a_name_that_is_not_used_any_more_makes_room_for_a_new_one() {
     assert_eq!(known(names()).await, (128, [true, false, true]), "the one that has had nothing for longest has gone");
 }
 
+/// A gap of months is filled with quarters alone, the oldest first, and what is older than a month has nothing else.
+#[tokio::test]
+async fn names_of_which_quarters_are_left_make_room_by_when_they_were_used() {
+    let database = Database::in_memory().unwrap();
+    let [.., quarters] = TIERS;
+    let filled = async |names: Range<u64>, day: u64| {
+        let one =
+            |number| Series { miner: format!("x-{number:03}"), measure: Measure::Hashrate, numbers: vec![Some(1.0)] };
+        fill(&database, "a".into(), quarters, START + day * DAY, names.map(one).collect()).await.unwrap();
+        let all = read_all(&database, quarters, START..START + 400 * DAY).await;
+        all.into_iter().map(|series| series.miner[2..].parse().unwrap()).collect::<Vec<u64>>()
+    };
+    // The first was used longest ago, by its numbers and not by when it came to be known.
+    filled(1..128, 60).await;
+    filled(0..1, 20).await;
+    let known = filled(200..201, 40).await;
+    assert_eq!(known, (1..128).chain([200]).collect::<Vec<_>>(), "what was used later stays");
+    let known = filled(201..202, 40).await;
+    assert!(!known.contains(&201), "all were used after this, or that day");
+}
+
 #[tokio::test]
 async fn rigs_that_are_gone_make_room_for_new_ones_when_there_is_none() {
     let database = Database::in_memory().unwrap();
