@@ -92,6 +92,42 @@ async fn another_node_that_answers_later_is_not_taken_for_the_one_whose_words_we
     assert_eq!(controller.home.json("peer list").await, Value::Array(vec![]));
 }
 
+/// Who waits for a person keeps nobody from starting the node, which then does the rest.
+#[tokio::test]
+async fn a_node_is_started_while_a_command_waits_for_approval_and_between_two_pings() {
+    let rig = Station::start("rig-alpha", "worker").await;
+    let controller = Home::init("control-center", "controller").await;
+    let add = format!("peer add --address {} --name alpha", rig.home.address());
+    let serve = async {
+        let words = waiting(&rig.home).await["words"].as_str().unwrap().to_owned();
+        let node = controller.serve_beside_a_command().await;
+        let _ = rig.home.run(&format!("peer approve {words}")).await.done();
+        node
+    };
+    let (added, node) = tokio::join!(controller.run(&add), serve);
+    assert!(added.done().contains("paired with alpha"));
+    Farm::online(&controller, "alpha").await;
+    let held_before = node.pid();
+    drop(node);
+
+    let begun = Instant::now();
+    // As many as take longer than anybody would wait for the lock.
+    let pings = controller.run("peer ping alpha --count 60");
+    let serve = async {
+        wait_for("the first ping has begun", DEADLINE, async || {
+            let held = std::fs::read_to_string(controller.node_dir().join("lock")).ok()?;
+            held.trim().parse::<i32>().is_ok_and(|pid| pid != held_before).then_some(())
+        })
+        .await;
+        let node = controller.serve_beside_a_command().await;
+        (begun.elapsed(), node)
+    };
+    tokio::select! {
+        pings = pings => panic!("they take a minute: {pings:#?}"),
+        (took, _node) = serve => assert!(took < Duration::from_secs(30), "{took:?}"),
+    }
+}
+
 #[tokio::test]
 async fn nobody_waits_for_ever() {
     let farm = Farm::strangers(&["rig-alpha"]).await;

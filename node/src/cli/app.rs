@@ -198,6 +198,7 @@ async fn carry_out<E: Engine>(cli: Cli, output: &mut Output) -> Result<Exit, Fai
         Command::Simulate(Simulated::Fleet(fleet)) => Box::pin(fleet::fleet::<E>(fleet, home.as_deref(), output)).await,
         // Handled before there is a runtime.
         Command::Simulate(Simulated::Pool(_) | Simulated::Program(_)) => Ok(Exit::Done),
+        Command::Peer(command) => peer::run(command, &open()?, output).await,
         Command::Profile(command) => profile::run(command, &open()?, output).await,
         command => {
             let engine = open()?;
@@ -209,13 +210,13 @@ async fn carry_out<E: Engine>(cli: Cli, output: &mut Output) -> Result<Exit, Fai
                 Command::Node(node::NodeCommand::Health) => node::health(client, output).await,
                 Command::Node(_) => node::info(client, &engine, output).await,
                 Command::Pair => node::pair(client, output).await,
-                Command::Peer(command) => peer::run(command, client, output).await,
                 Command::Remote(command) => remote::run(command, client, output).await,
                 Command::Token(command) => ui::token(command, client, output).await,
                 Command::Ui(_) => ui::ui(password, client, output).await,
                 Command::Completions { .. }
                 | Command::Demo(_)
                 | Command::Doctor
+                | Command::Peer(_)
                 | Command::Profile(_)
                 | Command::Simulate(_) => Ok(Exit::Done),
             };
@@ -230,7 +231,6 @@ fn needs_running(command: &Command) -> bool {
     match command {
         Command::Node(command) => matches!(command, node::NodeCommand::Health),
         Command::Pair => true,
-        Command::Peer(command) => command.needs_running(),
         Command::Remote(command) => command.needs_running(),
         Command::Ui(command) => command.needs_running(),
         _ => false,
@@ -242,8 +242,8 @@ fn given_home(flag: Option<PathBuf>, variable: Option<OsString>) -> Option<PathB
     flag.or_else(|| variable.filter(|home| !home.is_empty()).map(PathBuf::from))
 }
 
-/// Asks one thing of the node. One that was started for that has ended when this returns: it keeps every other command
-/// out, and must not do so while a person types.
+/// Asks one thing of the node. One that was started for that has ended when this returns: it keeps every other one out,
+/// and must not do so while a person types, or is waited for.
 pub(crate) async fn ask_once<E: Engine, T>(
     engine: &E,
     output: &Output,
@@ -256,7 +256,7 @@ pub(crate) async fn ask_once<E: Engine, T>(
 }
 
 impl Connection {
-    async fn close(self, output: &Output) {
+    pub(crate) async fn close(self, output: &Output) {
         if let Some(close) = self.close {
             output.waiting("closing connections", close).await;
         }
@@ -264,7 +264,11 @@ impl Connection {
 }
 
 /// The running node, or one started here for the length of the command.
-async fn connect<E: Engine>(engine: &E, needs_running: bool, output: &Output) -> Result<Connection, Failure> {
+pub(crate) async fn connect<E: Engine>(
+    engine: &E,
+    needs_running: bool,
+    output: &Output,
+) -> Result<Connection, Failure> {
     engine.check_socket()?;
     let client = Client::Socket(engine.socket());
     match client.check().await {

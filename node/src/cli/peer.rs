@@ -9,8 +9,9 @@ use miner_ctrl_protocol::{NodeName, Permission, Role};
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
 
+use crate::cli::app::{ask_once, connect};
 use crate::cli::render::{Output, still};
-use crate::cli::{Exit, Failure, view};
+use crate::cli::{Engine, Exit, Failure, view};
 use crate::control::{Client, ClientError, segment};
 use crate::store::clock::unix_now;
 
@@ -105,14 +106,27 @@ pub(crate) struct Add {
 impl PeerCommand {
     /// Whether it is about strangers, who come to a running node only, or goes on and on: a node that was started for a
     /// command keeps every other one out.
-    pub(crate) const fn needs_running(&self) -> bool {
+    const fn needs_running(&self) -> bool {
         matches!(self, Self::Approve { .. } | Self::Deny { .. } | Self::List { watch: true } | Self::Pending)
     }
 }
 
-pub(crate) async fn run(command: PeerCommand, client: &Client, output: &mut Output) -> Result<Exit, Failure> {
+pub(crate) async fn run<E: Engine>(command: PeerCommand, engine: &E, output: &mut Output) -> Result<Exit, Failure> {
     match command {
-        PeerCommand::Add(command) => add(command, client, output).await,
+        // Between their questions they wait. A node that was started for a question ends with it.
+        PeerCommand::Add(command) => add(command, engine, output).await,
+        PeerCommand::Ping { peer, count } => ping(&peer, count, engine, output).await,
+        command => {
+            let connection = connect(engine, command.needs_running(), output).await?;
+            let done = ask(command, &connection.client, output).await;
+            connection.close(output).await;
+            done
+        }
+    }
+}
+
+async fn ask(command: PeerCommand, client: &Client, output: &mut Output) -> Result<Exit, Failure> {
+    match command {
         PeerCommand::Approve { request, permission } => {
             let request = request.join(" ");
             let path = format!("/peers/pending/{}/approve", segment(&request));
@@ -137,7 +151,8 @@ pub(crate) async fn run(command: PeerCommand, client: &Client, output: &mut Outp
             output.data(&pending, || view::pending(&pending, width))?;
             Ok(Exit::Done)
         }
-        PeerCommand::Ping { peer, count } => ping(&peer, count, client, output).await,
+        // They are asked question by question.
+        PeerCommand::Add(_) | PeerCommand::Ping { .. } => Ok(Exit::Done),
         PeerCommand::Permit { peer, permission } => {
             let change = PeerChange { permission: Some(permission), ..PeerChange::default() };
             change_peer(&peer, &change, client, output).await
@@ -163,12 +178,14 @@ async fn change_peer(peer: &str, change: &PeerChange, client: &Client, output: &
     Ok(Exit::Done)
 }
 
-async fn add(add: Add, client: &Client, output: &mut Output) -> Result<Exit, Failure> {
+async fn add<E: Engine>(add: Add, engine: &E, output: &mut Output) -> Result<Exit, Failure> {
     let what = format!("cannot pair with {}", add.address);
     let wait = Duration::from_secs(add.wait);
     let Add { address, name, code, permission, .. } = add;
     let mut body = json!(AddPeer { address, name, code, permission, peer_id: None });
-    let mut added: Added = asked(&what, output.waiting("pairing", client.send("POST", "/peers", Some(&body))).await)?;
+    let shown: &Output = output;
+    let first = async |client: &Client| shown.waiting("pairing", client.send("POST", "/peers", Some(&body))).await;
+    let mut added: Added = asked(&what, ask_once(engine, shown, first).await?)?;
     if let Added::Pending { peer_id, .. } = &added {
         // The words are those of the node that answered first.
         body["peer_id"] = json!(peer_id);
@@ -183,11 +200,8 @@ async fn add(add: Add, client: &Client, output: &mut Output) -> Result<Exit, Fai
         ));
     }
     while let (Added::Pending { .. }, true) = (&added, Instant::now() < deadline) {
-        let again = async {
-            sleep(LOOK_AGAIN.min(deadline - Instant::now())).await;
-            client.send("POST", "/peers", Some(&body)).await
-        };
-        match output.waiting("waiting for approval", again).await {
+        output.waiting("waiting for approval", sleep(LOOK_AGAIN.min(deadline - Instant::now()))).await;
+        match ask_once(engine, output, async |client| client.send("POST", "/peers", Some(&body)).await).await? {
             Ok(now) => added = now,
             // It may restart while its operator reads the words.
             Err(ClientError::Problem(problem)) if Exit::of_code(&problem.code) == Exit::Unreachable => {}
@@ -268,15 +282,16 @@ pub(crate) async fn watched(
     }
 }
 
-async fn ping(peer: &str, count: u32, client: &Client, output: &mut Output) -> Result<Exit, Failure> {
+async fn ping<E: Engine>(peer: &str, count: u32, engine: &E, output: &mut Output) -> Result<Exit, Failure> {
     let path = format!("/peers/{}/ping", segment(peer));
     let mut times = Vec::new();
     for number in 0..count {
         if number > 0 {
             sleep(PING_PAUSE).await;
         }
-        let ask = client.send::<Pinged>("POST", &path, None);
-        let pinged = asked(format!("cannot ping {peer}"), output.waiting("pinging", ask).await)?;
+        let shown: &Output = output;
+        let ask = async |client: &Client| shown.waiting("pinging", client.send("POST", &path, None)).await;
+        let pinged: Pinged = asked(format!("cannot ping {peer}"), ask_once(engine, shown, ask).await?)?;
         output.item(&pinged, || format!("{} ({}): {:.2} ms", pinged.name, pinged.id, pinged.round_trip_ms))?;
         times.push(pinged.round_trip_ms);
     }

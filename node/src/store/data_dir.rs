@@ -312,8 +312,8 @@ impl LockError {
 }
 
 /// How long whoever needs a node's data waits for a command that uses it: an order to a rig waits 30 s for its answer,
-/// and some for its link. The end of one that takes as long as a person says (`peer add --wait`, `peer ping --count`) is
-/// not waited for.
+/// and some for its link. One that takes as long as a person says (`peer add --wait`, `peer ping --count`) lets go of it
+/// between its questions.
 const LONGEST_COMMAND: Duration = Duration::from_secs(40);
 /// Between two looks whether it is over.
 const LOOK: Duration = Duration::from_millis(50);
