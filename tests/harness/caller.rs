@@ -127,15 +127,20 @@ impl Caller {
         timeout(limit, seen.wait_for(|seen| seen.closed)).await.is_ok()
     }
 
+    /// A substream on which nothing is said yet; none when the connection is over.
+    pub async fn substream(&self) -> Option<SubstreamBox> {
+        let (reply, stream) = oneshot::channel();
+        self.orders.send(reply).await.ok()?;
+        stream.await.ok()
+    }
+
     /// A substream of this protocol; none when the node does not serve it, or has closed the connection.
     ///
     /// # Panics
     /// When the node leaves it open.
     pub async fn open(&self, protocol: &str) -> Option<SubstreamBox> {
-        let (reply, stream) = oneshot::channel();
-        self.orders.send(reply).await.ok()?;
         let negotiation = async {
-            let mut stream = stream.await.ok()?;
+            let mut stream = self.substream().await?;
             let proposal = [line("/multistream/1.0.0"), line(protocol)].concat();
             stream.write_all(&proposal).await.ok()?;
             stream.flush().await.ok()?;
@@ -150,7 +155,14 @@ impl Caller {
     /// # Panics
     /// When the node does not serve pairing.
     pub async fn knock(&self, name: &str, role: Role) -> Reply {
-        let mut stream = self.open(PAIR_PROTOCOL).await.expect("pairing is served");
+        Self::knock_on(self.open(PAIR_PROTOCOL).await.expect("pairing is served"), name, role).await
+    }
+
+    /// The same on a substream that was opened for it.
+    ///
+    /// # Panics
+    /// When the node does not answer.
+    pub async fn knock_on(mut stream: SubstreamBox, name: &str, role: Role) -> Reply {
         let name = name.parse().expect("a name");
         let knock = Knock { versions: vec![VERSION], name, role, door: Door::Approval };
         let bytes = codec::encode(&knock, MAX_PAIR_MESSAGE).expect("it fits");

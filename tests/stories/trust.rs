@@ -3,7 +3,9 @@
 use std::io;
 use std::time::{Duration, Instant};
 
+use futures::{AsyncReadExt as _, AsyncWriteExt as _};
 use miner_ctrl_protocol::codec::{self, MAX_BODY, MAX_MESSAGE};
+use miner_ctrl_protocol::pair::Reply;
 use miner_ctrl_protocol::smsg::{PendingAnswer, Sender};
 use miner_ctrl_protocol::{PAIR_PROTOCOL, RPC_PROTOCOL, Refusal, Request, Response, Role};
 use miner_ctrl_tests::farm::Station;
@@ -13,6 +15,7 @@ use rand::{Rng, RngExt};
 use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
+use tokio::time::timeout;
 
 const IDENTIFY: &str = "/ipfs/id/1.0.0";
 const PING: &str = "/ipfs/ping/1.0.0";
@@ -37,6 +40,38 @@ async fn a_stranger_is_served_pairing_alone_and_not_for_long() {
     assert!(stranger.is_closed_within(Duration::from_secs(20)).await, "its time is over");
     assert_eq!(stranger.seen().opened, 0, "the node asked it nothing, not even who it is");
     assert_eq!(rig.home.json("peer list").await, serde_json::json!([]));
+}
+
+#[tokio::test]
+async fn a_stranger_pairs_once_at_a_time_on_a_connection() {
+    let rig = Station::start("rig-alpha", "worker").await;
+    let stranger = Caller::dial(rig.home.port()).await.unwrap();
+    let first = stranger.open(PAIR_PROTOCOL).await.expect("pairing is served");
+    let mut second = stranger.open(PAIR_PROTOCOL).await.expect("its name is known");
+    // Within the life of a stranger's connection: it is reset at once.
+    let ended = timeout(Duration::from_secs(5), second.read(&mut [0])).await.expect("it is reset");
+    assert!(matches!(ended, Ok(0) | Err(_)), "{ended:?}");
+    assert_eq!(Caller::knock_on(first, "stranger", Role::Worker).await, Reply::Pending, "the first goes on");
+}
+
+#[tokio::test]
+async fn a_stranger_has_fewer_substreams_than_a_peer() {
+    let controller = Station::start("control-center", "controller").await;
+    let peer = Caller::admitted(&controller, "rig-alpha", Role::Worker).await;
+    let stranger = Caller::dial(controller.home.port()).await.unwrap();
+    let mut held = Vec::new();
+    for caller in [&peer, &stranger] {
+        for _ in 0..9 {
+            let Some(mut stream) = caller.substream().await else { continue };
+            // What opens it; a node waits for more.
+            let _ = stream.write_all(b"\x13/multistream/1.0.0\n").await;
+            let _ = stream.flush().await;
+            held.push(stream);
+        }
+    }
+    assert!(stranger.is_closed_within(Duration::from_secs(5)).await, "before its time is over");
+    assert!(!peer.seen().closed);
+    assert!(peer.open(RPC_PROTOCOL).await.is_some(), "it is served beside them");
 }
 
 #[tokio::test]

@@ -9,8 +9,8 @@
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError, RwLock, RwLockWriteGuard};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -121,9 +121,27 @@ impl Room {
     }
 }
 
+/// Who is registered. The transport knows it too: what a connection may carry is settled before the door is asked.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Known(Arc<RwLock<HashMap<PeerId, PeerKey>>>);
+
+impl Known {
+    pub(crate) fn has(&self, peer: &PeerId) -> bool {
+        self.0.read().unwrap_or_else(PoisonError::into_inner).contains_key(peer)
+    }
+
+    fn key_of(&self, peer: &PeerId) -> Option<PeerKey> {
+        self.0.read().unwrap_or_else(PoisonError::into_inner).get(peer).copied()
+    }
+
+    fn change(&self) -> RwLockWriteGuard<'_, HashMap<PeerId, PeerKey>> {
+        self.0.write().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 pub(crate) struct Door {
     room: Room,
-    registered: HashMap<PeerId, PeerKey>,
+    registered: Known,
     pairing_possible: Box<dyn Fn() -> bool + Send>,
     handshakes: HashMap<ConnectionId, IpAddr>,
     handshakes_per_ip: HashMap<IpAddr, usize>,
@@ -139,16 +157,21 @@ pub(crate) struct Door {
 
 impl fmt::Debug for Door {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Door").field("registered", &self.registered.len()).finish_non_exhaustive()
+        f.debug_struct("Door").finish_non_exhaustive()
     }
 }
 
 impl Door {
     /// `files` is how many open files this process may have.
-    pub(crate) fn new(pairing_possible: Box<dyn Fn() -> bool + Send>, counts: Arc<Counts>, files: u64) -> Self {
+    pub(crate) fn new(
+        registered: Known,
+        pairing_possible: Box<dyn Fn() -> bool + Send>,
+        counts: Arc<Counts>,
+        files: u64,
+    ) -> Self {
         Self {
             room: Room::of(files),
-            registered: HashMap::new(),
+            registered,
             pairing_possible,
             handshakes: HashMap::new(),
             handshakes_per_ip: HashMap::new(),
@@ -163,21 +186,21 @@ impl Door {
     }
 
     pub(crate) fn register(&mut self, peer: PeerId, key: PeerKey) {
-        self.registered.insert(peer, key);
+        self.registered.change().insert(peer, key);
     }
 
     pub(crate) fn remove(&mut self, peer: &PeerId) {
-        self.registered.remove(peer);
+        self.registered.change().remove(peer);
     }
 
     pub(crate) fn is_registered(&self, peer: &PeerId) -> bool {
-        self.registered.contains_key(peer)
+        self.registered.has(peer)
     }
 
     /// The key of a connected peer. Reading it out of the peer id takes several field inversions; those of registered
     /// peers are at hand.
     pub(crate) fn key_of(&self, peer: &PeerId) -> Option<PeerKey> {
-        self.registered.get(peer).copied().or_else(|| peer_key(peer))
+        self.registered.key_of(peer).or_else(|| peer_key(peer))
     }
 
     /// Whether strangers are connected, whose time will be over.
@@ -318,7 +341,7 @@ impl NetworkBehaviour for Door {
     ) -> Result<THandler<Self>, ConnectionDenied> {
         self.end_handshake(id);
         let ip = ip_of(remote);
-        if self.registered.contains_key(&peer) {
+        if self.registered.has(&peer) {
             let count = self.per_peer.entry(peer).or_default();
             if *count >= MAX_PER_PEER {
                 return Err(self.turn_away(TurnedAway::TooManyConnections));
@@ -347,7 +370,7 @@ impl NetworkBehaviour for Door {
         _: Endpoint,
         _: PortUse,
     ) -> Result<THandler<Self>, ConnectionDenied> {
-        if self.registered.contains_key(&peer) {
+        if self.registered.has(&peer) {
             return Ok(Streams::serving(&[Protocol::Rpc]));
         }
         if peer_key(&peer).is_none() {
@@ -392,7 +415,7 @@ mod tests {
     #[test]
     fn silent_strangers_leave_room_for_addresses_that_are_known() {
         for (files, room) in [(1024, 384), (20_000, 3072), (u64::MAX, 3072)] {
-            let mut door = Door::new(Box::new(|| true), Arc::default(), files);
+            let mut door = Door::new(Known::default(), Box::new(|| true), Arc::default(), files);
             door.trusted.insert(IpAddr::from([127, 0, 0, 1]));
             let taken = (0..2 * MAX_HANDSHAKES).filter(|n| knock(&mut door, *n, &format!("10.0.0.{}", n % 4))).count();
             assert_eq!(taken, room);
@@ -402,7 +425,7 @@ mod tests {
 
     #[test]
     fn a_handshake_that_ends_leaves_its_place_to_another() {
-        let mut door = Door::new(Box::new(|| true), Arc::default(), 1024);
+        let mut door = Door::new(Known::default(), Box::new(|| true), Arc::default(), 1024);
         for round in 0..3 {
             let ids: Vec<_> = (round * 1000..).take(256).collect();
             assert!(ids.iter().all(|id| knock(&mut door, *id, "10.0.0.1")));

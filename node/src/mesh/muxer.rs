@@ -14,26 +14,31 @@ use libp2p::core::upgrade::{InboundConnectionUpgrade, OutboundConnectionUpgrade,
 use tokio::time::Sleep;
 use yamux::{Connection, ConnectionError, DEFAULT_CREDIT, Mode, Stream};
 
-/// Substreams of a connection, whoever opens them: a link, identify and ping each way, a pairing, which are six. The rest is
-/// for libraries that open one for each ping; more is a flood, and ends the connection.
-const MAX_STREAMS: usize = 16;
-
-/// What a peer may send before we read it, over all substreams: for each what it has from its beginning, and no more.
-/// Left to itself yamux lets a window grow as long as twice the round trip is longer than it takes to fill half of it, up
-/// to 1 GiB. The round trip is what the peer makes of it.
-const UNREAD: usize = MAX_STREAMS * DEFAULT_CREDIT as usize;
+/// Substreams of a connection to a registered peer, whoever opens them: a link, identify and ping each way, a pairing, which
+/// are six. The rest is for libraries that open one for each ping; more is a flood, and ends the connection.
+const OF_A_PEER: usize = 16;
+/// Of one to a stranger, which is served pairing alone: that, and what libraries open by themselves to whomever they meet
+/// (identify and its push, ping, Kademlia, AutoNAT, relays, pubsub), each until it is refused.
+const OF_A_STRANGER: usize = 8;
 
 /// Closing: a goodbye that nobody takes. What is under way has ended before.
 const CLOSE: Duration = Duration::from_secs(2);
 
-/// Makes a connection carry substreams.
+/// Makes a connection carry substreams, no more than so many.
 #[derive(Debug, Clone)]
-pub(super) struct Yamux;
+pub(super) struct Yamux(usize);
 
 impl Yamux {
-    fn connection<C: AsyncRead + AsyncWrite + Unpin>(io: C, mode: Mode) -> Muxer<C> {
+    pub(super) const OF_A_PEER: Self = Self(OF_A_PEER);
+    pub(super) const OF_A_STRANGER: Self = Self(OF_A_STRANGER);
+
+    fn connection<C: AsyncRead + AsyncWrite + Unpin>(&self, io: C, mode: Mode) -> Muxer<C> {
         let mut config = yamux::Config::default();
-        config.set_max_num_streams(MAX_STREAMS).set_max_connection_receive_window(Some(UNREAD));
+        // What a peer may send before we read it, over all substreams: for each what it has from its beginning, and no more.
+        // Left to itself yamux lets a window grow as long as twice the round trip is longer than it takes to fill half of it,
+        // up to 1 GiB. The round trip is what the peer makes of it.
+        let unread = self.0 * DEFAULT_CREDIT as usize;
+        config.set_max_num_streams(self.0).set_max_connection_receive_window(Some(unread));
         Muxer { connection: Connection::new(io, config, mode), arrived: VecDeque::new(), waits: None, until: None }
     }
 }
@@ -53,7 +58,7 @@ impl<C: AsyncRead + AsyncWrite + Unpin> InboundConnectionUpgrade<C> for Yamux {
     type Future = Ready<Result<Muxer<C>, Infallible>>;
 
     fn upgrade_inbound(self, io: C, _: &'static str) -> Self::Future {
-        ready(Ok(Self::connection(io, Mode::Server)))
+        ready(Ok(self.connection(io, Mode::Server)))
     }
 }
 
@@ -63,7 +68,7 @@ impl<C: AsyncRead + AsyncWrite + Unpin> OutboundConnectionUpgrade<C> for Yamux {
     type Future = Ready<Result<Muxer<C>, Infallible>>;
 
     fn upgrade_outbound(self, io: C, _: &'static str) -> Self::Future {
-        ready(Ok(Self::connection(io, Mode::Client)))
+        ready(Ok(self.connection(io, Mode::Client)))
     }
 }
 
@@ -152,7 +157,7 @@ mod tests {
     /// Both ends of a substream; it was opened by a peer without limits, whose first pong was late.
     async fn opened_by_a_slow_peer() -> (Stream, Stream) {
         let (here, there) = tokio::io::duplex(1 << 20);
-        let mut ours = Yamux::connection(here.compat(), Mode::Server);
+        let mut ours = Yamux::OF_A_PEER.connection(here.compat(), Mode::Server);
         let mut theirs = Connection::new(there.compat(), yamux::Config::default(), Mode::Client);
         let mut sends = poll_fn(|cx| theirs.poll_new_outbound(cx)).await.unwrap();
         sends.write_all(b"begins").await.unwrap();
@@ -199,7 +204,7 @@ mod tests {
         // This task alone moves both ends: nobody wakes it when a turn of tokio's is used up.
         tokio::task::unconstrained(async {
             let (here, there) = tokio::io::duplex(1 << 20);
-            let mut ours = Yamux::connection(here.compat(), Mode::Server);
+            let mut ours = Yamux::OF_A_PEER.connection(here.compat(), Mode::Server);
             let mut theirs = Connection::new(there.compat(), yamux::Config::default(), Mode::Client);
             let mut sends = poll_fn(|cx| theirs.poll_new_outbound(cx)).await.unwrap();
             for _ in 0..BYTES {
@@ -283,11 +288,17 @@ mod tests {
 
     #[tokio::test]
     async fn more_substreams_than_there_may_be_end_the_connection() {
+        for (yamux, most) in [(Yamux::OF_A_PEER, OF_A_PEER), (Yamux::OF_A_STRANGER, OF_A_STRANGER)] {
+            too_many_end_it(&yamux, most).await;
+        }
+    }
+
+    async fn too_many_end_it(yamux: &Yamux, most: usize) {
         let (here, there) = tokio::io::duplex(1 << 20);
-        let mut ours = Yamux::connection(here.compat(), Mode::Server);
+        let mut ours = yamux.connection(here.compat(), Mode::Server);
         let mut theirs = Connection::new(there.compat(), yamux::Config::default(), Mode::Client);
         let mut open = Vec::new();
-        for _ in 0..=MAX_STREAMS {
+        for _ in 0..=most {
             let mut stream = poll_fn(|cx| theirs.poll_new_outbound(cx)).await.unwrap();
             stream.write_all(b"x").await.unwrap();
             open.push(stream);
@@ -297,15 +308,15 @@ mod tests {
         while let Some(Ok(stream)) = poll_fn(|cx| Pin::new(&mut ours).poll_inbound(cx)).now_or_never() {
             taken.push(stream);
         }
-        assert_eq!(taken.len(), MAX_STREAMS);
+        assert_eq!(taken.len(), most);
         assert!(poll_fn(|cx| theirs.poll_next_inbound(cx)).await.is_none_or(|end| end.is_err()));
     }
 
     #[tokio::test]
     async fn who_does_not_heed_that_there_are_too_many_substreams_loses_the_connection() {
         let (here, mut there) = tokio::io::duplex(1 << 20);
-        let mut ours = Yamux::connection(here.compat(), Mode::Server);
-        for id in 0..=u32::try_from(MAX_STREAMS).unwrap() {
+        let mut ours = Yamux::OF_A_PEER.connection(here.compat(), Mode::Server);
+        for id in 0..=u32::try_from(OF_A_PEER).unwrap() {
             // A window update that opens a substream.
             let mut frame = vec![0, 1, 0, 1];
             frame.extend((2 * id + 1).to_be_bytes());
@@ -320,14 +331,14 @@ mod tests {
             }
         };
         assert!(matches!(end, ConnectionError::Closed), "{end}");
-        assert_eq!(open.len(), MAX_STREAMS);
+        assert_eq!(open.len(), OF_A_PEER);
     }
 
     #[tokio::test(start_paused = true)]
     async fn closing_does_not_wait_for_a_peer_that_reads_nothing() {
         let begun = tokio::time::Instant::now();
         let (here, _there) = tokio::io::duplex(1);
-        let mut ours = Yamux::connection(here.compat(), Mode::Client);
+        let mut ours = Yamux::OF_A_PEER.connection(here.compat(), Mode::Client);
         poll_fn(|cx| Pin::new(&mut ours).poll_close(cx)).await.unwrap();
         let took = begun.elapsed();
         assert!((CLOSE..2 * CLOSE).contains(&took), "{took:?}");

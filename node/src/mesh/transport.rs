@@ -7,6 +7,7 @@ use libp2p::core::transport::Boxed;
 use libp2p::core::upgrade::Version;
 use libp2p::{PeerId, Transport, identity, noise};
 
+use super::gate::Known;
 use super::muxer::Yamux;
 use super::names::Named;
 use super::tcp::Tcp;
@@ -15,11 +16,14 @@ use super::websocket::WebSocket;
 /// TCP, WebSocket, Noise and Yamux together. 5 000 rigs that connect at once on two cores need 8 s.
 const HANDSHAKE: Duration = Duration::from_secs(20);
 
-pub(crate) fn build(keypair: &identity::Keypair) -> Result<Boxed<(PeerId, StreamMuxerBox)>, noise::Error> {
+pub(crate) fn build(
+    keypair: &identity::Keypair,
+    known: Known,
+) -> Result<Boxed<(PeerId, StreamMuxerBox)>, noise::Error> {
     Ok(WebSocket::new(Named::new(Tcp::new))
         .upgrade(Version::V1Lazy)
         .authenticate(noise::Config::new(keypair)?)
-        .multiplex(Yamux)
+        .multiplex_ext(move |peer, _| if known.has(peer) { Yamux::OF_A_PEER } else { Yamux::OF_A_STRANGER })
         .timeout(HANDSHAKE)
         .map(|(peer, muxer), _| (peer, StreamMuxerBox::new(muxer)))
         .boxed())
@@ -37,7 +41,7 @@ mod tests {
     async fn a_frame_that_is_too_large_is_refused_by_the_dialer_at_its_header() {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let mut transport = build(&identity::Keypair::generate_ed25519()).unwrap();
+        let mut transport = build(&identity::Keypair::generate_ed25519(), Known::default()).unwrap();
         let options = DialOpts { role: Endpoint::Dialer, port_use: PortUse::New };
         let dial = transport.dial(format!("/ip4/127.0.0.1/tcp/{}/ws", address.port()).parse().unwrap(), options);
         let (error, ()) = tokio::join!(async { dial.unwrap().await.err().unwrap() }, async {

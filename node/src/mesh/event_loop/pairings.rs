@@ -8,7 +8,7 @@ use libp2p::{Multiaddr, Stream};
 use miner_ctrl_protocol::PeerKey;
 use tokio::sync::oneshot;
 
-use super::swarm::EventLoop;
+use super::swarm::{Connection, EventLoop};
 use crate::mesh::command::{PairBy, PairError, Paired};
 use crate::mesh::convert::peer_id;
 use crate::mesh::pairing;
@@ -16,8 +16,10 @@ use crate::mesh::words::pair_error;
 
 /// Pairings that we ask for at once; each is a person at a terminal.
 const MAX_PAIRINGS: usize = 32;
-/// Pairings that we serve at once: one for each stranger that may be connected, and a few registered peers.
+/// Pairings that we serve at once: one on each connection of a stranger, of which there are 16, …
 const MAX_SERVED: usize = 32;
+/// … and of these to registered peers, which have lost their registration of us.
+const MAX_SERVED_PEERS: usize = 16;
 
 pub(super) struct PairingAsked {
     by: PairBy,
@@ -63,11 +65,21 @@ impl EventLoop {
     }
 
     pub(super) fn serve_pairing(&mut self, id: ConnectionId, stream: Stream) {
+        let door = &self.swarm.behaviour().door;
         let Some(connection) = self.connections.get(&id) else { return };
-        if self.served.len() < MAX_SERVED {
-            let address = connection.address.to_string();
-            let household = Arc::clone(&self.household);
-            self.served.spawn(pairing::serve(stream, self.us.clone(), connection.key, address, household));
+        // One after the other. A stream that is dropped here is reset.
+        if connection.pairs() || self.served.len() >= MAX_SERVED {
+            return;
+        }
+        let pair = |other: &&Connection| other.pairs() && door.is_registered(&other.peer);
+        if door.is_registered(&connection.peer) && self.connections.values().filter(pair).count() >= MAX_SERVED_PEERS {
+            return;
+        }
+        let (key, address) = (connection.key, connection.address.to_string());
+        let household = Arc::clone(&self.household);
+        let served = self.served.spawn(pairing::serve(stream, self.us.clone(), key, address, household));
+        if let Some(connection) = self.connections.get_mut(&id) {
+            connection.served = Some(served);
         }
     }
 

@@ -14,7 +14,7 @@ use miner_ctrl_protocol::smsg::NodeSecret;
 use miner_ctrl_protocol::{NodeName, PeerKey, Role};
 use rand::RngExt;
 use tokio::sync::{mpsc, watch};
-use tokio::task::JoinSet;
+use tokio::task::{self, JoinSet};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -24,7 +24,7 @@ use crate::mesh::behaviour::{Behaviour, BehaviourEvent};
 use crate::mesh::command::{COMMANDS, Command, Counts, Event, Household, Links, MeshHandle, PairError};
 use crate::mesh::convert::{self, peer_id};
 use crate::mesh::dialer::Dialer;
-use crate::mesh::gate::{Door, DoorEvent};
+use crate::mesh::gate::{Door, DoorEvent, Known};
 use crate::mesh::link::{Link, LinkEnd, RequestRate};
 use crate::mesh::listening;
 use crate::mesh::pairing::Ourselves;
@@ -96,12 +96,13 @@ pub async fn start(
         listening::claim(address)?;
     }
     let counts = Arc::new(Counts::default());
+    let known = Known::default();
     let door = {
-        let household = Arc::clone(&household);
-        Door::new(Box::new(move || household.pairing_possible()), Arc::clone(&counts), files::allowed())
+        let (household, known) = (Arc::clone(&household), known.clone());
+        Door::new(known, Box::new(move || household.pairing_possible()), Arc::clone(&counts), files::allowed())
     };
     let swarm = Swarm::new(
-        transport::build(&keypair).map_err(StartError::Noise)?,
+        transport::build(&keypair, known).map_err(StartError::Noise)?,
         Behaviour::new(door, &keypair),
         keypair.public().to_peer_id(),
         swarm::Config::with_executor(turns::Tasks)
@@ -159,10 +160,17 @@ pub(super) struct Connection {
     pub(super) dialer: bool,
     /// We dialled it to pair: no link is opened on it, whatever is registered, and its end is no failed dial.
     pub(super) to_pair: bool,
+    /// The pairing that was served on it last.
+    pub(super) served: Option<task::AbortHandle>,
     pub(super) link: Option<LinkState>,
 }
 
 impl Connection {
+    /// Whether a pairing is being served on it.
+    pub(super) fn pairs(&self) -> bool {
+        self.served.as_ref().is_some_and(|served| !served.is_finished())
+    }
+
     /// We dialled it for a link, and that is not up yet.
     pub(super) fn comes_up(&self) -> bool {
         self.dialer && self.link.as_ref().is_some_and(|link| link.up.is_none())
@@ -200,6 +208,7 @@ pub(super) struct EventLoop {
     pub(super) connections: HashMap<ConnectionId, Connection>,
     /// Connections that we dial to pair.
     pub(super) pairings: HashMap<ConnectionId, PairingAsked>,
+    /// One for each connection at most.
     pub(super) served: JoinSet<()>,
     /// Whether those still answer whose link another program's replaces. Each ends with that link, of which the door lets in
     /// four of a peer, or after 5 s.
@@ -369,7 +378,7 @@ impl EventLoop {
         // The door refuses other kinds of keys.
         let Some(key) = self.swarm.behaviour().door.key_of(&peer) else { return };
         let to_pair = self.pairings.contains_key(&id);
-        self.connections.insert(id, Connection { peer, key, address, dialer, to_pair, link: None });
+        self.connections.insert(id, Connection { peer, key, address, dialer, to_pair, served: None, link: None });
         let door = &mut self.swarm.behaviour_mut().door;
         self.watchful |= door.has_strangers();
         if to_pair {
