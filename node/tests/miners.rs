@@ -282,6 +282,33 @@ async fn a_miner_outlives_its_supervisor_and_is_taken_over() {
     assert_eq!((stopped[0].state, rig.running()), (MinerState::Stopped, 0));
 }
 
+/// `cp -a` of the home of a rig that runs, started beside it.
+#[tokio::test]
+async fn a_copy_of_a_rig_that_runs_leaves_its_miner_alone_and_a_rig_that_was_moved_takes_it_over() {
+    let (rig, mut copy) = (Rig::new(""), Rig::new(""));
+    let miners = rig.supervisor().await;
+    miners.start(profile("p"), None).await.unwrap();
+    let first = marked_processes(&rig.miners())[0].id;
+    let copied = std::process::Command::new("cp").arg("-a").arg(rig.miners()).arg(copy.data.path()).status();
+    assert!(copied.unwrap().success());
+    let others = copy.supervisor().await;
+    until(&others, "the copy mines", |miner| miner.state == MinerState::Mining).await;
+    assert!(first.is_alive() && !marked_processes(&copy.miners()).is_empty(), "each has a miner of its own");
+    others.stop(MinerChoice::All).await.unwrap();
+    assert!(first.is_alive());
+
+    // Moved while its node is down, a rig is the same one.
+    drop((miners, others));
+    std::fs::remove_dir_all(copy.miners()).unwrap();
+    std::fs::rename(rig.miners(), copy.data.path().join("miners")).unwrap();
+    copy.on_shutdown = OnShutdown::Stop;
+    let moved = copy.supervisor().await;
+    let miner = until(&moved, "it is taken over", |miner| miner.state == MinerState::Mining).await;
+    assert!(first.is_alive() && miner.name == name("xmrig-1"));
+    moved.stop(MinerChoice::All).await.unwrap();
+    assert!(!first.is_alive());
+}
+
 #[tokio::test]
 async fn what_cannot_be_vouched_for_is_ended_and_started_anew() {
     // A process of another token, one without a record, and one that an operator no longer wants.

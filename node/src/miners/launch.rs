@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::io;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use miner_ctrl_protocol::policy::Forbidden;
@@ -63,6 +63,22 @@ pub(super) struct Record {
     pub(super) endpoint: Endpoint,
     pub(super) process: Option<ProcessId>,
     pub(super) boot: String,
+    /// The directory that it was written into: in a copy of it, beside a node that still runs, it is about another's miner.
+    place: Option<Place>,
+}
+
+/// A directory, by what neither a copy of it has nor moving it changes: device and inode, until the machine starts anew.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+struct Place {
+    device: u64,
+    inode: u64,
+}
+
+impl Place {
+    fn of(directory: &Path) -> Option<Self> {
+        let found = std::fs::metadata(directory).ok()?;
+        Some(Self { device: found.dev(), inode: found.ino() })
+    }
 }
 
 impl Launcher {
@@ -107,7 +123,13 @@ impl Launcher {
         for (path, bytes) in &plan.files {
             atomic::write(path, bytes)?;
         }
-        let mut record = Record { profile: profile.clone().into_draft(), endpoint, process: None, boot: boot_id() };
+        let mut record = Record {
+            profile: profile.clone().into_draft(),
+            endpoint,
+            process: None,
+            boot: boot_id(),
+            place: Place::of(directory),
+        };
         record.write(directory)?;
         let spawn = process::Spawn {
             args: program.prefix_args.into_iter().map(Into::into).chain(plan.args).collect(),
@@ -180,10 +202,10 @@ impl Record {
         atomic::write(&path, &bytes)
     }
 
-    /// The record of an instance; nothing when there is none that can be read.
+    /// The record of an instance; nothing when there is none that can be read, or it was written elsewhere.
     pub(super) fn read(directory: &Path) -> Option<Self> {
         let record: Self = serde_json::from_slice(&std::fs::read(Self::path(directory)).ok()?).ok()?;
-        Some(record)
+        (record.place == Place::of(directory)).then_some(record)
     }
 
     /// Forgets it: the process is gone. What was written for it goes too, since it holds pool passwords.
