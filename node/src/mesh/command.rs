@@ -445,7 +445,7 @@ mod tests {
     const LIMIT: Duration = Duration::from_secs(35);
 
     /// What comes of a request on the links that come up one after the other. Each link says what is listed for it, and
-    /// ends: without an answer where there is none.
+    /// ends: without an answer where there is none, and before its turn comes where nothing is listed.
     async fn outcome(request: Request, links: Vec<Vec<Option<Response>>>) -> Result<Response, AskError> {
         let key = NodeSecret::from_seed(&[1; 32]).unwrap().public();
         let table = Arc::new(Links::new());
@@ -456,8 +456,11 @@ mod tests {
             for answers in links {
                 let (link, mut orders) = Link::played();
                 table.put(key, link);
+                while answers.is_empty() && orders.queue.is_empty() {
+                    tokio::task::yield_now().await;
+                }
                 for answer in answers {
-                    let Some(Order::Ask(ask)) = orders.recv().await else { panic!("nobody asks") };
+                    let Some(Order::Ask(ask)) = orders.queue.recv().await else { panic!("nobody asks") };
                     match answer {
                         Some(answer) => ask.reply.send(Ok(answer)).unwrap(),
                         None => drop(ask),
@@ -494,15 +497,15 @@ mod tests {
         assert_eq!(begun.elapsed().as_secs(), 2, "it asks again when it was told to");
         let always = std::iter::repeat_with(busy).take(100).collect();
         assert_eq!(outcome(stop(), vec![vec![None], always]).await, Err(AskError::Timeout));
-        // Of the first, and of what is only read, it is the truth.
-        let refused = |refusal| Err(AskError::Refused(refusal));
-        assert_eq!(outcome(stop(), vec![vec![busy()]]).await, refused(Refusal::Busy { retry_after_ms: 1000 }));
         let removed = |changed| Response::Removed { changed };
         let remove = || Request::RemoveProfile { name: "p".parse().unwrap() };
         assert_eq!(outcome(remove(), vec![vec![None], vec![Some(removed(false))]]).await, Ok(removed(true)));
-        assert_eq!(
+        // Of the first, and of what is only read, it is the truth.
         assert_eq!(outcome(remove(), vec![vec![Some(removed(false))]]).await, Ok(removed(false)));
         assert_eq!(outcome(remove(), vec![vec![], vec![Some(removed(false))]]).await, Ok(removed(false)), "sent once");
+        let refused = |refusal| Err(AskError::Refused(refusal));
+        assert_eq!(outcome(stop(), vec![vec![busy()]]).await, refused(Refusal::Busy { retry_after_ms: 1000 }));
+        assert_eq!(
             outcome(Request::Stats, vec![vec![None], vec![busy()]]).await,
             refused(Refusal::Busy { retry_after_ms: 1000 })
         );

@@ -125,12 +125,13 @@ pub(super) fn greeting_of(key: &PeerKey) -> Hello {
 #[cfg(test)]
 impl Link {
     /// One whose session a test plays.
-    pub(super) fn played() -> (Self, mpsc::Receiver<Order>) {
+    pub(super) fn played() -> (Self, Orders) {
         let secret = Arc::new(NodeSecret::from_seed(&[1; 32]).expect("a seed"));
         let hello = greeting_of(&secret.public());
-        let (requests, orders) = mpsc::channel(QUEUE);
-        let signer = Signer::new(secret);
-        (Self { requests, retired: Arc::default(), signer, hello: Arc::new(hello) }, orders)
+        let (requests, queue) = mpsc::channel(QUEUE);
+        let (signer, retired) = (Signer::new(secret), Arc::default());
+        let orders = Orders { queue, retired: Arc::clone(&retired) };
+        (Self { requests, retired, signer, hello: Arc::new(hello) }, orders)
     }
 }
 
@@ -251,6 +252,19 @@ pub(super) struct Orders {
     pub(super) queue: mpsc::Receiver<Order>,
     /// Set apart from the queue, which may be full.
     pub(super) retired: Arc<AtomicBool>,
+}
+
+impl Drop for Orders {
+    /// What still waits for its turn was never sent, and is not in doubt.
+    fn drop(&mut self) {
+        self.queue.close();
+        while let Ok(order) = self.queue.try_recv() {
+            if let Order::Ask(ask) = order {
+                // The asker may have given up.
+                let _ = ask.reply.send(Err(AskError::Unreachable));
+            }
+        }
+    }
 }
 
 impl<S: AsyncRead + AsyncWrite + Send + 'static> LinkTask<S> {

@@ -158,11 +158,7 @@ impl<S: AsyncRead + AsyncWrite> Session<S> {
     }
 
     /// Serves until the link ends; fine when it was told to.
-    pub(super) async fn run(
-        &mut self,
-        mut frames: Reading<S>,
-        Orders { queue: mut orders, retired }: Orders,
-    ) -> Result<(), LinkEnd> {
+    pub(super) async fn run(&mut self, mut frames: Reading<S>, mut orders: Orders) -> Result<(), LinkEnd> {
         let clock = tokio::time::sleep(BEAT);
         tokio::pin!(clock);
         self.ask_when_due(Instant::now());
@@ -171,9 +167,9 @@ impl<S: AsyncRead + AsyncWrite> Session<S> {
         let mut closed = false;
         let mut seen = 0;
         loop {
-            if retire.is_none() && retired.load(Ordering::Relaxed) {
+            if retire.is_none() && orders.retired.load(Ordering::Relaxed) {
                 // Callers that come now find the queue closed and take the other link.
-                orders.close();
+                orders.queue.close();
                 retire = Some(Instant::now() + RETIRE);
             }
             let idle = signing.is_none() && self.is_idle();
@@ -184,7 +180,7 @@ impl<S: AsyncRead + AsyncWrite> Session<S> {
                 // What was begun before what is new, and reading before writing, so that what comes together leaves together.
                 biased;
                 Some(answered) = self.answers.join_next() => self.on_answered(answered),
-                order = orders.recv(), if !closed && self.may_ask() => match order {
+                order = orders.queue.recv(), if !closed && self.may_ask() => match order {
                     Some(Order::Ask(ask)) => {
                         self.on_ask(ask.body, ask.reply);
                         drop(ask.coming);
