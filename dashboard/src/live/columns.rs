@@ -1,6 +1,6 @@
 //! A rig as a row of numbers, and rows as columns of JSON.
 
-use miner_ctrl_protocol::{Hashrate, MinerState, NodeId, NodeName, RigStats, Role, Shares};
+use miner_ctrl_protocol::{Hashrate, MinerState, MinerStatus, NodeId, NodeName, RigStats, Role, Shares};
 use serde::Serialize;
 
 use crate::node::RigView;

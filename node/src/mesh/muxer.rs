@@ -263,7 +263,7 @@ mod tests {
         let room = Arc::new(AtomicUsize::new(0));
         // Data of 1 MiB that opens a substream, of which one byte comes.
         let bytes = &[0, 0, 0, 1, 0, 0, 0, 1, 0, 0x10, 0, 0, 7];
-        let mut ours = Yamux::connection(Announces { bytes, room: Arc::clone(&room) }, Mode::Server);
+        let mut ours = Yamux::OF_A_PEER.connection(Announces { bytes, room: Arc::clone(&room) }, Mode::Server);
         assert!(poll_fn(|cx| Pin::new(&mut ours).poll(cx)).now_or_never().is_none());
         assert!((1..=16 * 1024).contains(&room.load(Relaxed)), "{room:?}");
     }
@@ -273,7 +273,7 @@ mod tests {
         let (here, there) = tokio::io::duplex(1 << 20);
         let mut config = yamux::Config::default();
         config.set_split_send_size(DEFAULT_CREDIT as usize);
-        let mut ours = Yamux::connection(here.compat(), Mode::Server);
+        let mut ours = Yamux::OF_A_PEER.connection(here.compat(), Mode::Server);
         let mut theirs = Connection::new(there.compat(), config, Mode::Client);
         let sent: Vec<u8> =
             (0..DEFAULT_CREDIT).map(|number| number.to_le_bytes()[0] ^ number.to_le_bytes()[1]).collect();
