@@ -198,7 +198,6 @@ fn four_digits(number: f64) -> f64 {
 mod tests {
     use super::*;
     use crate::memory::{peer, rig};
-    use miner_ctrl_protocol::MinerStatus;
 
     #[test]
     fn shares_that_no_counter_holds_are_as_many_as_it_holds() {
