@@ -8,8 +8,9 @@ test('a rate is shown in the unit of its size, and unknown is not zero', () => {
   for (const [rate, text] of shown) expect(hashrate(rate)).toBe(text);
 });
 
-test('a ping is whole milliseconds', () => {
+test('a ping is whole milliseconds, or seconds', () => {
   expect([ping(null), ping(0), ping(3.4), ping(281)]).toEqual(['–', '< 1 ms', '3 ms', '281 ms']);
+  expect([ping(999.4), ping(999.5), ping(4318)]).toEqual(['999 ms', '1.0 s', '4.3 s']);
 });
 
 test('power and parts are shown as they are said', () => {

@@ -19,9 +19,11 @@ export function hashrate(perSecond: number | null | undefined): string {
   return `${value.toFixed(value >= 100 ? 1 : 2)} ${UNITS[unit]}`;
 }
 
+/** Whole milliseconds; from a second on, seconds: the column has room for three digits. */
 export function ping(ms: number | null): string {
   if (ms === null) return UNKNOWN;
-  return ms < 1 ? '< 1 ms' : `${Math.round(ms)} ms`;
+  if (ms < 1) return '< 1 ms';
+  return ms < 999.5 ? `${Math.round(ms)} ms` : `${(ms / 1000).toFixed(1)} s`;
 }
 
 /** One step of the unit that fits: `18 s`, `10 min`, `3 h`, `3 d`. */
