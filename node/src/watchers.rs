@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use miner_ctrl_protocol::{PeerKey, Refusal, Request, Response};
 use tokio::sync::mpsc;
-use tokio::task::JoinSet;
+use tokio::task::{self, JoinSet};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -35,7 +35,8 @@ pub(crate) async fn run(
     stop: CancellationToken,
 ) {
     let begun = Instant::now();
-    let mut watching: HashMap<PeerKey, Link> = HashMap::new();
+    // With the task that watches it: of one that broke off, nothing else is told.
+    let mut watching: HashMap<PeerKey, (Link, task::Id)> = HashMap::new();
     let mut watchers: JoinSet<(PeerKey, Link)> = JoinSet::new();
     let mut look_around = tokio::time::interval(LOOK_AROUND);
     look_around.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -47,9 +48,12 @@ pub(crate) async fn run(
                 match ended {
                     Ok((key, link)) => drop(
                         // A newer link's watcher may have taken its place already.
-                        watching.get(&key).is_some_and(|present| present.same_as(&link)).then(|| watching.remove(&key)),
+                        watching.get(&key).is_some_and(|(watched, _)| watched.same_as(&link)).then(|| watching.remove(&key)),
                     ),
-                    Err(error) => tracing::error!(%error, "a watcher broke off"),
+                    Err(error) => {
+                        tracing::error!(%error, "a watcher broke off; its rig is watched anew");
+                        watching.retain(|_, (_, task)| *task != error.id());
+                    }
                 }
                 continue;
             }
@@ -58,9 +62,9 @@ pub(crate) async fn run(
         };
         for (key, link) in found {
             let mines = fleet.now().peer(&key).is_some_and(|peer| peer.peer.role.mines()) || link.hello.role.mines();
-            if mines && !watching.get(&key).is_some_and(|present| present.same_as(&link)) {
-                watching.insert(key, link.clone());
-                watchers.spawn(watch(key, link, fleet.clone(), begun));
+            if mines && !watching.get(&key).is_some_and(|(watched, _)| watched.same_as(&link)) {
+                let task = watchers.spawn(watch(key, link.clone(), fleet.clone(), begun)).id();
+                watching.insert(key, (link, task));
             }
         }
     }
