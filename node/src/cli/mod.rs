@@ -17,6 +17,7 @@ mod peer;
 mod profile;
 mod remote;
 mod render;
+mod rigs;
 mod stops;
 mod ui;
 mod view;

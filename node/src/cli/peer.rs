@@ -246,12 +246,12 @@ pub(crate) async fn watched(
     client: &Client,
     path: &str,
     output: &mut Output,
-    text: impl Fn(&Value, u64, Option<usize>) -> serde_json::Result<String>,
+    text: impl Fn(&mut Value, u64, Option<usize>) -> serde_json::Result<String>,
 ) -> Result<Exit, Failure> {
     let mut shown = None;
     let mut away = false;
     loop {
-        let value = match asked(what, output.waiting("asking the node", client.get(path)).await) {
+        let mut value = match asked(what, output.waiting("asking the node", client.get(path)).await) {
             // One who watches stays through a restart of the node, as one who follows a console does.
             Err(failure) if shown.is_some() && failure.exit == Exit::Unreachable => {
                 if !away {
@@ -265,7 +265,7 @@ pub(crate) async fn watched(
         };
         away = false;
         // Parsed in either format, so that an answer of another version is told and not passed on.
-        let text = text(&value, unix_now(), output.width())
+        let text = text(&mut value, unix_now(), output.width())
             .map_err(|error| Failure::asking(what, ClientError::Unreadable(error.to_string())))?;
         if !watch {
             output.data(&value, || text)?;

@@ -16,6 +16,7 @@ use serde_json::{Value, json};
 
 use crate::cli::peer::{asked, watched};
 use crate::cli::render::{Output, clean};
+use crate::cli::rigs::{self, Rigs};
 use crate::cli::{Exit, Failure, view};
 use crate::control::{Client, segment};
 
@@ -83,9 +84,10 @@ pub(crate) enum RemoteCommand {
     },
     /// Show rigs and their miners.
     Status {
-        /// Whole name, or id, of one rig.
-        #[arg(value_name = "RIG", value_parser = NonEmptyStringValueParser::new())]
-        peer: Option<String>,
+        /// Whole name, or id, of a rig, or a pattern of names such as 'barn-*'; several are parted by commas. Left out: all.
+        #[arg(value_delimiter = ',', num_args = 1, value_parser = NonEmptyStringValueParser::new(),
+            action = clap::ArgAction::Set, value_name = "RIG")]
+        peers: Vec<String>,
         /// Keep showing; with json, one document for each change.
         #[arg(long)]
         watch: bool,
@@ -124,14 +126,6 @@ pub(crate) enum Source {
     /// The rig's own.
     #[default]
     Rig,
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct Rigs {
-    /// Whole name, or id, of a rig; several are parted by commas.
-    #[arg(required = true, value_delimiter = ',', num_args = 1, value_parser = NonEmptyStringValueParser::new(),
-        action = clap::ArgAction::Set, value_name = "RIG")]
-    peers: Vec<String>,
 }
 
 // No doc comment: it would stand in each command's help in place of the command's own.
@@ -186,7 +180,7 @@ pub(crate) async fn run(command: RemoteCommand, client: &Client, output: &mut Ou
             let order = Order { what: format!("cannot start `{profile}` on"), action: "start", body };
             order.give::<MinerOutcome>(rigs, client, output, view::outcome).await
         }
-        RemoteCommand::Status { peer, watch } => status(peer.as_deref(), watch, client, output).await,
+        RemoteCommand::Status { peers, watch } => status(&peers, watch, client, output).await,
         RemoteCommand::Stop { rigs, miner, all } => {
             let body = match miner.named() {
                 Some(miner) => json!({ "miner": miner }),
@@ -203,25 +197,27 @@ pub(crate) async fn run(command: RemoteCommand, client: &Client, output: &mut Ou
     }
 }
 
-async fn status(peer: Option<&str>, watch: bool, client: &Client, output: &mut Output) -> Result<Exit, Failure> {
-    match peer {
-        Some(peer) => {
-            let what = format!("cannot show {peer}");
-            let path = format!("/remote/{}/stats", segment(peer));
-            watched(watch, &what, client, &path, output, |value, now, width| {
-                let rig: RigView = serde_json::from_value(value.clone())?;
-                Ok(view::rigs(&[rig], now, width))
-            })
-            .await
-        }
-        None => {
-            watched(watch, "cannot show the rigs", client, "/remote/stats", output, |value, now, width| {
-                let rigs: Vec<RigView> = serde_json::from_value(value.clone())?;
-                Ok(view::rigs(&rigs, now, width))
-            })
-            .await
-        }
+async fn status(words: &[String], watch: bool, client: &Client, output: &mut Output) -> Result<Exit, Failure> {
+    if let Some(peer) = rigs::single(words) {
+        let what = format!("cannot show {peer}");
+        let path = format!("/remote/{}/stats", segment(peer));
+        return watched(watch, &what, client, &path, output, |value, now, width| {
+            let rig: RigView = serde_json::from_value(value.clone())?;
+            Ok(view::rigs(&[rig], now, width))
+        })
+        .await;
     }
+    let chosen = if words.is_empty() { None } else { Some(rigs::ids(words, "cannot show", client).await?) };
+    watched(watch, "cannot show the rigs", client, "/remote/stats", output, |value, now, width| {
+        let mut rigs: Vec<RigView> = serde_json::from_value(value.clone())?;
+        if let (Some(chosen), Value::Array(documents)) = (&chosen, value) {
+            let mut meant = rigs.iter().map(|rig| chosen.contains(&rig.peer.id));
+            documents.retain(|_| meant.next().unwrap_or(false));
+            rigs.retain(|rig| chosen.contains(&rig.peer.id));
+        }
+        Ok(view::rigs(&rigs, now, width))
+    })
+    .await
 }
 
 /// The same order for every rig named.
@@ -246,9 +242,12 @@ impl Order {
             let answer = asked(format!("{what} {peer}"), client.send::<T>("POST", &path, Some(body)).await);
             (peer, answer)
         };
-        let mut peers = rigs.peers;
-        if peers.len() == 1 {
-            let (_, answer) = output.waiting("asking the rig", one(peers.remove(0))).await;
+        let is_single = rigs.is_single();
+        let peers = rigs.meant(what, client).await?;
+        if let [peer] = &peers[..]
+            && is_single
+        {
+            let (_, answer) = output.waiting("asking the rig", one(peer.clone())).await;
             let answer = answer?;
             output.data(&answer, || text(&answer))?;
             return Ok(Exit::Done);

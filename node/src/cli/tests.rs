@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use clap::{CommandFactory, Parser};
 use miner_ctrl_dashboard::memory::{Memory, peer};
-use miner_ctrl_dashboard::node::{MinerCommand, Node, NodeError, NodeInfo};
+use miner_ctrl_dashboard::node::{MinerCommand, Node, NodeError, NodeInfo, PeerView};
 use miner_ctrl_protocol::message::ProfileChoice;
 use miner_ctrl_protocol::{NodeName, PeerKey, Program, Role};
 use serde_json::{Value, json};
@@ -417,6 +417,57 @@ async fn of_many_rigs_each_has_its_line_and_some_failed_is_seven() {
     let answers: Value = serde_json::from_str(&out).unwrap();
     assert_eq!(exit, Exit::SomeFailed);
     assert_eq!((&answers[0]["done"], &answers[1]["problem"]["code"]), (&json!(true), &json!("unknown-peer")));
+}
+
+#[tokio::test]
+async fn a_pattern_means_the_paired_rigs_whose_names_fit_and_no_pattern_means_nobody_by_mistake() {
+    let node = shared();
+    node.register(peer(2, "barn-2"));
+    node.register(peer(3, "barn-1"));
+    node.register(PeerView { role: Role::Controller, ..peer(4, "barn-office") });
+    let (exit, out, _) = command("remote stop BARN-*,barn-1,rig-alpha --all").await;
+    assert_eq!(exit, Exit::Done);
+    let mut lines: Vec<&str> = out.lines().collect();
+    lines.sort_unstable();
+    let ordered: Vec<_> = lines.iter().map(|line| line.split(": ").next().unwrap()).collect();
+    assert_eq!(ordered, ["✓ barn-1", "✓ barn-2", "✓ rig-alpha"], "a controller is no rig, and each has one order");
+    // A list, though it is one rig: who wrote the script did not know how many it would be.
+    let (_, out, _) = command("-o json remote stop barn-[2-9] --all").await;
+    let answers: Value = serde_json::from_str(&out).unwrap();
+    assert_eq!((answers.as_array().unwrap().len(), &answers[0]["peer"]), (1, &json!("barn-2")));
+
+    let (exit, _, err) = command("remote stop rig-alpha,hall-* --all").await;
+    assert_eq!(exit, Exit::NotFound);
+    assert!(err.contains("cannot stop mining on hall-*: no rig has such a name") && err.contains("peer list"), "{err}");
+    assert_eq!(command("remote stop **-[1-9] --all").await.0, Exit::Done);
+    let (exit, _, err) = command("remote stop barn-[1 --all").await;
+    assert_eq!(exit, Exit::Usage);
+    assert!(
+        err.contains("cannot stop mining on barn-[1: it is no pattern") && err.contains("`*` is any text"),
+        "{err}"
+    );
+}
+
+#[tokio::test]
+async fn the_status_of_some_rigs_shows_these_alone() {
+    let node = shared();
+    node.register(peer(2, "barn-2"));
+    node.register(peer(3, "barn-1"));
+    let shown = |out: &str| -> Vec<String> {
+        out.lines().filter_map(|line| line.strip_prefix("● ")?.split(' ').next()).map(str::to_owned).collect()
+    };
+    let (_, out, _) = command("remote status barn-*").await;
+    let mut names = shown(&out);
+    names.sort_unstable();
+    assert_eq!(names, ["barn-1", "barn-2"]);
+    let (_, out, _) = command("-o json remote status rig-alpha,barn-1").await;
+    let rigs: Value = serde_json::from_str(&out).unwrap();
+    let names: Vec<_> = rigs.as_array().unwrap().iter().map(|rig| rig["peer"]["name"].clone()).collect();
+    assert_eq!(names.len(), 2, "{names:?}");
+    assert!(names.contains(&json!("rig-alpha")) && names.contains(&json!("barn-1")), "{names:?}");
+    let (exit, _, err) = command("remote status rig-alpha,nobody").await;
+    assert_eq!(exit, Exit::NotFound);
+    assert!(err.contains("cannot show nobody: no peer has that name or id"), "{err}");
 }
 
 #[tokio::test]
