@@ -99,6 +99,10 @@ pub fn dial_address(text: &str) -> Result<(Multiaddr, Option<PeerKey>), AddressE
         _ => None,
     };
     let address = over_websocket(address).ok_or_else(|| AddressError::Transport(text.to_owned()))?;
+    // Nobody can be reached there; to a multiaddr it is a port like others.
+    if port_of(&address) == Some(0) {
+        return Err(AddressError::Port("0".to_owned()));
+    }
     if is_link_local(&address) {
         return Err(AddressError::LinkLocal(text.to_owned()));
     }
@@ -263,7 +267,8 @@ fn split_host(text: &str) -> Result<(&str, Option<&str>), AddressError> {
 
 fn parse_port(text: &str, zero: bool) -> Result<u16, AddressError> {
     match text.parse::<u16>() {
-        Ok(port) if port != 0 || zero => Ok(port),
+        // Rust reads a `+` before a number.
+        Ok(port) if (port != 0 || zero) && !text.starts_with('+') => Ok(port),
         _ => Err(AddressError::Port(text.to_owned())),
     }
 }
@@ -327,6 +332,8 @@ mod tests {
             ("http://10.0.0.1:9091/", AddressError::Url("http://10.0.0.1:9091/".into())),
             ("ws://rig", AddressError::Url("ws://rig".into())),
             ("host:0", AddressError::Port("0".into())),
+            ("host:+80", AddressError::Port("+80".into())),
+            ("/ip4/10.0.0.1/tcp/0/ws", AddressError::Port("0".into())),
             ("host:99999", AddressError::Port("99999".into())),
             ("host:", AddressError::Port(String::new())),
             ("[::1", AddressError::Host("[::1".into())),
