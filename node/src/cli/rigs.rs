@@ -38,10 +38,11 @@ impl Rigs {
     /// Each rig once, in the order of the words, and of names where a word is a pattern.
     pub(crate) async fn meant(self, what: &str, client: &Client) -> Result<Vec<String>, Failure> {
         let words = self.peers;
-        let peers: Vec<PeerView> = match single(&words) {
-            // Who that is, is the node's to say; so it is where several are named.
-            Some(_) => vec![],
-            None => asked(LOOKING, client.fetch("/peers").await)?,
+        // Who a plain word means is the node's to say.
+        let peers: Vec<PeerView> = if words.iter().any(|word| is_pattern(word)) {
+            asked(LOOKING, client.fetch("/peers").await)?
+        } else {
+            vec![]
         };
         let mut meant = Vec::new();
         for word in words {
@@ -91,14 +92,14 @@ pub(crate) async fn ids(words: &[String], what: &str, client: &Client) -> Result
 /// The paired rigs whose names fit, by name. This node is not one of them: it is ordered by its own name alone, so that
 /// `*` does not set the machine on the desk mining. None is an error, told before anything is ordered.
 fn fitting<'a>(word: &str, peers: &'a [PeerView], what: &str) -> Result<Vec<&'a PeerView>, Failure> {
-    let what = || format!("{what} {}", clean(word));
+    let failed = || format!("{what} {}", clean(word));
     // For paths `**` is something else; for names it is more of the same.
     let mut single = word.to_owned();
     while single.contains("**") {
         single = single.replace("**", "*");
     }
     let pattern = Pattern::new(&single).map_err(|error| {
-        Failure::new(Exit::Usage, "bad-pattern", what())
+        Failure::new(Exit::Usage, "bad-pattern", failed())
             .because(format!("it is no pattern of names: {}", error.msg))
             .hint("in a pattern `*` is any text, `?` one character, and `[1-4]` one of these")
     })?;
@@ -106,7 +107,7 @@ fn fitting<'a>(word: &str, peers: &'a [PeerView], what: &str) -> Result<Vec<&'a 
     let mut fitting: Vec<&PeerView> = peers.iter().filter(fits).collect();
     fitting.sort_unstable_by_key(|peer| peer.name.as_str());
     if fitting.is_empty() {
-        return Err(no_rig(what(), "no rig has such a name"));
+        return Err(no_rig(failed(), "no rig has such a name"));
     }
     Ok(fitting)
 }
