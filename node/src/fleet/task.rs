@@ -42,8 +42,8 @@ const FLUSH_INTERVAL: Duration = Duration::from_secs(30);
 /// each), and a little. Systemd gives the whole node a minute.
 const LAST_WRITES: Duration = Duration::from_secs(15);
 
-/// How much one ping counts in the smoothed round trip: TCP's choice (RFC 6298).
-const PING_SHARE: u32 = 8;
+/// How much one ping counts in the smoothed round trip: they are rare, and a line that became slow is to show in minutes.
+const PING_SHARE: u32 = 4;
 
 /// Longest problem that is kept for showing, characters.
 const MAX_PROBLEM: usize = 300;

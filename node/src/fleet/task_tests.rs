@@ -286,7 +286,7 @@ async fn a_peer_is_shown_as_it_is() {
     let seen = running.until(|fleet| fleet.peers[0].state.stats.is_some()).await;
     let view = seen.peers[0].view(Instant::now());
     assert_eq!((view.online, view.problem, view.address), (true, None, Some(address)));
-    assert_eq!(view.ping_ms.map(f64::round), Some(90.0));
+    assert_eq!(view.ping_ms.map(f64::round), Some(100.0));
     assert_eq!(seen.peers[0].rig_view(Instant::now()).age_seconds, Some(0));
 
     // Its statistics come and go from one or the other; that there are two stays, until only one is left.
