@@ -68,7 +68,7 @@ codes! {
         "compare it with the API's description";
     /// The body is larger than any valid one.
     BodyTooLarge = "body-too-large", PAYLOAD_TOO_LARGE, "The body is too large",
-        "send less: 64 KiB, 256 KiB for a profile, 640 KiB for a job";
+        "send less: 64 KiB, 256 KiB for a profile, 1 MiB for a job";
     /// The body did not come in time.
     BodyTooSlow = "body-too-slow", REQUEST_TIMEOUT, "The body did not come in time",
         "nothing was done: try again";
@@ -195,6 +195,12 @@ codes! {
 }
 
 impl Code {
+    /// Whether it ended while the rig may have been at it: the answer is missing, not the deed.
+    #[must_use]
+    pub const fn leaves_unknown(self) -> bool {
+        matches!(self, Self::BadAnswer | Self::Internal | Self::ShuttingDown | Self::Timeout)
+    }
+
     /// What an answer without a reason of ours means, e.g. axum's own 404.
     pub(crate) fn of_status(status: StatusCode) -> Self {
         match status {

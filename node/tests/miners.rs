@@ -150,11 +150,19 @@ async fn a_miner_is_started_once_mines_and_is_stopped_without_a_trace() {
     assert!(
         matches!(miners.stop(MinerChoice::Only).await, Err(Refusal::AmbiguousMiner { miners }) if miners.len() == 2)
     );
+    let edited =
+        draft(json!({"name": "p", "program": "xmrig", "algorithm": "rx/0", "wallet": "44AFFq5kSiGBoZ", "threads": 3,
+        "pools": [{"url": "pool.example:3333"}]}));
+    let conflict = miners.start(edited.clone(), None).await;
+    assert!(matches!(&conflict, Err(Refusal::Conflict { why }) if why.contains("as it was before")), "{conflict:?}");
     let unknown = miners.stop(MinerChoice::Named(name("xmrig-7"))).await;
     assert!(matches!(unknown, Err(Refusal::UnknownMiner { miners, .. }) if miners.len() == 2));
     let (stopped, changed) = miners.stop(MinerChoice::All).await.unwrap();
     assert!(changed && stopped.iter().all(|miner| miner.state == MinerState::Stopped), "{stopped:?}");
     assert_eq!(rig.running(), 0);
+    let (again, _) = miners.start(edited, None).await.unwrap();
+    assert_eq!((again.name, rig.running()), (name("xmrig-1"), 1), "stopped, it makes room for what was changed");
+    assert!(miners.stop(MinerChoice::All).await.unwrap().1);
     assert!(!miners.stop(MinerChoice::All).await.unwrap().1);
     assert!(std::fs::read_to_string(rig.miners().join("wanted.json")).unwrap().trim() == "{}");
 }

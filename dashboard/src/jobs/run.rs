@@ -68,10 +68,7 @@ impl<N: Node> Gateway<N> {
         let (state, told, code) = match outcome {
             Ok(detail) => (Progress::Done, Told { detail: Some(detail), ..Told::default() }, None),
             Err(error) => {
-                // These ended while the rig may have been at it.
-                let unsure =
-                    matches!(error.code, Code::BadAnswer | Code::Internal | Code::ShuttingDown | Code::Timeout);
-                let state = if unsure { Progress::Unknown } else { Progress::Failed };
+                let state = if error.code.leaves_unknown() { Progress::Unknown } else { Progress::Failed };
                 (state, Told::problem(error.document("")), Some(error.code))
             }
         };
@@ -109,7 +106,11 @@ impl<N: Node> Gateway<N> {
             }
             Order::Miner(command) => {
                 let outcome = self.node().command(peer, command.clone()).await?;
-                let miners = outcome.miners.iter().map(|miner| format!("{} is {}", miner.name, miner.state));
+                // That its stop is not written down, as an example.
+                let problem = |why: &Option<String>| why.as_ref().map_or_else(String::new, |why| format!(": {why}"));
+                let miners = outcome.miners.iter();
+                let miners =
+                    miners.map(|miner| format!("{} is {}{}", miner.name, miner.state, problem(&miner.problem)));
                 miners.collect::<Vec<_>>().join(", ") + so_already(outcome.changed)
             }
             Order::Ping => format!("{:.1} ms", self.node().ping_peer(peer).await?.round_trip_ms),

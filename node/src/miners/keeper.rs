@@ -386,7 +386,12 @@ impl Keeper {
             if miner.profile == profile {
                 return Ok((name, false));
             }
-            let why = format!("{name} runs the profile `{}`: stop it first", miner.profile.name);
+            let runs = &miner.profile.name;
+            let why = if *runs == profile.name {
+                format!("{name} runs `{runs}` as it was before: stop it first, or name a miner to run beside it")
+            } else {
+                format!("{name} runs the profile `{runs}`: stop it first")
+            };
             return Err(Refusal::Conflict { why });
         }
         self.make_room(&name)?;
@@ -405,6 +410,13 @@ impl Keeper {
         let same = |miner: &&Instance| miner.profile == *profile;
         let known = self.miners.values().filter(same).find(|miner| miner.is_up());
         if let Some(miner) = known.or_else(|| self.miners.values().find(same)) {
+            return Ok(miner.name.clone());
+        }
+        // What was changed since is not to run a second time beside it.
+        let earlier = |miner: &&Instance| {
+            miner.is_active() && (&miner.profile.name, miner.profile.program) == (&profile.name, profile.program)
+        };
+        if let Some(miner) = self.miners.values().find(earlier) {
             return Ok(miner.name.clone());
         }
         (1..=MAX_MINERS)
