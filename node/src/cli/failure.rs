@@ -117,6 +117,17 @@ impl Failure {
         }
     }
 
+    /// Whether it may have been done all the same: the answer is missing, not the deed.
+    pub(crate) fn leaves_unknown(&self) -> bool {
+        let of_node = |code: &&Code| code.as_str() == self.code && code.leaves_unknown();
+        Code::ALL.iter().any(|code| of_node(&code)) || matches!(self.code.as_str(), "node-silent" | "node-unreadable")
+    }
+
+    /// Why, in words that are the same for each rig that it happens to.
+    pub(crate) fn reason(&self) -> String {
+        self.problem.as_ref().map_or_else(|| self.causes.join(": "), |problem| problem.title.clone())
+    }
+
     /// For scripts: a problem document, whether the node wrote it or not, with what failed and the exit code.
     pub(crate) fn document(&self) -> Value {
         let mut document = match &self.problem {

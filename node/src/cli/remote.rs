@@ -1,5 +1,6 @@
 //! `miner-ctrl remote …`.
 
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::pin::pin;
 use std::time::Duration;
@@ -220,6 +221,58 @@ async fn status(words: &[String], watch: bool, client: &Client, output: &mut Out
     .await
 }
 
+/// Rigs that are named together in the end; of more, how many.
+const NAMED: usize = 8;
+
+/// What was not done, or is not known to be, by its reason: among thousands of lines nobody finds it.
+#[derive(Default)]
+struct Undone(Vec<Reason>);
+
+struct Reason {
+    why: String,
+    hint: Option<String>,
+    unknown: bool,
+    peers: Vec<String>,
+}
+
+impl Undone {
+    fn add(&mut self, peer: String, failure: &Failure) {
+        let why = failure.reason();
+        match self.0.iter_mut().find(|known| known.why == why) {
+            Some(known) => known.peers.push(peer),
+            None => self.0.push(Reason {
+                why,
+                hint: failure.hint.clone(),
+                unknown: failure.leaves_unknown(),
+                peers: vec![peer],
+            }),
+        }
+    }
+
+    /// Of so many; nothing when all was done.
+    fn told(mut self, all: usize) -> Option<String> {
+        self.0.sort_by_key(|reason| Reverse(reason.peers.len()));
+        let count = |unknown| -> usize {
+            self.0.iter().filter(|reason| reason.unknown == unknown).map(|reason| reason.peers.len()).sum()
+        };
+        let head = match (count(false), count(true)) {
+            (0, 0) => return None,
+            (failed, 0) => format!("{failed} of {all} not done:"),
+            (0, unknown) => format!("{unknown} of {all} not known to be done:"),
+            (failed, unknown) => format!("{failed} of {all} not done, {unknown} not known to be done:"),
+        };
+        let lines = self.0.iter().map(|Reason { why, hint, peers, .. }| {
+            let mut named = peers.iter().take(NAMED).map(String::as_str).collect::<Vec<_>>().join(", ");
+            if peers.len() > NAMED {
+                named += &format!(" and {} more", peers.len() - NAMED);
+            }
+            let hint = hint.as_ref().map_or_else(String::new, |hint| format!("\n       {hint}"));
+            format!("\n{:>5}  {why}: {named}{hint}", peers.len())
+        });
+        Some(head + &lines.collect::<String>())
+    }
+}
+
 /// The same order for every rig named.
 struct Order {
     what: String,
@@ -237,35 +290,38 @@ impl Order {
     ) -> Result<Exit, Failure> {
         let Self { what, action, body } = &self;
         let body = &body;
-        let one = async |peer: String| {
-            let path = format!("/remote/{}/{action}", segment(&peer));
-            let answer = asked(format!("{what} {peer}"), client.send::<T>("POST", &path, Some(body)).await);
-            (peer, answer)
+        let one = async |peer: &str| {
+            let path = format!("/remote/{}/{action}", segment(peer));
+            asked(format!("{what} {peer}"), client.send::<T>("POST", &path, Some(body)).await)
         };
-        let is_single = rigs.is_single();
-        let peers = rigs.meant(what, client).await?;
-        if let [peer] = &peers[..]
-            && is_single
-        {
-            let (_, answer) = output.waiting("asking the rig", one(peer.clone())).await;
-            let answer = answer?;
+        if let Some(peer) = rigs.single() {
+            let answer = output.waiting("asking the rig", one(peer)).await?;
             output.data(&answer, || text(&answer))?;
             return Ok(Exit::Done);
         }
+        let peers = rigs.meant(what, client).await?;
+        let all = peers.len();
         // A rig that is away holds up none of the others, and whoever breaks off has seen what was done by then.
-        let numbered = async |(place, peer)| (place, one(peer).await);
+        let numbered = async |(place, peer): (usize, String)| {
+            let answer = one(&peer).await;
+            (place, peer, answer)
+        };
         let mut asking =
             pin!(futures::stream::iter(peers.into_iter().enumerate()).map(numbered).buffer_unordered(AT_ONCE));
         let (mut documents, mut exits, mut printed) = (BTreeMap::new(), Vec::new(), Ok(()));
-        while let Some((place, (peer, answer))) = output.waiting("asking the rigs", asking.next()).await {
+        let mut undone = Undone::default();
+        while let Some((place, peer, answer)) = output.waiting("asking the rigs", asking.next()).await {
             let (exit, document, line) = match answer {
                 Ok(answer) => {
                     let document = json!({ "peer": peer, "done": true, "answer": answer });
                     (Exit::Done, document, format!("✓ {}", text(&answer)))
                 }
                 Err(failure) => {
-                    let document = json!({ "peer": peer, "done": false, "problem": failure.document() });
-                    (failure.exit, document, format!("✗ {}: {}", clean(&peer), clean(&failure.causes.join(": "))))
+                    let done = (!failure.leaves_unknown()).then_some(false);
+                    let document = json!({ "peer": peer, "done": done, "problem": failure.document() });
+                    let line = format!("✗ {}: {}", clean(&peer), clean(&failure.causes.join(": ")));
+                    undone.add(peer, &failure);
+                    (failure.exit, document, line)
                 }
             };
             exits.push(exit);
@@ -281,6 +337,8 @@ impl Order {
         if output.is_json() {
             let documents: Vec<Value> = documents.into_values().collect();
             unless_gone(output.json(&documents))?;
+        } else if let Some(told) = undone.told(all) {
+            output.note(&told);
         }
         Ok(exit)
     }
@@ -347,6 +405,32 @@ async fn followed(what: &str, path: &str, client: &Client, output: &mut Output) 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_was_not_done_is_told_by_its_reason_and_apart_what_may_have_been() {
+        let failure = |code: &str, why: &str| Failure::new(Exit::Error, code, "cannot").because(why).hint("look there");
+        let told = |undone: Undone| undone.told(12).unwrap_or_default();
+        assert_eq!(told(Undone::default()), "");
+        let some = || {
+            let mut undone = Undone::default();
+            undone.add("a".into(), &failure("busy", "one"));
+            (0..9).for_each(|number| undone.add(format!("b{number}"), &failure("busy", "another")));
+            undone
+        };
+        let reasons = "\n    9  another: b0, b1, b2, b3, b4, b5, b6, b7 and 1 more\n       look there\n    1  one: a\n       look there";
+        assert_eq!(told(some()), format!("10 of 12 not done:{reasons}"));
+        let with = |code| {
+            let mut undone = some();
+            undone.add("c".into(), &failure(code, "silence"));
+            told(undone)
+        };
+        let doubtful =
+            format!("10 of 12 not done, 1 not known to be done:{reasons}\n    1  silence: c\n       look there");
+        for code in ["timeout", "bad-answer", "node-silent"] {
+            assert_eq!(with(code), doubtful);
+        }
+        assert!(with("unreachable").starts_with("11 of 12 not done:"));
+    }
 
     #[test]
     fn of_many_orders_some_failed_only_when_not_all_did() {

@@ -30,9 +30,9 @@ pub(crate) struct Rigs {
 }
 
 impl Rigs {
-    /// Whether it is one rig by its own word, whose answer is no list.
-    pub(crate) fn is_single(&self) -> bool {
-        single(&self.peers).is_some()
+    /// The word that means one rig by itself, whose answer is no list.
+    pub(crate) fn single(&self) -> Option<&str> {
+        single(&self.peers)
     }
 
     /// Each rig once, in the order of the words, and of names where a word is a pattern.
@@ -82,7 +82,7 @@ pub(crate) async fn ids(words: &[String], what: &str, client: &Client) -> Result
             known.filter(|(id, name, peer_id)| name.eq_ignore_ascii_case(word) || peer_id == word || begins(id, word));
         let named: Vec<NodeId> = named.map(|(id, ..)| id).collect();
         if named.is_empty() {
-            return Err(no_rig(format!("{what} {}", clean(word)), "no peer has that name or id"));
+            return Err(no_rig(format!("{what} {}", shown(word)), "no peer has that name or id"));
         }
         ids.extend(named);
     }
@@ -92,7 +92,7 @@ pub(crate) async fn ids(words: &[String], what: &str, client: &Client) -> Result
 /// The paired rigs whose names fit, by name. This node is not one of them: it is ordered by its own name alone, so that
 /// `*` does not set the machine on the desk mining. None is an error, told before anything is ordered.
 fn fitting<'a>(word: &str, peers: &'a [PeerView], what: &str) -> Result<Vec<&'a PeerView>, Failure> {
-    let failed = || format!("{what} {}", clean(word));
+    let failed = || format!("{what} {}", shown(word));
     // For paths `**` is something else; for names it is more of the same.
     let mut single = word.to_owned();
     while single.contains("**") {
@@ -110,6 +110,13 @@ fn fitting<'a>(word: &str, peers: &'a [PeerView], what: &str) -> Result<Vec<&'a 
         return Err(no_rig(failed(), "no rig has such a name"));
     }
     Ok(fitting)
+}
+
+/// Characters of a word that an error repeats: more than the longest name or peer id.
+const ECHO: usize = 64;
+
+fn shown(word: &str) -> String {
+    clean(word).chars().take(ECHO).collect()
 }
 
 /// No name and no id has one of these.

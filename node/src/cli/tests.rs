@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use clap::{CommandFactory, Parser};
+use miner_ctrl_dashboard::Code;
 use miner_ctrl_dashboard::memory::{Memory, peer};
 use miner_ctrl_dashboard::node::{MinerCommand, Node, NodeError, NodeInfo, PeerView};
 use miner_ctrl_protocol::message::ProfileChoice;
@@ -406,13 +407,15 @@ async fn rigs_are_started_stopped_and_read() {
 #[tokio::test]
 async fn of_many_rigs_each_has_its_line_and_some_failed_is_seven() {
     shared().register(peer(2, "rig-beta"));
-    let (exit, out, _) = command("remote stop rig-alpha,nobody,rig-beta --all").await;
+    let (exit, out, err) = command("remote stop rig-alpha,nobody,rig-beta,who --all").await;
     assert_eq!(exit, Exit::SomeFailed);
     assert_eq!(
         out,
         "✓ rig-alpha: xmrig-1 is stopped\n✗ nobody: no peer `nobody`\n\
-         ✓ rig-beta: xmrig-1 is stopped already\n"
+         ✓ rig-beta: xmrig-1 is stopped already\n✗ who: no peer `who`\n"
     );
+    let title = Code::UnknownPeer.title();
+    assert!(err.starts_with(&format!("2 of 4 not done:\n    2  {title}: nobody, who\n       ")), "{err}");
     let (exit, out, _) = command("-o json remote stop rig-alpha,nobody --all").await;
     let answers: Value = serde_json::from_str(&out).unwrap();
     assert_eq!(exit, Exit::SomeFailed);

@@ -15,8 +15,8 @@ use serde_json::Value;
 use tokio::net::UnixStream;
 use tower::ServiceExt;
 
-/// Largest answer: statistics of five thousand rigs with a dozen devices each stay below.
-const ANSWER_LIMIT: usize = 16 * 1024 * 1024;
+/// Largest answer: statistics of ten thousand rigs with two dozen devices each, 4 KB, stay below.
+const ANSWER_LIMIT: usize = 64 * 1024 * 1024;
 
 /// How long a node may take to accept. It does so in microseconds; a stopped process does not at all.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);

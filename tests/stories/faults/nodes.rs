@@ -43,7 +43,8 @@ async fn a_rig_that_never_answers_holds_up_nobody_and_is_not_said_to_have_obeyed
             let ran = controller.run("remote deploy rig-alpha,rig-silent --profile p -o json").await;
             let documents: Value = serde_json::from_str(&ran.stdout).unwrap();
             let done = [&documents[0]["done"], &documents[1]["done"]];
-            assert!(done == [true, false], "each by itself: {ran:#?}");
+            let as_known = *done[0] == true && done[1].is_null() && ran.code == Some(7);
+            assert!(as_known, "each by itself, and a timeout is no failure: {ran:#?}");
         };
         // Until the last of those above is given up.
         let others = async {
