@@ -53,8 +53,12 @@ const STALLED: Duration = Duration::from_secs(30);
 /// What the kernel keeps of a stream that is not read, and what HTTP/2 keeps of each.
 const SEND_BUFFER: usize = 256 * 1024;
 
-/// How long an idle HTTP/2 connection may take to say goodbye.
-const GOODBYE: Duration = Duration::from_secs(1);
+/// What HTTP/2 is given of a body at once. It takes a whole piece where a single byte has room, and a body counts as sent
+/// with its last one. The size of its frames.
+const PIECE: usize = 16 * 1024;
+
+/// How long an idle HTTP/2 connection may take to say goodbye: what it still sends is [`SEND_BUFFER`] and a [`PIECE`] at most.
+const GOODBYE: Duration = Duration::from_secs(10);
 
 /// What a TLS connection begins with (RFC 8446, section 5.1: a record with a handshake). No method of HTTP does.
 const HANDSHAKE: u8 = 22;
@@ -161,7 +165,7 @@ where
     let idle = idle(under_way.subscribe());
     let service = service_fn(move |request| {
         let (router, held) = (router.clone(), Held::new(&under_way));
-        async move { Ok::<_, Infallible>(answer(router, request, via).await?.map(|body| Counted { body, _held: held })) }
+        async move { Ok::<_, Infallible>(answer(router, request, via).await?.map(|body| Counted::new(body, held))) }
     });
     let mut builder = http2::Builder::new(TokioExecutor::new());
     builder
@@ -228,10 +232,21 @@ impl Drop for Held {
     }
 }
 
-/// A body whose request is under way until its last byte is sent.
+/// A body in pieces, whose request is under way until HTTP/2 has taken the last of them: what has no room there stays here.
 struct Counted {
     body: Body,
+    rest: Bytes,
     _held: Held,
+}
+
+impl Counted {
+    fn new(body: Body, held: Held) -> Self {
+        Self { body, rest: Bytes::new(), _held: held }
+    }
+
+    fn piece(&mut self) -> Frame<Bytes> {
+        Frame::data(self.rest.split_to(self.rest.len().min(PIECE)))
+    }
 }
 
 impl hyper::body::Body for Counted {
@@ -239,15 +254,33 @@ impl hyper::body::Body for Counted {
     type Error = axum::Error;
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
-        Pin::new(&mut self.body).poll_frame(cx)
+        if !self.rest.is_empty() {
+            return Poll::Ready(Some(Ok(self.piece())));
+        }
+        let frame = std::task::ready!(Pin::new(&mut self.body).poll_frame(cx));
+        Poll::Ready(match frame.map(|frame| frame.map(Frame::into_data)) {
+            Some(Ok(Ok(data))) => {
+                self.rest = data;
+                Some(Ok(self.piece()))
+            }
+            Some(Ok(Err(other))) => Some(Ok(other)),
+            Some(Err(error)) => Some(Err(error)),
+            None => None,
+        })
     }
 
     fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
+        self.rest.is_empty() && self.body.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
+        let (rest, mut hint) = (self.rest.len() as u64, self.body.size_hint());
+        // The upper bound first: none is below the lower.
+        if let Some(upper) = hint.upper() {
+            hint.set_upper(upper + rest);
+        }
+        hint.set_lower(hint.lower() + rest);
+        hint
     }
 }
 
@@ -262,7 +295,24 @@ fn tune(stream: &TcpStream) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use http_body_util::BodyExt;
     use tokio::time::{Instant, advance};
+
+    #[tokio::test]
+    async fn a_large_answer_is_under_way_until_its_last_piece_is_taken() {
+        let under_way = watch::Sender::new(0);
+        let sent: Vec<u8> = (0..=u8::MAX).cycle().take(3 * PIECE + 5).collect();
+        let mut body = Counted::new(Body::from(sent.clone()), Held::new(&under_way));
+        let mut taken = Vec::new();
+        while !hyper::body::Body::is_end_stream(&body) {
+            let left = (sent.len() - taken.len()) as u64;
+            assert_eq!((hyper::body::Body::size_hint(&body).exact(), *under_way.borrow()), (Some(left), 1));
+            let piece = body.frame().await.unwrap().unwrap().into_data().unwrap();
+            assert!((1..=PIECE).contains(&piece.len()));
+            taken.extend_from_slice(&piece);
+        }
+        assert_eq!(taken, sent);
+    }
 
     #[tokio::test(start_paused = true)]
     async fn a_connection_is_idle_when_nothing_has_been_under_way_for_ten_seconds() {
@@ -271,7 +321,7 @@ mod tests {
         tokio::task::yield_now().await;
         advance(HEAD_TIMEOUT - Duration::from_secs(1)).await;
         let request = Held::new(&under_way);
-        let body = Counted { body: Body::from("x"), _held: Held::new(&under_way) };
+        let body = Counted::new(Body::from("x"), Held::new(&under_way));
         drop(request);
         tokio::task::yield_now().await;
         advance(6 * HEAD_TIMEOUT).await;

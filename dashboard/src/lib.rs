@@ -39,6 +39,7 @@ mod routes;
 mod serve;
 mod surround;
 pub mod tls;
+mod unread;
 
 #[cfg(test)]
 mod tests;

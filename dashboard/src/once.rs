@@ -37,11 +37,11 @@ pub(crate) const REPLAYED: HeaderName = HeaderName::from_static("idempotency-rep
 /// Longest key: a UUID has 36 characters, a SHA-256 in hexadecimal 64.
 pub(crate) const MAX_KEY: usize = 128;
 
-/// Answers that are kept: a script that commands 5000 rigs one by one stays below.
-const MAX_KEPT: usize = 8192;
+/// Answers that are kept: two scripts that command 10 000 rigs one by one stay below.
+const MAX_KEPT: usize = 20_480;
 
 /// What the kept answers may hold together. One of a command to a rig has about 1 KiB, one of the largest job 1 MiB.
-const MAX_BYTES: usize = 16 * 1024 * 1024;
+const MAX_BYTES: usize = 32 * 1024 * 1024;
 
 /// How long an answer is kept.
 const LIFE: Duration = Duration::from_secs(24 * 3600);
@@ -98,7 +98,7 @@ pub(crate) fn takes_key(method: &Method, path: &str) -> bool {
     !is_safe(method) && !secret.iter().any(|one| path.starts_with(one))
 }
 
-fn is_safe(method: &Method) -> bool {
+pub(crate) fn is_safe(method: &Method) -> bool {
     matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS)
 }
 

@@ -17,6 +17,7 @@ use crate::routes::{
     session,
 };
 use crate::surround;
+use crate::unread::{Unread, unread};
 
 /// What every path of the API begins with.
 pub const API: &str = "/api/v1/mining";
@@ -24,8 +25,8 @@ pub const API: &str = "/api/v1/mining";
 /// Largest body: names, addresses and one profile written inline stay far below.
 const BODY_LIMIT: usize = 64 * 1024;
 
-/// Largest job: 5000 names of 63 characters, and a profile.
-pub(crate) const JOB_LIMIT: usize = 640 * 1024;
+/// Largest job: 10 000 names of 64 characters, and a profile.
+pub(crate) const JOB_LIMIT: usize = 1024 * 1024;
 
 /// Largest profile: the most pools and arguments that a profile may have, every character escaped.
 const PROFILE_LIMIT: usize = 256 * 1024;
@@ -87,6 +88,7 @@ fn api<N: Node>(gateway: &Gateway<N>) -> (Router, Arc<Contract>) {
     // Inside of what records: what was begun is ended and kept, whether its asker waits or not.
     let router = router.route_layer(from_fn_with_state(gateway.clone(), once::<N>));
     let router = router.route_layer(from_fn_with_state(gateway.clone(), recorded::<N>));
+    let router = router.route_layer(from_fn_with_state(Unread::default(), unread));
     (router, Arc::new(Contract::new(operations)))
 }
 
