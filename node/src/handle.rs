@@ -255,13 +255,10 @@ impl Node for NodeHandle {
 
     async fn change_peer(&self, peer: &str, change: PeerChange) -> Result<PeerView, NodeError> {
         let key = self.resolve_peer(peer)?.peer.key;
-        if let Some(name) = change.name {
-            self.not_our_name(&name)?;
-            self.inner.fleet.rename(key, name).await?;
+        if let Some(name) = &change.name {
+            self.not_our_name(name)?;
         }
-        if let Some(permission) = change.permission {
-            self.inner.fleet.set_permission(key, permission).await?;
-        }
+        self.inner.fleet.alter(key, change.name, change.permission).await?;
         Ok(self.resolve_peer(&key.node_id().to_string())?.view(Instant::now()))
     }
 

@@ -16,14 +16,14 @@ use crate::error::{ApiError, Code};
 /// Jobs that are kept: more than anybody scrolls through.
 const MAX_JOBS: usize = 100;
 
-/// Rigs of all kept jobs together: some 20 MB with their texts. Ten jobs of the largest size fit.
+/// Rigs of all kept jobs together: some 20 MB with their texts. Five jobs of the largest size fit.
 const MAX_LINES: usize = 50_000;
 
 /// Jobs under way: several people with several tabs each. All of them share [`AT_ONCE`].
 const MAX_UNDER_WAY: usize = 16;
 
 /// Rigs asked at once, by all jobs together, besides one of each job. A start answers when the miner's API does, which
-/// takes seconds: 5000 rigs are through in minutes. More would crowd out what single requests ask of the mesh, whose
+/// takes seconds: 10 000 rigs are through in minutes. More would crowd out what single requests ask of the mesh, whose
 /// queue holds 256.
 const AT_ONCE: usize = 64;
 

@@ -23,8 +23,11 @@ use crate::paging::{MAX_PART, limit};
 use crate::router::API;
 use crate::routes::remote::{NamedOrWhole, Source, Start, Stop};
 
-/// Rigs of one job: as many as a fleet that this program is made for.
-const MAX_RIGS: usize = 5000;
+/// Rigs of one job: as many as a node registers peers.
+const MAX_RIGS: usize = 10_000;
+
+/// Names that are looked up in one go: one by its name takes up to a millisecond among so many, and others wait meanwhile.
+const LOOKED_UP: usize = 32;
 
 /// Longest name of a rig that is looked up: names and ids are shorter, and so is a peer id.
 const MAX_NAME: usize = 64;
@@ -203,7 +206,10 @@ impl BeginJob {
 /// Each rig once, in the order of their first naming. A name that no peer has failed already.
 async fn found<N: Node>(node: &N, named: Vec<RigLine>) -> Vec<RigLine> {
     let (mut rigs, mut seen) = (Vec::new(), HashSet::new());
-    for rig in named {
+    for (place, rig) in named.into_iter().enumerate() {
+        if place % LOOKED_UP == LOOKED_UP - 1 {
+            tokio::task::yield_now().await;
+        }
         let (asked, RigLine { id, name, .. }) = (rig.asked(), rig);
         match node.named(&asked).await {
             Ok((id, name)) => {

@@ -172,7 +172,7 @@ async fn a_job_for_one_rig_does_not_wait_for_a_large_one_that_gets_no_answer() {
 async fn what_a_job_cannot_take_is_refused_before_any_rig_is_asked() {
     let door = Door::new();
     let rigs = json!(["rig-alpha"]);
-    let many: Vec<_> = (0..5001).map(|n| format!("rig-{n}")).collect();
+    let many: Vec<_> = (0..10_001).map(|n| format!("rig-{n}")).collect();
     let mut crowded = monero();
     crowded["threads"] = json!(4097);
     for body in [
@@ -207,9 +207,9 @@ async fn what_a_job_cannot_take_is_refused_before_any_rig_is_asked() {
 #[tokio::test]
 async fn the_largest_job_fits_one_request() {
     let door = Door::new();
-    let rigs: Vec<_> = (0..5000).map(|n| format!("{n:063}")).collect();
+    let rigs: Vec<_> = (0..10_000).map(|n| format!("{n:063}")).collect();
     let job = done(&door, &json!({ "verb": "ping", "rigs": rigs })).await;
-    assert_eq!(job["counts"]["failed"], 5000);
+    assert_eq!(job["counts"]["failed"], 10_000);
 }
 
 #[tokio::test]

@@ -132,14 +132,10 @@ pub(super) enum Change {
         key: PeerKey,
         reply: Reply<Peer>,
     },
-    Rename {
+    Alter {
         key: PeerKey,
-        name: NodeName,
-        reply: Reply<Peer>,
-    },
-    SetPermission {
-        key: PeerKey,
-        permission: Permission,
+        name: Option<NodeName>,
+        permission: Option<Permission>,
         reply: Reply<Peer>,
     },
 }
@@ -211,20 +207,17 @@ impl FleetHandle {
         self.change(|reply| Change::Remove { key, reply }).await
     }
 
-    /// Calls a peer something else.
+    /// Calls a peer something else, grants it another permission, or both at once.
     ///
     /// # Errors
-    /// [`FleetError`].
-    pub async fn rename(&self, key: PeerKey, name: NodeName) -> Result<Peer, FleetError> {
-        self.change(|reply| Change::Rename { key, name, reply }).await
-    }
-
-    /// Grants a peer another permission.
-    ///
-    /// # Errors
-    /// [`FleetError`].
-    pub async fn set_permission(&self, key: PeerKey, permission: Permission) -> Result<Peer, FleetError> {
-        self.change(|reply| Change::SetPermission { key, permission, reply }).await
+    /// [`FleetError`]; then nothing has changed.
+    pub async fn alter(
+        &self,
+        key: PeerKey,
+        name: Option<NodeName>,
+        permission: Option<Permission>,
+    ) -> Result<Peer, FleetError> {
+        self.change(|reply| Change::Alter { key, name, permission, reply }).await
     }
 
     /// Shows a new pairing code in place of the one before.

@@ -212,21 +212,23 @@ impl Registry {
         })
     }
 
-    /// What a peer would be under another name.
+    /// What a peer would be under another name, or with another permission.
     ///
     /// # Errors
     /// [`RegistryError::NameTaken`] or [`RegistryError::Unknown`].
-    pub fn renamed(&self, key: &PeerKey, name: NodeName) -> Result<Peer, RegistryError> {
-        self.check_name(&name, key)?;
-        Ok(Peer { name, ..self.known(key)?.clone() })
-    }
-
-    /// What a peer would be with another permission.
-    ///
-    /// # Errors
-    /// [`RegistryError::Unknown`].
-    pub fn permitted(&self, key: &PeerKey, permission: Permission) -> Result<Peer, RegistryError> {
-        Ok(Peer { permission, ..self.known(key)?.clone() })
+    pub fn altered(
+        &self,
+        key: &PeerKey,
+        name: Option<NodeName>,
+        permission: Option<Permission>,
+    ) -> Result<Peer, RegistryError> {
+        let mut peer = self.known(key)?.clone();
+        if let Some(name) = name {
+            self.check_name(&name, key)?;
+            peer.name = name;
+        }
+        peer.permission = permission.unwrap_or(peer.permission);
+        Ok(peer)
     }
 
     /// Takes a checked peer in, in place of what was known of its key.
@@ -353,8 +355,8 @@ pub(super) mod tests {
         let name: NodeName = "ALPHA".parse().unwrap();
         let new = NewPeer { name: Some(name.clone()), ..new_peer(9, "gamma") };
         assert!(matches!(registry.admit(new), Err(RegistryError::NameTaken { .. })));
-        assert!(matches!(registry.renamed(&key(2), name.clone()), Err(RegistryError::NameTaken { .. })));
-        let peer = registry.renamed(&key(1), name).unwrap();
+        assert!(matches!(registry.altered(&key(2), Some(name.clone()), None), Err(RegistryError::NameTaken { .. })));
+        let peer = registry.altered(&key(1), Some(name), None).unwrap();
         registry.put(peer);
         assert_eq!(names(&registry), ["ALPHA", "beta"]);
     }
@@ -363,7 +365,7 @@ pub(super) mod tests {
     fn pairing_again_keeps_name_history_and_first_date() {
         let mut registry = registry(&["alpha"]);
         registry.peer_mut(&key(1)).unwrap().reputation.record(super::super::reputation::Outcome::Answered);
-        let peer = registry.renamed(&key(1), "barn".parse().unwrap()).unwrap();
+        let peer = registry.altered(&key(1), Some("barn".parse().unwrap()), None).unwrap();
         registry.put(peer);
         let again = NewPeer { now: 2_000, addresses: vec![], ..new_peer(1, "alpha") };
         let peer = registry.admit(again).unwrap();
@@ -468,7 +470,7 @@ pub(super) mod tests {
                 let planned = match action {
                     0 => registry.admit(new_peer(number, name.as_str())),
                     1 => registry.admit(NewPeer { name: Some(name), ..new_peer(number, "own") }),
-                    2 => registry.renamed(&key(number), name),
+                    2 => registry.altered(&key(number), Some(name), None),
                     _ => { registry.remove(&key(number)); continue }
                 };
                 if let Ok(peer) = planned { registry.put(peer) }

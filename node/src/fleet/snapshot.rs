@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use miner_ctrl_dashboard::NodeError;
 use miner_ctrl_dashboard::node::{PeerView, PendingView, RigView};
-use miner_ctrl_protocol::{PeerKey, RigStats};
+use miner_ctrl_protocol::{NodeId, PeerKey, RigStats};
 use tokio::time::Instant;
 
 use super::admission::PendingRequest;
@@ -29,8 +29,29 @@ pub struct FleetSnapshot {
     pub code_showing: bool,
     /// Whether a stranger that connects now could possibly pair.
     pub pairing_possible: bool,
-    /// Where each key stands in `peers`.
-    pub(super) places: Arc<HashMap<PeerKey, usize>>,
+    /// Where each stands in `peers`.
+    pub(super) places: Arc<Places>,
+}
+
+/// Where peers stand in a list: by key, and by id, as a job to thousands names them.
+#[derive(Debug, Default)]
+pub(super) struct Places {
+    keys: HashMap<PeerKey, usize>,
+    ids: HashMap<NodeId, usize>,
+}
+
+impl Places {
+    pub(super) fn of(peers: &[Arc<PeerSnapshot>]) -> Self {
+        let places = || peers.iter().map(|peer| &peer.peer).zip(0..);
+        Self {
+            keys: places().map(|(peer, place)| (peer.key, place)).collect(),
+            ids: places().map(|(peer, place)| (peer.id, place)).collect(),
+        }
+    }
+
+    pub(super) fn of_key(&self, key: &PeerKey) -> Option<usize> {
+        self.keys.get(key).copied()
+    }
 }
 
 /// A registered peer at one moment.
@@ -86,7 +107,7 @@ impl FleetSnapshot {
     /// A registered peer by its key.
     #[must_use]
     pub fn peer(&self, key: &PeerKey) -> Option<&Arc<PeerSnapshot>> {
-        self.peers.get(*self.places.get(key)?)
+        self.peers.get(self.places.of_key(key)?)
     }
 
     /// Which peer a person means: exact id, exact peer id, exact name, or the beginning of an id.
@@ -94,6 +115,10 @@ impl FleetSnapshot {
     /// # Errors
     /// [`NodeError`].
     pub fn resolve(&self, text: &str) -> Result<&Arc<PeerSnapshot>, NodeError> {
+        let id = text.trim().parse().ok();
+        if let Some(peer) = id.and_then(|id: NodeId| self.peers.get(*self.places.ids.get(&id)?)) {
+            return Ok(peer);
+        }
         let key = resolve::resolve(self.peers.iter().map(|peer| &*peer.peer), text)?;
         self.peer(&key).ok_or_else(|| NodeError::unknown_peer(text))
     }

@@ -18,7 +18,7 @@ use super::mailbox::{Mailbox, Presence};
 use super::registry::{NewPeer, Peer, Registry, RegistryError};
 use super::reputation::Outcome;
 use super::rows;
-use super::snapshot::{FleetSnapshot, Heard, PeerSnapshot, PeerState};
+use super::snapshot::{FleetSnapshot, Heard, PeerSnapshot, PeerState, Places};
 use crate::store::{Database, DatabaseError, peers};
 
 /// Changes that wait, and commands that do. They come from people and from the few strangers that are let in; more is a flood, and waits
@@ -240,6 +240,12 @@ impl Fleet {
     fn on_change(&mut self, change: Change) {
         let now = Instant::now();
         match change {
+            Change::Alter { key, name, permission, reply } => {
+                if permission.is_some() {
+                    self.admission.end_code_of(&key);
+                }
+                self.store(Box::new(move |registry| registry.altered(&key, name.clone(), permission)), reply);
+            }
             Change::Admit { number, new, reply } => {
                 let tried = self.admission.code_tried(&new.key, number, true, now);
                 self.publish();
@@ -267,13 +273,6 @@ impl Fleet {
             }
             Change::Register { new, reply } => self.register(new, reply),
             Change::Remove { key, reply } => self.remove(key, reply),
-            Change::Rename { key, name, reply } => {
-                self.store(Box::new(move |registry| registry.renamed(&key, name.clone())), reply);
-            }
-            Change::SetPermission { key, permission, reply } => {
-                self.admission.end_code_of(&key);
-                self.store(Box::new(move |registry| registry.permitted(&key, permission)), reply);
-            }
         }
     }
 
@@ -470,15 +469,14 @@ impl Fleet {
     /// Publishes after a change of membership: order, places and everything else anew.
     fn publish_members(&mut self) {
         let before = self.snapshot.borrow().clone();
-        let mut places = HashMap::with_capacity(self.registry.len());
         let mut peers = Vec::with_capacity(self.registry.len());
         for peer in self.registry.peers() {
             let same = |known: &&Arc<PeerSnapshot>| Arc::ptr_eq(&known.peer, peer) && !self.changed.contains(&peer.key);
             let known = before.peer(&peer.key).filter(same);
-            places.insert(peer.key, peers.len());
             peers.push(known.cloned().unwrap_or_else(|| self.show(peer)));
         }
-        self.send(&before, peers, Arc::new(places), before.membership + 1);
+        let places = Arc::new(Places::of(&peers));
+        self.send(&before, peers, places, before.membership + 1);
     }
 
     /// Publishes what has changed about the same peers.
@@ -486,8 +484,8 @@ impl Fleet {
         let before = self.snapshot.borrow().clone();
         let mut peers = before.peers.clone();
         for key in &self.changed {
-            if let (Some(place), Some(peer)) = (before.places.get(key), self.registry.peer(key)) {
-                peers[*place] = self.show(peer);
+            if let (Some(place), Some(peer)) = (before.places.of_key(key), self.registry.peer(key)) {
+                peers[place] = self.show(peer);
             }
         }
         self.send(&before, peers, before.places.clone(), before.membership);
@@ -498,13 +496,7 @@ impl Fleet {
         Arc::new(PeerSnapshot { peer: peer.clone(), state })
     }
 
-    fn send(
-        &mut self,
-        before: &FleetSnapshot,
-        peers: Vec<Arc<PeerSnapshot>>,
-        places: Arc<HashMap<PeerKey, usize>>,
-        membership: u64,
-    ) {
+    fn send(&mut self, before: &FleetSnapshot, peers: Vec<Arc<PeerSnapshot>>, places: Arc<Places>, membership: u64) {
         let now = Instant::now();
         self.changed.clear();
         self.publish_at = None;

@@ -107,8 +107,8 @@ async fn what_a_person_decides_is_on_the_disk_and_in_the_snapshot_when_the_call_
         assert_eq!(fleet.now().resolve(peer.name.as_str()).unwrap().peer.key, peer.key);
     };
     check(&fleet.register(new_peer(1, "alpha")).await.unwrap());
-    check(&fleet.rename(key(1), named("beta")).await.unwrap());
-    let peer = fleet.set_permission(key(1), Permission::View).await.unwrap();
+    check(&fleet.alter(key(1), Some(named("beta")), None).await.unwrap());
+    let peer = fleet.alter(key(1), None, Some(Permission::View)).await.unwrap();
     check(&peer);
     assert_eq!((peer.name.as_str(), peer.permission), ("beta", Permission::View));
     let membership = fleet.now().membership;
@@ -126,7 +126,7 @@ async fn a_log_torn_anywhere_shows_each_change_whole_or_not_at_all() {
     let mut states = vec![stored(&path)];
     fleet.register(new_peer(1, "alpha")).await.unwrap();
     states.push(stored(&path));
-    fleet.rename(key(1), named("beta")).await.unwrap();
+    fleet.alter(key(1), Some(named("beta")), None).await.unwrap();
     states.push(stored(&path));
     fleet.register(new_peer(2, "alpha")).await.unwrap();
     states.push(stored(&path));
@@ -155,7 +155,7 @@ async fn what_cannot_be_stored_is_not_done() {
     let before = running.fleet.now();
     let failed = |done: Result<Peer, FleetError>| assert!(matches!(done, Err(FleetError::Database(_))), "{done:?}");
     failed(running.fleet.register(new_peer(2, "beta")).await);
-    failed(running.fleet.rename(key(1), named("gamma")).await);
+    failed(running.fleet.alter(key(1), Some(named("gamma")), None).await);
     failed(running.fleet.remove(key(1)).await);
     failed(running.fleet.approve("word3", None).await);
     let after = running.fleet.now();
@@ -450,7 +450,7 @@ async fn while_a_decision_waits_for_the_disk_everything_else_goes_on() {
 
     let stalled = Stalled::new(&database);
     let [one, other, third] = [fleet.clone(), fleet.clone(), fleet.clone()];
-    let renamed = tokio::spawn(async move { one.rename(key(1), named("beta")).await });
+    let renamed = tokio::spawn(async move { one.alter(key(1), Some(named("beta")), None).await });
     others_go_on().await;
     let registered = tokio::spawn(async move { other.register(new_peer(2, "gamma")).await });
     others_go_on().await;
@@ -501,7 +501,7 @@ async fn while_scores_wait_for_the_disk_everything_else_goes_on() {
     assert_eq!(stored(&path)[0].life.successes, 0);
 
     stalled.end();
-    fleet.rename(key(1), named("beta")).await.unwrap();
+    fleet.alter(key(1), Some(named("beta")), None).await.unwrap();
     running.stop().await;
     assert_eq!((stored(&path)[0].life.successes, stored(&path)[0].name.as_str()), (2, "beta"));
 }
@@ -515,7 +515,7 @@ async fn a_stop_waits_for_the_disk_and_not_for_ever() {
     fleet.register(new_peer(1, "alpha")).await.unwrap();
     let stalled = Stalled::new(&database);
     let renaming = fleet.clone();
-    let renamed = tokio::spawn(async move { renaming.rename(key(1), named("beta")).await });
+    let renamed = tokio::spawn(async move { renaming.alter(key(1), Some(named("beta")), None).await });
     others_go_on().await;
     running.stop.cancel();
     others_go_on().await;
@@ -556,7 +556,7 @@ async fn a_peer_that_pairs_again_keeps_what_it_was_granted() {
     let running = Running::on(Database::in_memory().unwrap(), PairingMode::Code);
     let fleet = &running.fleet;
     fleet.register(new_peer(1, "alpha")).await.unwrap();
-    fleet.set_permission(key(1), Permission::View).await.unwrap();
+    fleet.alter(key(1), None, Some(Permission::View)).await.unwrap();
     fleet.show_code().await.unwrap();
     let (number, _) = fleet.code_for_try(key(1)).await.unwrap();
     let new = NewPeer { permission: Permission::Control, ..new_peer(1, "alpha") };
