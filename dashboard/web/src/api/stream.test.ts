@@ -144,7 +144,7 @@ test('a stream that breaks after each greeting is not opened each second', () =>
   stream.open();
   const waits: number[] = [];
   for (let round = 0; round < 6; round += 1) {
-    world.last.say('event: hello\ndata: {}\n\nevent: snapshot\ndata: {}\n\n');
+    world.last.say('event: hello\ndata: {}\n\nevent: snapshot\ndata: {}\n\nevent: pairing\ndata: {}\n\n');
     stream.resync();
     const link = links.at(-1);
     if (link?.kind !== 'lost') throw new Error('lost');

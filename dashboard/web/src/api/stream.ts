@@ -46,6 +46,9 @@ const HELLO_MS = 10_000;
 const FIRST_RETRY_MS = 1000;
 const LAST_RETRY_MS = 30_000;
 
+/** What each stream begins with, the jobs under way among it. */
+const GREETINGS = new Set(['hello', 'snapshot', 'pairing', 'job']);
+
 export type Link =
   /** First try. */
   | { kind: 'connecting' }
@@ -121,8 +124,8 @@ export class Stream {
   private onMessage(message: Message): void {
     this.watch(SILENCE_MS);
     this.lostSince = null;
-    // Greetings prove little: a stream that breaks right after its snapshot must not be reopened each second.
-    if (message.event !== 'hello' && message.event !== 'snapshot') this.attempt = 0;
+    // What a stream begins with proves little: one that breaks right after it must not be reopened each second.
+    if (!GREETINGS.has(message.event)) this.attempt = 0;
     if (this.link.kind !== 'live') this.tell({ kind: 'live' });
     if (message.event === 'bye') {
       this.attempt = 1;

@@ -170,7 +170,7 @@ function StaleOrder() {
 }
 
 /** As many as the node takes in one order. */
-const MAX_ORDERED = 5000;
+const MAX_ORDERED = 10_000;
 
 function Bulk() {
   const all = chosen.value;

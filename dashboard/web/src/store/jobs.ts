@@ -5,10 +5,10 @@ import { computed, signal } from '@preact/signals';
 import { ask, failure, part, type Failure } from '../api/client';
 import { nodeNow } from '../api/clock';
 import type { Job, JobChange, JobSummary } from '../api/types';
-import { follow, forgotten, jobSummary, jobTitle, LINE_WORD } from '../logic/job';
-import { done, notDone } from './toast';
+import { follow, forgotten, jobSummary, jobTitle, LINE_WORD, toRetry } from '../logic/job';
+import { done, ended, notDone } from './toast';
 
-/** Jobs that are followed rig by rig: what this page began or looked at. Each may have 5000 rigs. */
+/** Jobs that are followed rig by rig: what this page began or looked at. Each may have 10 000 rigs. */
 const MAX_FOLLOWED = 4;
 /** Jobs known by their numbers alone. The node keeps as many. */
 const MAX_SUMMARIES = 100;
@@ -141,7 +141,10 @@ function keep(job: Job): void {
   const { rigs: _, ...summary } = job;
   summarise(summary);
   if (job.ended === null || !own.delete(job.id) || shownJob.value === job.id) return;
-  done(`${jobTitle(job)}: ${jobSummary(job)}`, { label: 'Show results', run: () => show(job.id) });
+  const text = `${jobTitle(job)}: ${jobSummary(job)}`;
+  const action = { label: 'Show results', run: () => show(job.id) };
+  if (toRetry(job) === 0) done(text, action);
+  else ended(text, job.counts.failed > 0 ? 'crit' : 'warn', action);
 }
 
 function summarise(summary: JobSummary): void {

@@ -31,6 +31,11 @@ export function done(text: string, action: Toast['action'] = null): void {
   show({ kind: 'ok', text, hint: null, small: null, action });
 }
 
+/** What ended, and not all of it well. */
+export function ended(text: string, kind: 'crit' | 'warn', action: Toast['action']): void {
+  show({ kind, text, hint: null, small: null, action });
+}
+
 /** Something to know that is no failure of the node. */
 export function told(text: string, hint: string): void {
   show({ kind: 'warn', text, hint, small: null, action: null });
