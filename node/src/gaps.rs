@@ -45,6 +45,11 @@ const PROGRESS: u64 = 3600;
 /// that is one message an hour.
 const LATER: u64 = 3600;
 
+/// Clocks so far apart are believed when they are as far apart at the next question, the second one as a rule: a controller
+/// may start with a clock that is hours off and be set right in its first minute, and what it stored under a wrong time by
+/// then would stay.
+const FAR: u64 = 120;
+
 /// Which rigs have gaps, and who is being asked. Never more entries than there are peers.
 #[derive(Debug, Default)]
 pub(crate) struct Gaps {
@@ -61,6 +66,8 @@ pub(crate) struct Gaps {
     under_way: HashMap<NodeId, u64>,
     /// From when on rigs' numbers are missing, by the database.
     kept: HashMap<NodeId, u64>,
+    /// How far the clocks of rigs were ahead of ours at the last question, of those that were [`FAR`] off.
+    ahead: HashMap<NodeId, i64>,
     asking: JoinSet<Asked>,
 }
 
@@ -71,6 +78,7 @@ struct Asked {
     from: u64,
     /// From where on it is still missing; nothing when it is not.
     rest: Option<u64>,
+    clock: Clock,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -119,6 +127,7 @@ impl Gaps {
         self.seen.retain(|id, _| peers.contains_key(id));
         self.missing.retain(|id, _| peers.contains_key(id));
         self.known.retain(|id, _| peers.contains_key(id));
+        self.ahead.retain(|id, _| peers.contains_key(id));
         // One that is connected and does not tell its numbers would tell no old ones: it is out of sight.
         for (id, rig) in peers.into_iter().filter(|(_, rig)| rig.current().is_some()) {
             let from = match self.seen.insert(id, now) {
@@ -172,7 +181,8 @@ impl Gaps {
         while self.asking.len() < AT_ONCE
             && let Some((rig, from)) = self.next(now)
         {
-            self.asking.spawn(ask(node.clone(), rig, from));
+            let before = self.ahead.get(&rig).copied().unwrap_or(0);
+            self.asking.spawn(ask(node.clone(), rig, from, before));
         }
     }
 
@@ -187,7 +197,7 @@ impl Gaps {
 
     /// The next rig to ask, and from when on.
     fn next(&mut self, now: u64) -> Option<(NodeId, u64)> {
-        let due = |missing: &Missing| missing.first || missing.again_at <= now;
+        let due = |missing: &Missing| missing.first || missing.again_at <= now || was_ahead(missing.again_at, now);
         let rig = *self.missing.iter().find(|(_, missing)| due(missing))?.0;
         let missing = self.missing.get_mut(&rig)?;
         let from = missing.from;
@@ -199,9 +209,15 @@ impl Gaps {
     }
 
     /// What was filled is not asked for twice.
-    fn asked(&mut self, Asked { rig, from, rest }: Asked, now: u64) {
+    fn asked(&mut self, Asked { rig, from, rest, clock }: Asked, now: u64) {
         self.under_way.remove(&rig);
+        if clock.is_near(0) {
+            self.ahead.remove(&rig);
+        } else {
+            self.ahead.insert(rig, clock.0);
+        }
         match (self.missing.get_mut(&rig), rest) {
+            (Some(missing), None) if was_ahead(missing.again_at, now) => {}
             (Some(missing), None) if !missing.first => {
                 missing.from = missing.from.max(missing.again_at.saturating_sub(SECOND));
             }
@@ -216,8 +232,14 @@ impl Gaps {
     }
 }
 
-/// Asks one rig for everything from `from` on: the last day finely, what is older as it is kept for so long.
-async fn ask(node: NodeHandle, rig: NodeId, from: u64) -> Asked {
+/// Whether a time was set by a clock of ours that has been set back since.
+const fn was_ahead(at: u64, now: u64) -> bool {
+    at > now.saturating_add(2 * LATER)
+}
+
+/// Asks one rig for everything from `from` on: the last day finely, what is older as it is kept for so long. `before` is how
+/// far its clock was ahead the last time.
+async fn ask(node: NodeHandle, rig: NodeId, from: u64, before: i64) -> Asked {
     let [fine, minutes, quarters] = TIERS;
     let now = unix_now();
     // Where a coarser tier ends and a finer one begins is a whole step of the coarser: of the rest its mean would be one of a
@@ -231,7 +253,7 @@ async fn ask(node: NodeHandle, rig: NodeId, from: u64) -> Asked {
         {
             if start < end {
                 known = known.max(start);
-                stretch(&node, rig, tier, start..end, &mut clock, &mut known).await?;
+                stretch(&node, rig, tier, start..end, before, &mut clock, &mut known).await?;
             }
         }
         Ok(())
@@ -240,7 +262,7 @@ async fn ask(node: NodeHandle, rig: NodeId, from: u64) -> Asked {
     if let Err(why) = &asked {
         tracing::debug!(%rig, why, "a gap in a rig's history stays");
     }
-    Asked { rig, from, rest: asked.is_err().then_some(known) }
+    Asked { rig, from, rest: asked.is_err().then_some(known), clock }
 }
 
 /// How far the rig's clock is ahead of ours, seconds.
@@ -250,6 +272,11 @@ struct Clock(i64);
 impl Clock {
     fn theirs(self, ours: u64) -> u64 {
         ours.saturating_add_signed(self.0)
+    }
+
+    /// Whether it is about as far ahead as that.
+    fn is_near(self, ahead: i64) -> bool {
+        self.0.abs_diff(ahead) < FAR
     }
 
     /// Our time of a number of theirs: the nearest one that has a place, since both count from the same second.
@@ -275,6 +302,7 @@ async fn stretch(
     rig: NodeId,
     tier: Tier,
     span: std::ops::Range<u64>,
+    before: i64,
     clock: &mut Clock,
     known: &mut u64,
 ) -> Result<(), String> {
@@ -285,6 +313,9 @@ async fn stretch(
         if clock.set(page.now, unix_now(), tier.step) {
             if std::mem::replace(&mut is_set, true) {
                 return Err("its clock jumps".to_owned());
+            }
+            if !clock.is_near(0) && !clock.is_near(before) {
+                return Err(format!("its clock is {} s ahead of this one's: does it stay so?", clock.0));
             }
             continue;
         }
@@ -345,7 +376,7 @@ mod tests {
         gaps.known.insert(id, 3600);
         gaps.look(&alpha(true), 6010);
         assert_eq!(gaps.next(6010), Some((id, 3600)), "from where it was known");
-        gaps.asked(Asked { rig: id, from: 3600, rest: None }, 6015);
+        gaps.asked(Asked { rig: id, from: 3600, rest: None, clock: Clock(0) }, 6015);
         assert_eq!(gaps.next(6079), None);
         assert_eq!(gaps.next(6080), Some((id, 5960)), "the minute in which it came back");
         assert_eq!(gaps.next(9999), None);
@@ -356,14 +387,14 @@ mod tests {
         gaps.look(&alpha(false), 6060);
         gaps.look(&alpha(true), 6300);
         assert_eq!(gaps.next(6300), Some((id, 6050)));
-        gaps.asked(Asked { rig: id, from: 6050, rest: Some(6050) }, 6310);
+        gaps.asked(Asked { rig: id, from: 6050, rest: Some(6050), clock: Clock(0) }, 6310);
         assert_eq!(gaps.next(6400), Some((id, 6050)), "what did not come the first time is asked for again");
-        gaps.asked(Asked { rig: id, from: 6050, rest: Some(9650) }, 16_400);
+        gaps.asked(Asked { rig: id, from: 6050, rest: Some(9650), clock: Clock(0) }, 16_400);
         assert_eq!((gaps.next(16_459), gaps.next(16_460)), (None, Some((id, 9650))), "the rest, in a while");
-        gaps.asked(Asked { rig: id, from: 9650, rest: Some(9700) }, 16_470);
+        gaps.asked(Asked { rig: id, from: 9650, rest: Some(9700), clock: Clock(0) }, 16_470);
         assert_eq!(gaps.next(20_069), None, "who tells next to nothing is asked rarely");
         assert_eq!(gaps.next(20_070), Some((id, 9700)));
-        gaps.asked(Asked { rig: id, from: 9700, rest: Some(9700) }, 20_080);
+        gaps.asked(Asked { rig: id, from: 9700, rest: Some(9700), clock: Clock(0) }, 20_080);
         gaps.look(&alpha(true), 20_100);
         assert_eq!(gaps.next(20_100), Some((id, 6300)), "when it comes back, at once and for all that is missing");
     }
@@ -404,13 +435,13 @@ mod tests {
         assert_eq!(gaps.changes(), [], "it is still to be seen");
         gaps.look(&alpha(true), 9010);
         assert_eq!((gaps.changes(), gaps.next(9010)), (vec![], Some((id, 3600))));
-        gaps.asked(Asked { rig: id, from: 3600, rest: None }, 9020);
+        gaps.asked(Asked { rig: id, from: 3600, rest: None, clock: Clock(0) }, 9020);
         let changes = gaps.changes();
         assert_eq!(changes, [(id, Some(8960))]);
         gaps.are_kept(changes);
         gaps.next(9090);
         assert_eq!(gaps.changes(), []);
-        gaps.asked(Asked { rig: id, from: 8960, rest: None }, 9100);
+        gaps.asked(Asked { rig: id, from: 8960, rest: None, clock: Clock(0) }, 9100);
         assert_eq!(gaps.changes(), [(id, None)]);
         let mut gone = started([(id.to_string(), 3600)].into());
         gone.look(&[], 9010);
@@ -434,6 +465,29 @@ mod tests {
         let mut own = Gaps { own: Some(alpha(true)[0].peer.id), ..gaps() };
         own.look(&alpha(true), 6010);
         assert_eq!(own.next(9999), None);
+    }
+
+    #[test]
+    fn a_clock_that_was_ahead_for_a_moment_takes_nothing_from_what_is_missing() {
+        let (mut gaps, id) = (gaps(), alpha(true)[0].peer.id);
+        gaps.known.insert(id, 7200);
+        gaps.look(&alpha(true), 36_000);
+        assert_eq!(gaps.next(36_000), Some((id, 7200)));
+        // It was not believed; and by then ours is right.
+        gaps.asked(Asked { rig: id, from: 7200, rest: Some(7200), clock: Clock(-28_800) }, 7230);
+        assert_eq!(
+            (gaps.ahead.get(&id).copied(), gaps.next(7240)),
+            (Some(-28_800), Some((id, 7200))),
+            "it is not asked in hours"
+        );
+        gaps.look(&alpha(true), 36_000);
+        gaps.look(&alpha(true), 36_100);
+        assert_eq!(gaps.next(36_100), Some((id, 36_000)));
+        gaps.asked(Asked { rig: id, from: 36_000, rest: None, clock: Clock(3) }, 7300);
+        assert_eq!((gaps.ahead.len(), gaps.missing[&id].from), (0, 36_000));
+        assert!(
+            Clock(-28_750).is_near(-28_800) && !Clock(-28_600).is_near(-28_800) && !Clock(i64::MAX).is_near(i64::MIN)
+        );
     }
 
     #[test]

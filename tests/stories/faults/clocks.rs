@@ -9,7 +9,7 @@ use miner_ctrl_tests::farm::Station;
 use miner_ctrl_tests::history::{Past, minutes, now, record, told};
 use miner_ctrl_tests::{DEADLINE, Farm, Home, wait_for};
 
-use crate::{HEALED, Held, agreed, hashes, is_online, left_nothing_behind};
+use crate::{HEALED, Held, MINUTE, agreed, hashes, is_online, left_nothing_behind};
 
 /// libfaketime, by which a process is told another time than it is. What it waits for takes as long as ever.
 fn other_time(home: Home, library: &str) -> Home {
@@ -70,7 +70,8 @@ async fn clocks_are_off(rig_clock: i64, controller_clock: i64) {
     let (controller, rig) = (Station { name, node, home }, Station { name: rig_name, node: rig, home: rig_home });
     let at = format!("{rig_clock} {controller_clock}");
     assert_eq!(agreed(&controller.home, &rig, DEADLINE).await, 1, "{at}");
-    let known = wait_for("what the controller missed is filled in", DEADLINE, async || {
+    // Believed at the second question, after the minute is over.
+    let known = wait_for("what the controller missed is filled in", DEADLINE + 2 * MINUTE, async || {
         let known = told(&controller.home, "rig-alpha", "hashrate", 60, ours..ours + 90 * 60).await;
         known[89].is_some().then_some(known)
     })
