@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use futures::future::OptionFuture;
 use miner_ctrl_protocol::{Policy, Program, Refusal, Role};
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
@@ -25,7 +25,7 @@ use crate::store::activity::Journal;
 use crate::store::clock::unix_now;
 use crate::store::{Database, DatabaseError, Lock, LockError, Places, PlacesError};
 use crate::watchers;
-use crate::worker::Worker;
+use crate::worker::{CONSOLE_WAITS, Worker};
 
 /// News of rigs that came up and wait for their watchers: every rig of a large fleet at once.
 const UPS: usize = 16 * 1024;
@@ -137,6 +137,7 @@ pub async fn start(places: Places, lock: Lock, config: NodeConfig, mode: Mode) -
         policy,
         without_miners,
         recorded: Recorded { database: database.clone(), id: record.id },
+        console_waits: Semaphore::new(CONSOLE_WAITS),
     });
     let (ups, came_up) = mpsc::channel(UPS);
     let house = Arc::new(House {
@@ -247,7 +248,7 @@ impl Node {
         let recorded = OptionFuture::from(self.recorder.map(|recorder| timeout(LAST_NUMBERS, recorder)));
         let stopped = OptionFuture::from(self.miners.as_ref().map(MinersHandle::shutdown));
         if let (Some(Err(_)), _) = tokio::join!(recorded, stopped) {
-            tracing::error!("the disk does not answer: the last minute of the history is not stored");
+            tracing::error!("the disk takes too long: the last minute of the history is not stored");
         }
         self.stop_fleet.cancel();
         let _ = self.fleet.await;

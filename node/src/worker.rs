@@ -8,6 +8,7 @@ use miner_ctrl_protocol::{
     NodeName, Permission, Policy, Profile, ProfileDraft, ProfileName, Refusal, Request, Response, RigStats,
 };
 
+use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout};
 
 use crate::miners::drivers::{checked, driver};
@@ -30,7 +31,13 @@ pub struct Worker {
     pub without_miners: Refusal,
     /// What this node has recorded, under its id.
     pub recorded: Recorded,
+    /// Places to wait for a console's next line, of [`CONSOLE_WAITS`].
+    pub console_waits: Semaphore,
 }
+
+/// Half of what a link answers at once: whoever asked may have gone without our learning of it, and those who follow a
+/// silent console are not to keep a stop from being read. One more is answered at once.
+pub const CONSOLE_WAITS: usize = 16;
 
 impl Worker {
     /// Answers a peer that was granted `granted`.
@@ -60,7 +67,9 @@ impl Worker {
                 Ok(Response::History(self.recorded.page(since, step).await?))
             }
             Request::Logs { miner, lines, after, wait } => {
-                let wait = Duration::from_secs(u64::from(wait.min(MAX_WAIT_SECONDS)));
+                let place = self.console_waits.try_acquire();
+                let wait = if place.is_ok() { wait.min(MAX_WAIT_SECONDS) } else { 0 };
+                let wait = Duration::from_secs(wait.into());
                 let lines = lines.min(MAX_LOG_LINES);
                 Ok(Response::Logs(self.miners()?.logs(miner, lines, after, wait).await?))
             }

@@ -126,6 +126,11 @@ impl Dialer {
         self.peers.values().any(|peer| matches!(peer.state, State::Waiting { .. }))
     }
 
+    /// Whether it is a dial of ours, and not over.
+    pub(crate) fn dials(&self, dial: ConnectionId) -> bool {
+        self.under_way.contains_key(&dial)
+    }
+
     /// A dial is over: its place is free.
     pub(crate) fn on_ended(&mut self, dial: ConnectionId) {
         self.under_way.remove(&dial);

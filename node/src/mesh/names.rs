@@ -4,11 +4,12 @@
 //! count, and nothing is remembered. A resolver of our own would keep an address for as long as the name's record allows;
 //! a controller that comes back with another address would be missed by its rigs for that long: ten minutes under Docker.
 
+use std::collections::HashMap;
 use std::future::Future;
 use std::io;
 use std::net::{IpAddr, ToSocketAddrs};
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -16,6 +17,7 @@ use libp2p::core::transport::{DialOpts, ListenerId, TransportError, TransportEve
 use libp2p::multiaddr::Protocol;
 use libp2p::{Multiaddr, Transport};
 use tokio::sync::Semaphore;
+use tokio::time::Instant;
 
 /// Longest wait for a name. The system asks its name server again after 5 s; by then the dialler asks anew, and sees a
 /// network that has come back.
@@ -27,17 +29,56 @@ const MAX_LOOKUPS: usize = 32;
 /// do not answer.
 const MAX_ADDRESSES: usize = 4;
 
+/// A name that is dialled again within so long was no use at the address that it had: that one connected, and another node
+/// answered there, as at a bridge that two machines have alike, or nobody did. The others have their turn first.
+const AGAIN: Duration = Duration::from_secs(300);
+/// Names that are remembered for that; beyond, all are forgotten: as many as peers are registered.
+const MAX_NAMES: usize = 10_000;
+
+/// Which of its addresses a name connected to last.
+#[derive(Debug, Clone, Default)]
+struct Connected(Arc<Mutex<HashMap<String, (IpAddr, Instant)>>>);
+
+impl Connected {
+    /// Puts those behind the last one first.
+    fn sort(&self, name: &str, addresses: &mut [IpAddr]) {
+        let names = self.names();
+        let last = names.get(name).filter(|(_, at)| at.elapsed() < AGAIN);
+        if let Some(place) = last.and_then(|(last, _)| addresses.iter().position(|ip| ip == last)) {
+            addresses.rotate_left(place + 1);
+        }
+    }
+
+    fn to(&self, name: String, ip: IpAddr) {
+        let mut names = self.names();
+        if names.len() >= MAX_NAMES && !names.contains_key(&name) {
+            names.clear();
+        }
+        names.insert(name, (ip, Instant::now()));
+    }
+
+    fn names(&self) -> MutexGuard<'_, HashMap<String, (IpAddr, Instant)>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 /// A transport that also dials `/dns`, `/dns4` and `/dns6`.
 pub(super) struct Named<T> {
     inner: T,
     /// What dials an address that a name turned out to have.
     connect: fn() -> T,
     lookups: Arc<Semaphore>,
+    connected: Connected,
 }
 
 impl<T> Named<T> {
     pub(super) fn new(connect: fn() -> T) -> Self {
-        Self { inner: connect(), connect, lookups: Arc::new(Semaphore::new(MAX_LOOKUPS)) }
+        Self {
+            inner: connect(),
+            connect,
+            lookups: Arc::new(Semaphore::new(MAX_LOOKUPS)),
+            connected: Connected::default(),
+        }
     }
 }
 
@@ -62,10 +103,12 @@ where
         let Some((family, name)) = name_of(&address) else {
             return Ok(Box::pin(self.inner.dial(address, options)?));
         };
-        let (connect, lookups) = (self.connect, Arc::clone(&self.lookups));
+        let (connect, lookups, connected) = (self.connect, Arc::clone(&self.lookups), self.connected.clone());
         Ok(Box::pin(async move {
             let mut last = None;
-            for ip in addresses(name, family, lookups).await? {
+            let mut found = addresses(name.clone(), family, lookups).await?;
+            connected.sort(&name, &mut found);
+            for ip in found {
                 let Some(address) = address.replace(0, |_| Some(ip.into())) else { break };
                 let dial = connect().dial(address, options).map_err(|error| match error {
                     TransportError::MultiaddrNotSupported(address) => {
@@ -74,7 +117,10 @@ where
                     TransportError::Other(error) => error,
                 });
                 match async { dial?.await }.await {
-                    Ok(stream) => return Ok(stream),
+                    Ok(stream) => {
+                        connected.to(name, ip);
+                        return Ok(stream);
+                    }
                     Err(error) => last = Some(error),
                 }
             }
@@ -198,6 +244,28 @@ mod tests {
         drop(listener);
         let refused = dial(format!("/dns/localhost/tcp/{port}")).await.unwrap_err();
         assert_eq!(refused.kind(), io::ErrorKind::ConnectionRefused);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn where_somebody_else_answered_the_next_address_has_its_turn() {
+        let ips: [IpAddr; 3] = ["172.17.0.1", "192.0.2.7", "192.0.2.8"].map(|ip| ip.parse().unwrap());
+        let connected = Connected::default();
+        let sorted = |name: &str| {
+            let mut sorted = ips;
+            connected.sort(name, &mut sorted);
+            sorted
+        };
+        assert_eq!(sorted("rig"), ips);
+        connected.to("rig".to_owned(), ips[0]);
+        assert_eq!((sorted("rig"), sorted("other")), ([ips[1], ips[2], ips[0]], ips));
+        connected.to("rig".to_owned(), ips[2]);
+        assert_eq!(sorted("rig"), ips);
+        connected.to("rig".to_owned(), ips[1]);
+        assert_eq!(sorted("rig"), [ips[2], ips[0], ips[1]]);
+        tokio::time::advance(AGAIN).await;
+        assert_eq!(sorted("rig"), ips, "that was another time");
+        (0..2 * MAX_NAMES).for_each(|number| connected.to(number.to_string(), ips[0]));
+        assert!(connected.names().len() <= MAX_NAMES);
     }
 
     /// RFC 6761, section 6.4: there is no `invalid`.

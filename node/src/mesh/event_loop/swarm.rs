@@ -356,7 +356,10 @@ impl EventLoop {
                 if let Some(asked) = self.pairings.remove(&connection_id) {
                     // The caller may have given up.
                     let _ = asked.reply.send(Err(pair_error(&error)));
-                } else if let Some(peer) = peer_id {
+                } else if let Some(peer) = peer_id
+                    // Else it was to pair, and whoever wanted that has given up: the peer's own addresses are not to blame.
+                    && self.dialer.dials(connection_id)
+                {
                     self.on_dial_failed(peer, connection_id, &explain(&error));
                     self.dial_more();
                 }
