@@ -38,9 +38,6 @@ impl Yamux {
         // Left to itself yamux lets a window grow as long as twice the round trip is longer than it takes to fill half of it,
         // up to 1 GiB. The round trip is what the peer makes of it.
         let unread = self.0 * DEFAULT_CREDIT as usize;
-        // What was taken of a substream and has not left: some ten frames, unseen by the link, which takes a line for dead that
-        // carries no more than those for 13 s. Frames of 16 KiB would ask for a line of 160 kbit/s.
-        config.set_split_send_size(4096);
         config.set_max_num_streams(self.0).set_max_connection_receive_window(Some(unread));
         Muxer { connection: Connection::new(io, config, mode), arrived: VecDeque::new(), waits: None, until: None }
     }
