@@ -4,7 +4,9 @@ use std::io;
 use std::time::{Duration, Instant};
 
 use futures::{AsyncReadExt as _, AsyncWriteExt as _};
+use miner_ctrl::worker::CONSOLE_WAITS;
 use miner_ctrl_protocol::codec::{self, MAX_BODY, MAX_MESSAGE};
+use miner_ctrl_protocol::message::LogPage;
 use miner_ctrl_protocol::pair::Reply;
 use miner_ctrl_protocol::smsg::{PendingAnswer, Sender};
 use miner_ctrl_protocol::{PAIR_PROTOCOL, RPC_PROTOCOL, Refusal, Request, Response, Role};
@@ -134,6 +136,39 @@ async fn a_registered_key_is_served_and_each_message_once() {
     let (kind, _, payload) = other_link.hear_answer().await.expect("a refusal");
     let refusal: Refusal = codec::decode(&payload, MAX_BODY).unwrap();
     assert!(kind == 3 && matches!(refusal, Refusal::Unreadable | Refusal::Stale { .. }), "{refusal:?}");
+}
+
+/// A follower that goes away leaves its question behind, and comes again.
+#[tokio::test]
+async fn however_many_wait_for_a_silent_console_a_stop_is_answered() {
+    let rig = Station::start("rig-alpha", "worker").await;
+    let add = "profile add p --program xmrig --algorithm rx/0 --pool pool.example:3333 --wallet WALLET";
+    for command in [add, "remote start rig-alpha --profile p", "remote stop rig-alpha --all"] {
+        let _ = rig.home.run(command).await.done();
+    }
+    let caller = Caller::admitted(&rig, "caller", Role::Controller).await;
+    let mut link = caller.link(&caller.hello("caller", Role::Controller)).await;
+    let nonce = link.hello.clone().expect("the node greets").nonce;
+    let mut sender = Sender::new(caller.secret().clone(), key_of(&rig.home), nonce);
+    let logs = |after| Request::Logs { miner: None, lines: 1, after, wait: 30 };
+    let (bytes, answer) = sealed(&mut sender, &logs(None));
+    link.say(1, 99, &bytes).await;
+    let (_, _, payload) = link.hear_answer().await.expect("an answer");
+    let Response::Logs(LogPage { newest, .. }) = opened(answer, &payload) else { panic!("a page") };
+    for id in 0..40 {
+        let (bytes, answer) = sealed(&mut sender, &logs(Some(newest)));
+        link.say(1, id, &bytes).await;
+        if id >= CONSOLE_WAITS as u64 {
+            let (_, answered, payload) = link.hear_answer().await.expect("an answer");
+            assert_eq!(answered, id, "those before it wait");
+            assert!(matches!(opened(answer, &payload), Response::Logs(_)));
+        }
+    }
+    let (bytes, answer) =
+        sealed(&mut sender, &Request::StopMiner { miner: miner_ctrl_protocol::message::MinerChoice::All });
+    link.say(1, 40, &bytes).await;
+    let (_, _, payload) = link.hear_answer().await.expect("an answer");
+    assert!(matches!(opened(answer, &payload), Response::Miners { changed: false, .. }));
 }
 
 #[tokio::test]

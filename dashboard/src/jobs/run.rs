@@ -106,11 +106,14 @@ impl<N: Node> Gateway<N> {
             }
             Order::Miner(command) => {
                 let outcome = self.node().command(peer, command.clone()).await?;
-                // That its stop is not written down, as an example.
-                let problem = |why: &Option<String>| why.as_ref().map_or_else(String::new, |why| format!(": {why}"));
-                let miners = outcome.miners.iter();
-                let miners =
-                    miners.map(|miner| format!("{} is {}{}", miner.name, miner.state, problem(&miner.problem)));
+                let miners = outcome.miners.iter().map(|miner| {
+                    let reached = format!("{} is {}", miner.name, miner.state);
+                    // That its stop is not written down, as an example.
+                    match &miner.problem {
+                        Some(problem) => format!("{reached}: {problem}"),
+                        None => reached,
+                    }
+                });
                 miners.collect::<Vec<_>>().join(", ") + so_already(outcome.changed)
             }
             Order::Ping => format!("{:.1} ms", self.node().ping_peer(peer).await?.round_trip_ms),

@@ -119,8 +119,8 @@ impl Failure {
 
     /// Whether it may have been done all the same: the answer is missing, not the deed.
     pub(crate) fn leaves_unknown(&self) -> bool {
-        let of_node = |code: &&Code| code.as_str() == self.code && code.leaves_unknown();
-        Code::ALL.iter().any(|code| of_node(&code)) || matches!(self.code.as_str(), "node-silent" | "node-unreadable")
+        let by_node = Code::ALL.iter().any(|code| code.as_str() == self.code && code.leaves_unknown());
+        by_node || matches!(self.code.as_str(), "node-silent" | "node-unreadable")
     }
 
     /// Why, in words that are the same for each rig that it happens to.

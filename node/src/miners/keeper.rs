@@ -405,7 +405,7 @@ impl Keeper {
         Ok((name, true))
     }
 
-    /// The instance that runs a profile, or has run it, or the first free name of its program.
+    /// The instance that runs a profile, or has run it, or runs what it was before, or the first free name of its program.
     fn name_for(&self, profile: &Profile) -> Result<MinerName, Refusal> {
         let same = |miner: &&Instance| miner.profile == *profile;
         let known = self.miners.values().filter(same).find(|miner| miner.is_up());
