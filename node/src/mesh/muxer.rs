@@ -32,14 +32,24 @@ impl Yamux {
     pub(super) const OF_A_PEER: Self = Self(OF_A_PEER);
     pub(super) const OF_A_STRANGER: Self = Self(OF_A_STRANGER);
 
-    fn connection<C: AsyncRead + AsyncWrite + Unpin>(&self, io: C, mode: Mode) -> Muxer<C> {
+    fn config(&self) -> yamux::Config {
         let mut config = yamux::Config::default();
         // What a peer may send before we read it, over all substreams: for each what it has from its beginning, and no more.
         // Left to itself yamux lets a window grow as long as twice the round trip is longer than it takes to fill half of it,
-        // up to 1 GiB. The round trip is what the peer makes of it.
+        // up to 1 GiB. The round trip is what the peer makes of it. With this limit it does not measure it either: a ping
+        // and its answer each way and each 10 s were one frame in four of a rig's that is asked each 3 s.
         let unread = self.0 * DEFAULT_CREDIT as usize;
         config.set_max_num_streams(self.0).set_max_connection_receive_window(Some(unread));
-        Muxer { connection: Connection::new(io, config, mode), arrived: VecDeque::new(), waits: None, until: None }
+        config
+    }
+
+    fn connection<C: AsyncRead + AsyncWrite + Unpin>(&self, io: C, mode: Mode) -> Muxer<C> {
+        Muxer {
+            connection: Connection::new(io, self.config(), mode),
+            arrived: VecDeque::new(),
+            waits: None,
+            until: None,
+        }
     }
 }
 
@@ -164,7 +174,7 @@ mod tests {
         assert!(poll_fn(|cx| Poll::Ready(theirs.poll_next_inbound(cx))).await.is_pending());
         let takes = poll_fn(|cx| Pin::new(&mut ours).poll_inbound(cx)).await.unwrap();
         drive(ours);
-        // So late is the peer: our ping is out.
+        // So late is the peer: were the round trip measured, our ping is out.
         tokio::time::sleep(SLOW).await;
         tokio::spawn(async move { while let Some(Ok(_)) = poll_fn(|cx| theirs.poll_next_inbound(cx)).await {} });
         (sends, takes)
@@ -195,6 +205,17 @@ mod tests {
         }
         let mut sends = sender.await.unwrap();
         assert!(unread(&mut sends).await <= DEFAULT_CREDIT as usize);
+    }
+
+    #[test]
+    fn no_round_trip_is_measured_that_could_make_no_window_grow() {
+        for (config, measures) in [(yamux::Config::default(), true), (Yamux::OF_A_PEER.config(), false)] {
+            let (here, there) = tokio::io::duplex(1024);
+            let mut ours = Connection::new(here.compat(), config, Mode::Server);
+            assert!(poll_fn(|cx| ours.poll_next_inbound(cx)).now_or_never().is_none());
+            let said = there.compat().read(&mut [0; 64]).now_or_never();
+            assert_eq!(said.map(Result::unwrap), measures.then_some(12), "a ping has twelve bytes");
+        }
     }
 
     /// Its windows count bytes, and a piece of memory for each frame would cost many times as much.

@@ -407,9 +407,12 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Active<T> {
                 // Note `next_ping` does not register a waker and thus if not called regularly (idle
                 // connection) no ping is sent. This is deliberate as an idle connection does not
                 // need RTT measurements to increase its stream receive window.
-                if let Some(frame) = self.rtt.next_ping() {
-                    self.socket.start_send_unpin(frame.into())?;
-                    continue;
+                // miner-ctrl: nor does one whose limit leaves no window room to increase.
+                if self.config.windows_may_grow() {
+                    if let Some(frame) = self.rtt.next_ping() {
+                        self.socket.start_send_unpin(frame.into())?;
+                        continue;
+                    }
                 }
 
                 // Privilege pending `Pong` and `GoAway` `Frame`s

@@ -157,6 +157,12 @@ impl Config {
         self
     }
 
+    /// miner-ctrl: whether the limit of a connection leaves its streams more than they have from their beginning.
+    fn windows_may_grow(&self) -> bool {
+        self.max_connection_receive_window
+            .map_or(true, |limit| limit > self.max_num_streams * DEFAULT_CREDIT as usize)
+    }
+
     /// Set the max. payload size used when sending data frames. Payloads larger
     /// than the configured max. will be split.
     pub fn set_split_send_size(&mut self, n: usize) -> &mut Self {
