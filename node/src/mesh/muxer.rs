@@ -37,7 +37,7 @@ impl Yamux {
         // What a peer may send before we read it, over all substreams: for each what it has from its beginning, and no more.
         // Left to itself yamux lets a window grow as long as twice the round trip is longer than it takes to fill half of it,
         // up to 1 GiB. The round trip is what the peer makes of it. With this limit it does not measure it either: a ping
-        // and its answer each way and each 10 s were one frame in four of a rig's that is asked each 3 s.
+        // and its answer each way and each 10 s were a third of the frames of a rig that is asked each 3 s.
         let unread = self.0 * DEFAULT_CREDIT as usize;
         config.set_max_num_streams(self.0).set_max_connection_receive_window(Some(unread));
         config
