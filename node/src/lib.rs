@@ -25,6 +25,7 @@ pub mod identity;
 mod internals;
 pub mod mesh;
 pub mod miners;
+mod news;
 pub mod node;
 mod orders;
 mod recorded;

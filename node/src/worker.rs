@@ -9,11 +9,12 @@ use miner_ctrl_protocol::{
 };
 
 use tokio::sync::Semaphore;
-use tokio::time::{Instant, timeout};
+use tokio::time::Instant;
 
 use crate::miners::drivers::{checked, driver};
 use crate::miners::profiles::{ProfileStore, ProfilesError};
 use crate::miners::{MinersHandle, host};
+use crate::news;
 use crate::recorded::Recorded;
 
 /// The rig's side of the conversation.
@@ -104,10 +105,7 @@ impl Worker {
                 Ok(Response::Miners { statuses, changed })
             }
             Request::Watch { after, wait } => {
-                let mut snapshots = self.miners()?.watch();
-                let wait = Duration::from_secs(u64::from(wait.min(MAX_WAIT_SECONDS)));
-                // Either ends without a change, or because the node is stopping: the asker is told what there is.
-                let _ = timeout(wait, snapshots.wait_for(|snapshot| snapshot.revision != after)).await;
+                news::since(&mut self.miners()?.watch(), after, wait).await;
                 Ok(Response::Stats(Box::new(self.stats()?)))
             }
         }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use miner_ctrl_protocol::message::{LogPage, MAX_WAIT_SECONDS, MinerChoice};
-use miner_ctrl_protocol::{MinerName, MinerStatus, NodeName, Policy, Profile, Program, Refusal, words};
+use miner_ctrl_protocol::{MinerName, MinerState, MinerStatus, NodeName, Policy, Profile, Program, Refusal, words};
 use serde::Deserialize;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
@@ -17,6 +17,7 @@ use super::driver::ProgramPath;
 use super::drivers::driver;
 use super::wanted::Wanted;
 use super::{adoption, keeper};
+use crate::news::Tells;
 use crate::store::atomic::{self, WriteError};
 
 /// Miners on one rig: one per program and purpose, or one per GPU on a full board. Also what fits one answer.
@@ -98,6 +99,18 @@ impl MinersSnapshot {
     pub fn aged(&self, now: Instant) -> Vec<MinerStatus> {
         let passed = self.at.map_or(0, |at| now.saturating_duration_since(at).as_secs());
         self.miners.iter().map(|miner| miner.clone().aged(passed)).collect()
+    }
+}
+
+impl Tells for Arc<MinersSnapshot> {
+    type State = Vec<(MinerName, MinerState, Option<String>)>;
+
+    fn revision(&self) -> u64 {
+        self.revision
+    }
+
+    fn state(&self) -> Self::State {
+        self.miners.iter().map(|miner| (miner.name.clone(), miner.state, miner.problem.clone())).collect()
     }
 }
 

@@ -11,6 +11,8 @@ use miner_ctrl_protocol::{
 use rand::{Rng, RngExt};
 use tokio::time::Instant;
 
+use crate::news::Tells;
+
 /// Until it is connected to the pool that is not there.
 const CONNECT: Duration = Duration::from_secs(1);
 /// Until it has a rate, as the real XMRig.
@@ -171,6 +173,18 @@ impl Works {
     /// What its miner says now.
     pub(super) fn statuses(&self, now: Instant) -> Vec<MinerStatus> {
         self.miner.iter().map(|miner| miner.status(now)).collect()
+    }
+}
+
+impl Tells for Works {
+    type State = Option<(bool, Instant)>;
+
+    fn revision(&self) -> u64 {
+        self.revision
+    }
+
+    fn state(&self) -> Self::State {
+        self.miner.as_ref().map(|miner| (miner.running, miner.since))
     }
 }
 

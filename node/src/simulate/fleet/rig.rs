@@ -11,11 +11,12 @@ use miner_ctrl_protocol::stats::HostStats;
 use miner_ctrl_protocol::{NodeName, PeerKey, Policy, ProfileDraft, Refusal, Request, Response, RigStats, Role};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
-use tokio::time::{Instant, timeout};
+use tokio::time::Instant;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::miner::Works;
 use crate::mesh::{Address, Answer, Event, Household, MeshConfig, MeshHandle, RequestRate, StartError, start};
+use crate::news;
 
 /// What a simulated console says.
 const CONSOLE: &str = "[simulated] no program runs here: this rig and its miner are numbers";
@@ -187,9 +188,7 @@ impl Rig {
                 Response::Miners { statuses, changed }
             }
             Request::Watch { after, wait } => {
-                let mut works = self.works.subscribe();
-                // Without a change in time it is told what there is.
-                let _ = timeout(pause(wait), works.wait_for(|works| works.revision != after)).await;
+                news::since(&mut self.works.subscribe(), after, wait).await;
                 Response::Stats(Box::new(self.stats()))
             }
         })
