@@ -1,5 +1,5 @@
-//! When a rig answers a `Watch`: at once about what its asker does not know yet and about a miner's state, and about the
-//! readings that come meanwhile at moments counted from the question.
+//! When a rig answers a `Watch`: at once with what its asker does not know yet and with a change of a miner's state, and
+//! with mere readings that come meanwhile at moments counted from the question.
 
 use std::time::Duration;
 
@@ -8,9 +8,9 @@ use tokio::sync::watch;
 use tokio::time::{Instant, timeout_at};
 
 /// Readings are told at whole steps of this after the question. A controller that asks a thousand rigs at one moment so
-/// has their answers at one moment, which costs it a fifth less than answers that drip in; and what it shows is no older
-/// than its own pause between two questions makes it anyway.
-pub(crate) const STEP: Duration = Duration::from_millis(900);
+/// has their answers at few moments, which costs it less than answers that drip in; and nothing becomes older by it than by
+/// the controller's own pause between two questions. A miner is read each 3 s, which is four steps.
+pub(crate) const STEP: Duration = Duration::from_millis(750);
 
 /// What a rig tells of itself.
 pub(crate) trait Tells {
@@ -103,10 +103,10 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn readings_are_told_at_whole_steps_after_the_question() {
         let ms = Duration::from_millis;
-        for (at, told) in [(1, 900), (899, 900), (901, 1800), (2_000, 2_700)] {
+        for (at, told) in [(1, 750), (749, 750), (750, 750), (751, 1_500), (2_000, 2_250)] {
             assert_eq!(told_after(30, &[(at, reading(8))]).await, ms(told), "a reading after {at} ms");
         }
-        assert_eq!(told_after(30, &[(10, reading(8)), (20, reading(9))]).await, ms(900));
+        assert_eq!(told_after(30, &[(10, reading(8)), (20, reading(9))]).await, ms(750));
     }
 
     #[tokio::test(start_paused = true)]

@@ -110,7 +110,7 @@ pub enum Request {
         /// Which.
         miner: MinerChoice,
     },
-    /// The rig's statistics as soon as they differ from what the asker has.
+    /// The rig's statistics when they differ from what the asker has, within a second.
     Watch {
         /// The revision that the asker has.
         after: u64,

@@ -184,11 +184,17 @@ impl FleetHandle {
     /// Tells what was seen of a peer; never waits. Links coming up and going down are never lost; of the rest, what
     /// finds the queue full is dropped.
     pub fn observe(&self, key: PeerKey, observation: Observation) {
+        let _ = self.try_observe(key, observation);
+    }
+
+    /// [`FleetHandle::observe`] for who can ask again: whether there was a place.
+    pub(crate) fn try_observe(&self, key: PeerKey, observation: Observation) -> bool {
         match observation {
             Observation::Connected { dialled } => self.mailbox.leave(key, Presence::Connected(dialled)),
             Observation::Disconnected => self.mailbox.leave(key, Presence::Disconnected),
-            other => drop(self.observations.try_send((key, other))),
+            other => return self.observations.try_send((key, other)).is_ok(),
         }
+        true
     }
 
     /// Registers a peer, or brings what is known of its key up to date.

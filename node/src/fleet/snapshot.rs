@@ -78,7 +78,7 @@ pub struct PeerState {
     pub copied: Option<(String, Instant)>,
 }
 
-/// Two machines with one key drive each other out each second or two while they mine, and each 31 s while they do not: a
+/// Two machines with one key drive each other out each second or two while they mine, and each 32 s at most while they do not: a
 /// link that lost waits for our open Watch. When they have not for so long, one has gone.
 const COPIED: Duration = Duration::from_secs(60);
 

@@ -25,7 +25,8 @@ use crate::store::{Database, DatabaseError, peers};
 /// outside.
 const MAX_COMMANDS: usize = 64;
 
-/// Observations that wait: 5 000 rigs that report at once while a registration is published.
+/// Observations that wait: two of each of 4 000 rigs that report at once while a registration is published. What finds no
+/// place of more is asked for again.
 const MAX_OBSERVATIONS: usize = 8192;
 
 /// Observations taken before anything else gets its turn.

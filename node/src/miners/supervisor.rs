@@ -239,3 +239,29 @@ impl MinersHandle {
 pub(super) fn shutting_down() -> Refusal {
     Refusal::Conflict { why: "the node is shutting down".to_owned() }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reading_is_no_change_of_state() {
+        let snapshot = |change: fn(&mut MinerStatus)| {
+            let mut miner = serde_json::from_value(serde_json::json!({
+                "name": "xmrig-1", "program": "xmrig", "profile": "monero", "state": "mining", "state_seconds": 1,
+                "uptime_seconds": 1, "hashrate": 1000.0, "hashrates": [1000.0, null, null],
+                "shares": {"accepted": 0, "rejected": 0}, "algorithm": null, "pool": null, "version": null,
+            }))
+            .unwrap();
+            change(&mut miner);
+            Arc::new(MinersSnapshot { revision: 1, miners: vec![miner], at: None }).state()
+        };
+        let before = snapshot(|_| ());
+        assert!(snapshot(|miner| miner.shares.accepted = 1) == before);
+        assert!(snapshot(|miner| (miner.hashrate, miner.hashrates) = (None, [None; 3])) == before);
+        assert!(snapshot(|miner| miner.state = MinerState::NoPool) != before);
+        assert!(snapshot(|miner| miner.problem = Some("its pool is another".to_owned())) != before);
+        assert!(snapshot(|miner| miner.name = "xmrig-2".parse().unwrap()) != before);
+        assert!(Arc::<MinersSnapshot>::default().state() != before);
+    }
+}

@@ -212,3 +212,39 @@ impl Household for AtHome {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use miner_ctrl_protocol::message::MinerChoice;
+    use rand::SeedableRng;
+    use rand::rngs::StdRng;
+
+    #[tokio::test(start_paused = true)]
+    async fn whoever_watches_it_hears_readings_at_whole_steps_and_of_a_stop_at_once() {
+        let draft = serde_json::json!({
+            "name": "monero", "program": "xmrig", "wallet": "W", "pools": [{"url": "pool.example:1"}],
+        });
+        let draft = Arc::new(serde_json::from_value(draft).unwrap());
+        let rig = Arc::new(Rig::new(1, NodeSecret::from_seed(&[7; 32]).unwrap(), &draft, false));
+        let after = rig.stats().revision;
+        let ms = Duration::from_millis;
+        for (stops, told) in [(false, news::STEP), (true, ms(10))] {
+            let asked = Instant::now();
+            let watcher = Arc::clone(&rig);
+            let after = if stops { after + 1 } else { after };
+            let told_at = tokio::spawn(async move {
+                let answer = watcher.carry_out(Request::Watch { after, wait: 30 }).await.unwrap();
+                assert!(matches!(answer, Response::Stats(stats) if stats.revision > after));
+                asked.elapsed()
+            });
+            tokio::time::sleep(ms(10)).await;
+            if stops {
+                rig.change(|works| works.stop(&MinerChoice::Only, Instant::now())).unwrap();
+            } else {
+                rig.change(|works| works.read(0.02, &mut StdRng::seed_from_u64(1)));
+            }
+            assert_eq!(told_at.await.unwrap(), told, "{stops}");
+        }
+    }
+}
