@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::io;
+use std::ops::Range;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
@@ -179,7 +180,8 @@ pub const RIGS_OF: &str = "MINER_CTRL_BENCH_STOCK_RIGS";
 /// A swarm here, and many that answer `Stats` in another process.
 #[derive(Debug)]
 pub struct Crowd {
-    sweeps: mpsc::Sender<oneshot::Sender<()>>,
+    sweeps: mpsc::Sender<(Range<usize>, oneshot::Sender<()>)>,
+    count: usize,
     rigs: Child,
 }
 
@@ -189,8 +191,24 @@ impl Crowd {
     /// # Panics
     /// When a connection is gone.
     pub async fn sweep(&self) {
+        self.ask(0..self.count).await;
+    }
+
+    /// Asks a part of the rigs each `step`, and so all of them once in `steps` of these, until it is dropped.
+    ///
+    /// # Panics
+    /// When a connection is gone.
+    pub async fn keep_asking(&self, step: Duration, steps: usize) {
+        let mut ticks = tokio::time::interval(step);
+        for part in (0..steps).cycle() {
+            ticks.tick().await;
+            self.ask(part * self.count / steps..(part + 1) * self.count / steps).await;
+        }
+    }
+
+    async fn ask(&self, rigs: Range<usize>) {
         let (reply, done) = oneshot::channel();
-        self.sweeps.send(reply).await.expect("the swarm runs");
+        self.sweeps.send((rigs, reply)).await.expect("the swarm runs");
         done.await.expect("all answer");
     }
 }
@@ -224,16 +242,16 @@ pub async fn crowd(count: usize) -> Crowd {
         }
     };
     tokio::time::timeout(Duration::from_secs(120), connected).await.expect("all rigs connect");
-    let (sweeps, mut asked) = mpsc::channel::<oneshot::Sender<()>>(1);
+    let (sweeps, mut asked) = mpsc::channel::<(Range<usize>, oneshot::Sender<()>)>(1);
     tokio::spawn(async move {
         let (mut waiting, mut done) = (0, None);
         loop {
             tokio::select! {
-                Some(reply) = asked.recv(), if done.is_none() => {
-                    for peer in &peers {
+                Some((rigs, reply)) = asked.recv(), if done.is_none() => {
+                    (waiting, done) = (rigs.len(), Some(reply));
+                    for peer in &peers[rigs] {
                         swarm.behaviour_mut().send_request(peer, Request::Stats);
                     }
-                    (waiting, done) = (peers.len(), Some(reply));
                 }
                 event = swarm.select_next_some() => match event {
                     SwarmEvent::Behaviour(request_response::Event::Message { message: Message::Response { .. }, .. }) => {
@@ -250,7 +268,7 @@ pub async fn crowd(count: usize) -> Crowd {
             }
         }
     });
-    Crowd { sweeps, rigs }
+    Crowd { sweeps, count, rigs }
 }
 
 /// Hosts stock rigs until the parent closes our standard input.

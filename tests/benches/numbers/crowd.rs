@@ -1,7 +1,8 @@
 //! Five thousand rigs at one controller, by our mesh and by stock libp2p. The controller is a process of its own, so that
 //! its memory is its own; the rigs are another.
 
-use std::process::Command;
+use std::io::{BufRead, BufReader};
+use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use miner_ctrl_tests::bench::{cpu_time, median, resident_bytes};
@@ -10,7 +11,7 @@ use serde_json::{Value, json};
 
 use crate::Row;
 
-/// Set for a process that is the controller: `ours` or `stock`, and how many rigs it has.
+/// Set for a process that is the controller: `ours`, `stock` or `drift`, and how many rigs it has.
 pub(crate) const STACK: &str = "MINER_CTRL_BENCH_STACK";
 
 /// Rigs of a large fleet.
@@ -24,11 +25,48 @@ const WARM_UP: usize = 16;
 /// Between the last connection and the look at memory: what greetings needed is given back by then.
 const SETTLE: Duration = Duration::from_secs(3);
 
+/// A stock controller hears of each rig as often as ours: at the same moments, and of a quarter of them at each.
+const STEP: Duration = Duration::from_millis(750);
+/// … so that each is heard every 3 s, when it has a new reading.
+const STEPS: usize = 4;
+
+/// A stock controller that keeps asking its rigs; ended and reaped when dropped.
+pub(crate) struct Drifting(Child);
+
+impl Drifting {
+    /// With all rigs connected.
+    pub(crate) fn start(rigs: u32) -> Self {
+        let mut child = controller("drift", rigs).stdout(Stdio::piped()).spawn().expect("the controller's process starts");
+        let mut said = String::new();
+        let out = child.stdout.take().expect("it is piped");
+        BufReader::new(out).read_line(&mut said).expect("it speaks");
+        assert!(said.contains("connected"), "the stock controller has all its rigs: {said:?}");
+        Self(child)
+    }
+
+    pub(crate) fn pid(&self) -> i32 {
+        i32::try_from(self.0.id()).expect("a process number")
+    }
+}
+
+impl Drop for Drifting {
+    fn drop(&mut self) {
+        // Its rigs end with its end of their pipe.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
 /// Is a controller with all its rigs, measures, and prints one document.
 #[expect(clippy::print_stdout, reason = "that is how the parent hears it")]
 pub(crate) async fn be_controller(stack: &str) {
     let (stack, rigs) = stack.split_once(' ').expect("a stack and a number");
     let rigs: u32 = rigs.parse().expect("a number");
+    if stack == "drift" {
+        let crowd = stock::crowd(rigs as usize).await;
+        println!("{}", json!({ "connected": rigs }));
+        return crowd.keep_asking(STEP, STEPS).await;
+    }
     let before = resident_bytes();
     let begun = Instant::now();
     let document = if stack == "stock" {
@@ -60,12 +98,14 @@ async fn measured(rigs: u32, begun: Instant, before: u64, warm_up: impl AsyncFn(
     json!({ "connected": connected, "sweep": median(times), "cpu": median(cpu), "resident": resident, "after": after })
 }
 
+fn controller(stack: &str, rigs: u32) -> Command {
+    let mut command = Command::new(std::env::current_exe().expect("this program has a file"));
+    command.env(STACK, format!("{stack} {rigs}")).stderr(Stdio::inherit());
+    command
+}
+
 fn run(stack: &str, rigs: u32) -> Value {
-    let output = Command::new(std::env::current_exe().expect("this program has a file"))
-        .env(STACK, format!("{stack} {rigs}"))
-        .stderr(std::process::Stdio::inherit())
-        .output()
-        .expect("the controller's process starts");
+    let output = controller(stack, rigs).output().expect("the controller's process starts");
     assert!(output.status.success(), "the controller of {stack} ended: {}", output.status);
     serde_json::from_slice(&output.stdout).expect("one document")
 }

@@ -19,6 +19,7 @@ use serde_json::{Value, json};
 use tokio::time::sleep;
 
 use crate::Row;
+use crate::crowd::Drifting;
 
 /// Rigs whose rates drift.
 const RIGS: u32 = 1000;
@@ -56,11 +57,13 @@ pub(crate) fn build() {
     assert!(built.success(), "the program cannot be built");
 }
 
-/// Part of a core, in percent, that a process uses over [`SPAN`].
-async fn cpu_percent(pid: i32) -> f64 {
-    let (begun, used) = (Instant::now(), cpu_time_of(&pid.to_string()));
+/// Part of a core, in percent, that each process uses over the same [`SPAN`].
+async fn cpu_percent<const PROCESSES: usize>(pids: [i32; PROCESSES]) -> [f64; PROCESSES] {
+    let used = || pids.map(|pid| cpu_time_of(&pid.to_string()));
+    let (begun, before) = (Instant::now(), used());
     sleep(SPAN).await;
-    (cpu_time_of(&pid.to_string()) - used).as_secs_f64() / begun.elapsed().as_secs_f64() * 100.0
+    let (after, passed) = (used(), begun.elapsed().as_secs_f64());
+    std::array::from_fn(|index| (after[index] - before[index]).as_secs_f64() / passed * 100.0)
 }
 
 fn megabytes(bytes: u64) -> String {
@@ -142,8 +145,11 @@ pub(crate) async fn drift() -> Vec<Row> {
     let node = home.serve_with(&[]).await;
     let empty = resident_bytes_of(node.pid());
     let rigs = Rigs::join(&home, RIGS).await;
+    // Both at one time: what else the machine carries makes more of a difference between two times than they do.
+    let stock = Drifting::start(RIGS);
     sleep(ASKED).await;
-    let percent = cpu_percent(node.pid()).await;
+    let [percent, reference] = cpu_percent([node.pid(), stock.pid()]).await;
+    drop(stock);
     let resident = resident_bytes_of(node.pid());
     let client = client(&home);
     let before = revisions(&client).await;
@@ -162,7 +168,8 @@ pub(crate) async fn drift() -> Vec<Row> {
             "1 000 rigs with drifting rates, each reading known within 1 s: controller CPU",
             format!("{percent:.1} % of a core"),
             "5 %",
-        ),
+        )
+        .against(format!("S {reference:.1} %"), percent / reference),
         Row::new(
             "the same: controller RSS, and per rig",
             format!(
@@ -240,7 +247,7 @@ pub(crate) async fn rig() -> Vec<Row> {
     let _controls = controller.serve_with(&[]).await;
     mine(&controller, &home, &node, &pool.url(), 1).await;
     sleep(SETTLE).await;
-    let percent = cpu_percent(node.pid()).await;
+    let [percent] = cpu_percent([node.pid()]).await;
     let resident = resident_bytes_of(node.pid());
     let _ = controller.run("remote stop rig-alpha --all").await.done();
     let with = if real.is_some() { "a real XMRig" } else { "a stand-in for XMRig" };
