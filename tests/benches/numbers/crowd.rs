@@ -36,7 +36,8 @@ pub(crate) struct Drifting(Child);
 impl Drifting {
     /// With all rigs connected.
     pub(crate) fn start(rigs: u32) -> Self {
-        let mut child = controller("drift", rigs).stdout(Stdio::piped()).spawn().expect("the controller's process starts");
+        let mut child =
+            controller("drift", rigs).stdout(Stdio::piped()).spawn().expect("the controller's process starts");
         let mut said = String::new();
         let out = child.stdout.take().expect("it is piped");
         BufReader::new(out).read_line(&mut said).expect("it speaks");
