@@ -148,7 +148,13 @@ async fn a_code_makes_two_strangers_peers_that_ask_each_other_both_ways() {
         let answer = asker.mesh.ask(&asked.key, &Request::Ping { sent_at: 7 }, DEADLINE).await;
         assert_eq!(answer, Ok(Response::Pong { sent_at: 7 }));
     }
-    controller.saw(rig.key, |event| matches!(event, Event::Pinged(_))).await;
+    // Told before its link is up, a round trip would be that of no link, and the next comes in minutes.
+    for (node, other) in [(&controller, &rig), (&rig, &controller)] {
+        node.saw(other.key, |event| matches!(event, Event::Pinged(_))).await;
+        let seen = node.house.seen.borrow();
+        let first = |what: fn(&Event) -> bool| seen[&other.key].iter().position(what);
+        assert!(first(|event| matches!(event, Event::Up { .. })) < first(|event| matches!(event, Event::Pinged(_))));
+    }
     controller
         .saw(rig.key, |event| matches!(event, Event::Identified { agent } if agent.starts_with("miner-ctrl/")))
         .await;

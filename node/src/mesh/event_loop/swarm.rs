@@ -163,6 +163,8 @@ pub(super) struct Connection {
     /// The pairing that was served on it last.
     pub(super) served: Option<task::AbortHandle>,
     pub(super) link: Option<LinkState>,
+    /// The first round trip, when it was measured before the link was up: the next is measured minutes later.
+    pub(super) pinged: Option<Duration>,
 }
 
 impl Connection {
@@ -340,8 +342,12 @@ impl EventLoop {
                 }
             }
             SwarmEvent::Behaviour(BehaviourEvent::Ping(ping::Event { connection, result: Ok(round_trip), .. })) => {
-                if let Some(Connection { key, .. }) = self.connections.get(&connection) {
-                    self.household.observe(*key, Event::Pinged(round_trip));
+                match self.connections.get_mut(&connection) {
+                    Some(Connection { key, link: Some(LinkState { up: Some(_), .. }), .. }) => {
+                        self.household.observe(*key, Event::Pinged(round_trip));
+                    }
+                    Some(coming) => coming.pinged = Some(round_trip),
+                    None => {}
                 }
             }
             SwarmEvent::ConnectionEstablished { peer_id, connection_id, endpoint, .. } => {
@@ -381,7 +387,8 @@ impl EventLoop {
         // The door refuses other kinds of keys.
         let Some(key) = self.swarm.behaviour().door.key_of(&peer) else { return };
         let to_pair = self.pairings.contains_key(&id);
-        self.connections.insert(id, Connection { peer, key, address, dialer, to_pair, served: None, link: None });
+        self.connections
+            .insert(id, Connection { peer, key, address, dialer, to_pair, served: None, link: None, pinged: None });
         let door = &mut self.swarm.behaviour_mut().door;
         self.watchful |= door.has_strangers();
         if to_pair {
