@@ -207,10 +207,10 @@ pub async fn be_workers(of: &str) {
     let parts: Vec<&str> = of.split(',').collect();
     let (address, _) = dial_address(parts[0]).expect("an address");
     let (first, count): (u32, u32) = (parts[1].parse().expect("a number"), parts[2].parse().expect("a number"));
+    let controller = secret(CONTROLLER).public();
     let mut members = Vec::new();
     for number in first..first + count {
-        let peers = vec![(secret(CONTROLLER).public(), vec![address.clone()])];
-        members.push(member(number, "", peers, Rig::default()).await);
+        members.push(member(number, "", vec![(controller, vec![address.clone()])], Rig::default()).await);
     }
     // The parent holds the other end; when it is gone we go.
     let _ = tokio::task::spawn_blocking(|| std::io::copy(&mut std::io::stdin(), &mut std::io::sink())).await;

@@ -1,10 +1,13 @@
 //! A libp2p behaviour that only registered peers ever meet.
 //!
 //! identify and ping answer whoever connects. Wrapped in this, they are not there for a stranger: its connection gets
-//! an empty handler, and the wrapped behaviour never hears of it.
+//! an empty handler, and the wrapped behaviour never hears of it. They answer at once, and ask when links are up.
 
 use std::collections::{HashMap, HashSet};
+use std::future::Future;
+use std::pin::Pin;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use either::Either;
 use libp2p::core::Endpoint;
@@ -16,13 +19,50 @@ use libp2p::swarm::{
     THandlerOutEvent, ToSwarm, dummy,
 };
 use libp2p::{Multiaddr, PeerId};
+use tokio::time::Sleep;
 
-/// A handler on the heap. A connection's task holds its handler three times over while it moves it into place, for as
-/// long as the connection lives; identify's has 3.4 KB.
-#[derive(Debug)]
-pub(crate) struct Boxed<H>(Box<H>);
+/// From a connection's beginning until what is wrapped may open substreams of its own. Some seconds after a hall has its power
+/// back, thousands of rigs have their links; what identify and ping ask, both ways, is more work than a link itself, and a
+/// round trip that is measured meanwhile tells how busy this node was.
+const QUIET: Duration = Duration::from_secs(10);
 
-impl<H: ConnectionHandler> ConnectionHandler for Boxed<H> {
+type Asks<H> = ConnectionHandlerEvent<
+    <H as ConnectionHandler>::OutboundProtocol,
+    <H as ConnectionHandler>::OutboundOpenInfo,
+    <H as ConnectionHandler>::ToBehaviour,
+>;
+
+/// A handler that answers from the beginning, and asks after [`QUIET`].
+///
+/// It is on the heap: a connection's task holds its handler three times over while it moves it into place, for as long as
+/// the connection lives; identify's has 3.4 KB.
+pub(crate) struct Later<H: ConnectionHandler>(Box<Handler<H>>);
+
+struct Handler<H: ConnectionHandler> {
+    inner: H,
+    quiet: Option<Pin<Box<Sleep>>>,
+    /// The substream that it wants to open; ping and identify want one at a time.
+    wants: Option<Asks<H>>,
+}
+
+impl<H: ConnectionHandler> Later<H> {
+    fn new(inner: H) -> Self {
+        let quiet = Some(Box::pin(tokio::time::sleep(QUIET)));
+        Self(Box::new(Handler { inner, quiet, wants: None }))
+    }
+}
+
+impl<H: ConnectionHandler> Handler<H> {
+    fn is_quiet(&mut self, cx: &mut Context<'_>) -> bool {
+        let quiet = self.quiet.as_mut().is_some_and(|quiet| quiet.as_mut().poll(cx).is_pending());
+        if !quiet {
+            self.quiet = None;
+        }
+        quiet
+    }
+}
+
+impl<H: ConnectionHandler> ConnectionHandler for Later<H> {
     type FromBehaviour = H::FromBehaviour;
     type ToBehaviour = H::ToBehaviour;
     type InboundProtocol = H::InboundProtocol;
@@ -31,26 +71,37 @@ impl<H: ConnectionHandler> ConnectionHandler for Boxed<H> {
     type OutboundOpenInfo = H::OutboundOpenInfo;
 
     fn listen_protocol(&self) -> SubstreamProtocol<Self::InboundProtocol, Self::InboundOpenInfo> {
-        self.0.listen_protocol()
+        self.0.inner.listen_protocol()
     }
 
     fn connection_keep_alive(&self) -> bool {
-        self.0.connection_keep_alive()
+        self.0.inner.connection_keep_alive()
     }
 
-    fn poll(
-        &mut self,
-        cx: &mut Context<'_>,
-    ) -> Poll<ConnectionHandlerEvent<Self::OutboundProtocol, Self::OutboundOpenInfo, Self::ToBehaviour>> {
-        self.0.poll(cx)
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Asks<H>> {
+        let handler = &mut *self.0;
+        let quiet = handler.is_quiet(cx);
+        if !quiet && let Some(wanted) = handler.wants.take() {
+            return Poll::Ready(wanted);
+        }
+        loop {
+            match handler.inner.poll(cx) {
+                Poll::Ready(wanted @ ConnectionHandlerEvent::OutboundSubstreamRequest { .. })
+                    if quiet && handler.wants.is_none() =>
+                {
+                    handler.wants = Some(wanted);
+                }
+                other => return other,
+            }
+        }
     }
 
     fn poll_close(&mut self, cx: &mut Context<'_>) -> Poll<Option<Self::ToBehaviour>> {
-        self.0.poll_close(cx)
+        self.0.inner.poll_close(cx)
     }
 
     fn on_behaviour_event(&mut self, event: Self::FromBehaviour) {
-        self.0.on_behaviour_event(event);
+        self.0.inner.on_behaviour_event(event);
     }
 
     fn on_connection_event(
@@ -63,7 +114,7 @@ impl<H: ConnectionHandler> ConnectionHandler for Boxed<H> {
             Self::OutboundOpenInfo,
         >,
     ) {
-        self.0.on_connection_event(event);
+        self.0.inner.on_connection_event(event);
     }
 }
 
@@ -116,7 +167,7 @@ impl<B> Registered<B> {
 }
 
 impl<B: NetworkBehaviour> NetworkBehaviour for Registered<B> {
-    type ConnectionHandler = Either<Boxed<THandler<B>>, dummy::ConnectionHandler>;
+    type ConnectionHandler = Either<Later<THandler<B>>, dummy::ConnectionHandler>;
     type ToSwarm = B::ToSwarm;
 
     fn handle_pending_inbound_connection(
@@ -139,7 +190,7 @@ impl<B: NetworkBehaviour> NetworkBehaviour for Registered<B> {
             return Ok(Either::Right(dummy::ConnectionHandler));
         }
         match self.inner.handle_established_inbound_connection(id, peer, local, remote) {
-            Ok(handler) => Ok(Either::Left(Boxed(Box::new(handler)))),
+            Ok(handler) => Ok(Either::Left(Later::new(handler))),
             Err(denied) => {
                 self.forget(&peer, id);
                 Err(denied)
@@ -169,7 +220,7 @@ impl<B: NetworkBehaviour> NetworkBehaviour for Registered<B> {
             return Ok(Either::Right(dummy::ConnectionHandler));
         }
         match self.inner.handle_established_outbound_connection(id, peer, address, role, port) {
-            Ok(handler) => Ok(Either::Left(Boxed(Box::new(handler)))),
+            Ok(handler) => Ok(Either::Left(Later::new(handler))),
             Err(denied) => {
                 self.forget(&peer, id);
                 Err(denied)
@@ -236,5 +287,70 @@ impl<B: NetworkBehaviour> NetworkBehaviour for Registered<B> {
             };
             return Poll::Ready(event.map_in(Either::Left));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+    use std::future::poll_fn;
+
+    use futures::FutureExt;
+    use libp2p::core::upgrade::DeniedUpgrade;
+    use tokio::time::Instant;
+
+    use super::*;
+
+    /// Wants a substream from its beginning, and has answered something.
+    struct Eager {
+        wants: usize,
+        answered: usize,
+    }
+
+    impl ConnectionHandler for Eager {
+        type FromBehaviour = Infallible;
+        type ToBehaviour = ();
+        type InboundProtocol = DeniedUpgrade;
+        type OutboundProtocol = DeniedUpgrade;
+        type InboundOpenInfo = ();
+        type OutboundOpenInfo = ();
+
+        fn listen_protocol(&self) -> SubstreamProtocol<DeniedUpgrade> {
+            SubstreamProtocol::new(DeniedUpgrade, ())
+        }
+
+        fn poll(&mut self, _: &mut Context<'_>) -> Poll<ConnectionHandlerEvent<DeniedUpgrade, (), ()>> {
+            if self.wants > 0 {
+                self.wants -= 1;
+                let protocol = SubstreamProtocol::new(DeniedUpgrade, ());
+                Poll::Ready(ConnectionHandlerEvent::OutboundSubstreamRequest { protocol })
+            } else if self.answered > 0 {
+                self.answered -= 1;
+                Poll::Ready(ConnectionHandlerEvent::NotifyBehaviour(()))
+            } else {
+                Poll::Pending
+            }
+        }
+
+        fn on_behaviour_event(&mut self, never: Infallible) {
+            libp2p::core::util::unreachable(never);
+        }
+
+        fn on_connection_event(&mut self, _: ConnectionEvent<'_, DeniedUpgrade, DeniedUpgrade>) {}
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_handler_answers_from_the_beginning_and_asks_later() {
+        let begun = Instant::now();
+        let mut handler = Later::new(Eager { wants: 1, answered: 1 });
+        let said = poll_fn(|cx| handler.poll(cx)).await;
+        assert!(matches!(said, ConnectionHandlerEvent::NotifyBehaviour(())));
+        assert_eq!(begun.elapsed(), Duration::ZERO);
+        let asked = poll_fn(|cx| handler.poll(cx)).await;
+        assert!(matches!(asked, ConnectionHandlerEvent::OutboundSubstreamRequest { .. }));
+        assert_eq!(begun.elapsed().as_secs(), QUIET.as_secs());
+        assert!(poll_fn(|cx| handler.poll(cx)).now_or_never().is_none(), "it asks once");
+        handler.0.inner.wants = 1;
+        assert!(poll_fn(|cx| handler.poll(cx)).now_or_never().is_some(), "and at once from then on");
     }
 }

@@ -22,8 +22,9 @@ const FEWER: u32 = 1000;
 const ASKED: u32 = 75_000;
 /// Sweeps before those: each side has heard the other as in the minutes after a start.
 const WARM_UP: usize = 16;
-/// Between the last connection and the look at memory: what greetings needed is given back by then.
-const SETTLE: Duration = Duration::from_secs(3);
+/// Between the last connection and the look at memory: what greetings needed is given back by then, and identify and ping,
+/// which begin 10 s after a connection, have been.
+const SETTLE: Duration = Duration::from_secs(20);
 
 /// A stock controller hears of each rig as often as ours: at the same moments, and of a quarter of them at each.
 const STEP: Duration = Duration::from_millis(750);
