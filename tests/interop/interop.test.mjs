@@ -55,6 +55,8 @@ test('the libraries measure each other and tell who they are', async (t) => {
   const { protocolVersion, agentVersion } = await desk.libp2p.services.identify.identify(link.connection);
   assert.match(`${protocolVersion} ${agentVersion}`, /^\/miner-ctrl\/1 miner-ctrl\/\d/);
   assert.deepEqual(await link.ask({ Ping: { sent_at: 1 } }), { Pong: { sent_at: 1 } });
+  // From 10 s after the connection's beginning the rig asks, too.
+  await rig.sees('foreign-desk', (peer) => peer.ping_ms !== null);
 });
 
 test('what the page refuses is refused, and the link goes on', async (t) => {

@@ -1,7 +1,7 @@
 //! A libp2p behaviour that only registered peers ever meet.
 //!
 //! identify and ping answer whoever connects. Wrapped in this, they are not there for a stranger: its connection gets
-//! an empty handler, and the wrapped behaviour never hears of it. They answer at once, and ask when links are up.
+//! an empty handler, and the wrapped behaviour never hears of it. They answer at once, and ask 10 s later.
 
 use std::collections::{HashMap, HashSet};
 use std::future::Future;
@@ -21,31 +21,25 @@ use libp2p::swarm::{
 use libp2p::{Multiaddr, PeerId};
 use tokio::time::Sleep;
 
-/// From a connection's beginning until what is wrapped may open substreams of its own. Some seconds after a hall has its power
-/// back, thousands of rigs have their links; what identify and ping ask, both ways, is more work than a link itself, and a
-/// round trip that is measured meanwhile tells how busy this node was.
+/// From a connection's beginning until what is wrapped may open substreams of its own. Where a hall has its power back, and
+/// thousands of rigs connect, what identify and ping ask, both ways, is a fifth of all the work, and is left until most have
+/// their links; and a round trip that is measured meanwhile tells how busy this node was.
 const QUIET: Duration = Duration::from_secs(10);
-
-type Asks<H> = ConnectionHandlerEvent<
-    <H as ConnectionHandler>::OutboundProtocol,
-    <H as ConnectionHandler>::OutboundOpenInfo,
-    <H as ConnectionHandler>::ToBehaviour,
->;
 
 /// A handler that answers from the beginning, and asks after [`QUIET`].
 ///
 /// It is on the heap: a connection's task holds its handler three times over while it moves it into place, for as long as
 /// the connection lives; identify's has 3.4 KB.
-pub(crate) struct Later<H: ConnectionHandler>(Box<Handler<H>>);
+pub(crate) struct AsksLater<H: ConnectionHandler>(Box<Handler<H>>);
 
 struct Handler<H: ConnectionHandler> {
     inner: H,
     quiet: Option<Pin<Box<Sleep>>>,
     /// The substream that it wants to open; ping and identify want one at a time.
-    wants: Option<Asks<H>>,
+    wants: Option<SubstreamProtocol<H::OutboundProtocol, H::OutboundOpenInfo>>,
 }
 
-impl<H: ConnectionHandler> Later<H> {
+impl<H: ConnectionHandler> AsksLater<H> {
     fn new(inner: H) -> Self {
         let quiet = Some(Box::pin(tokio::time::sleep(QUIET)));
         Self(Box::new(Handler { inner, quiet, wants: None }))
@@ -62,7 +56,7 @@ impl<H: ConnectionHandler> Handler<H> {
     }
 }
 
-impl<H: ConnectionHandler> ConnectionHandler for Later<H> {
+impl<H: ConnectionHandler> ConnectionHandler for AsksLater<H> {
     type FromBehaviour = H::FromBehaviour;
     type ToBehaviour = H::ToBehaviour;
     type InboundProtocol = H::InboundProtocol;
@@ -78,18 +72,21 @@ impl<H: ConnectionHandler> ConnectionHandler for Later<H> {
         self.0.inner.connection_keep_alive()
     }
 
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Asks<H>> {
+    fn poll(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<ConnectionHandlerEvent<Self::OutboundProtocol, Self::OutboundOpenInfo, Self::ToBehaviour>> {
         let handler = &mut *self.0;
         let quiet = handler.is_quiet(cx);
-        if !quiet && let Some(wanted) = handler.wants.take() {
-            return Poll::Ready(wanted);
+        if !quiet && let Some(protocol) = handler.wants.take() {
+            return Poll::Ready(ConnectionHandlerEvent::OutboundSubstreamRequest { protocol });
         }
         loop {
             match handler.inner.poll(cx) {
-                Poll::Ready(wanted @ ConnectionHandlerEvent::OutboundSubstreamRequest { .. })
+                Poll::Ready(ConnectionHandlerEvent::OutboundSubstreamRequest { protocol })
                     if quiet && handler.wants.is_none() =>
                 {
-                    handler.wants = Some(wanted);
+                    handler.wants = Some(protocol);
                 }
                 other => return other,
             }
@@ -167,7 +164,7 @@ impl<B> Registered<B> {
 }
 
 impl<B: NetworkBehaviour> NetworkBehaviour for Registered<B> {
-    type ConnectionHandler = Either<Later<THandler<B>>, dummy::ConnectionHandler>;
+    type ConnectionHandler = Either<AsksLater<THandler<B>>, dummy::ConnectionHandler>;
     type ToSwarm = B::ToSwarm;
 
     fn handle_pending_inbound_connection(
@@ -190,7 +187,7 @@ impl<B: NetworkBehaviour> NetworkBehaviour for Registered<B> {
             return Ok(Either::Right(dummy::ConnectionHandler));
         }
         match self.inner.handle_established_inbound_connection(id, peer, local, remote) {
-            Ok(handler) => Ok(Either::Left(Later::new(handler))),
+            Ok(handler) => Ok(Either::Left(AsksLater::new(handler))),
             Err(denied) => {
                 self.forget(&peer, id);
                 Err(denied)
@@ -220,7 +217,7 @@ impl<B: NetworkBehaviour> NetworkBehaviour for Registered<B> {
             return Ok(Either::Right(dummy::ConnectionHandler));
         }
         match self.inner.handle_established_outbound_connection(id, peer, address, role, port) {
-            Ok(handler) => Ok(Either::Left(Later::new(handler))),
+            Ok(handler) => Ok(Either::Left(AsksLater::new(handler))),
             Err(denied) => {
                 self.forget(&peer, id);
                 Err(denied)
@@ -342,7 +339,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_handler_answers_from_the_beginning_and_asks_later() {
         let begun = Instant::now();
-        let mut handler = Later::new(Eager { wants: 1, answered: 1 });
+        let mut handler = AsksLater::new(Eager { wants: 1, answered: 1 });
         let said = poll_fn(|cx| handler.poll(cx)).await;
         assert!(matches!(said, ConnectionHandlerEvent::NotifyBehaviour(())));
         assert_eq!(begun.elapsed(), Duration::ZERO);

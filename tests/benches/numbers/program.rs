@@ -214,7 +214,8 @@ pub(crate) async fn simulated() -> Vec<Row> {
     let begun = Instant::now();
     let _rigs = Rigs::run(&home, &[], SIMULATED).await;
     let online = begun.elapsed();
-    sleep(SETTLE).await;
+    // identify and ping of the last ones begin 10 s after they have connected.
+    sleep(2 * SETTLE).await;
     let begun = Instant::now();
     let rigs = home.json("remote status").await;
     let asked = begun.elapsed();
