@@ -148,7 +148,7 @@ async fn a_code_makes_two_strangers_peers_that_ask_each_other_both_ways() {
         let answer = asker.mesh.ask(&asked.key, &Request::Ping { sent_at: 7 }, DEADLINE).await;
         assert_eq!(answer, Ok(Response::Pong { sent_at: 7 }));
     }
-    // Told before its link is up, a round trip would be that of no link, and the next comes in minutes.
+    // Round trips are measured from 10 s on, both ways, and told of a link that is up.
     for (node, other) in [(&controller, &rig), (&rig, &controller)] {
         node.saw(other.key, |event| matches!(event, Event::Pinged(_))).await;
         let seen = node.house.seen.borrow();

@@ -23,7 +23,8 @@ use tokio::time::Sleep;
 
 /// From a connection's beginning until what is wrapped may open substreams of its own. Where a hall has its power back, and
 /// thousands of rigs connect, what identify and ping ask, both ways, is a fifth of all the work, and is left until most have
-/// their links; and a round trip that is measured meanwhile tells how busy this node was.
+/// their links; and a round trip that is measured meanwhile tells how busy this node was. It is a time, and no state is waited
+/// for, since a rig cannot see how many others connect where it does.
 const QUIET: Duration = Duration::from_secs(10);
 
 /// A handler that answers from the beginning, and asks after [`QUIET`].

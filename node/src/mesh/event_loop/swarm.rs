@@ -163,7 +163,7 @@ pub(super) struct Connection {
     /// The pairing that was served on it last.
     pub(super) served: Option<task::AbortHandle>,
     pub(super) link: Option<LinkState>,
-    /// The first round trip, when it was measured before the link was up: the next is measured minutes later.
+    /// The first round trip, when the link took longer than the 10 s after which it is measured: the next comes minutes later.
     pub(super) pinged: Option<Duration>,
 }
 
