@@ -1,5 +1,6 @@
 //! The program itself, as it is shipped without its dashboard: a controller of many, and a rig.
 
+use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -39,6 +40,10 @@ const SPAN: Duration = Duration::from_secs(120);
 /// Every rig's reading changes each 3 s and is known a second later; within this each has been heard anew, or the
 /// controller does not keep up.
 const HEARD: Duration = Duration::from_secs(5);
+/// Readings of one more rig that are followed from there to the controller; a minute of them.
+const READINGS: usize = 20;
+/// Both are asked anew after this: how exactly it is known since when each tells a reading.
+const LOOK: Duration = Duration::from_millis(5);
 /// Jobs to all of them; the table shows their median.
 const JOBS: usize = 5;
 /// No wait in a benchmark is longer.
@@ -155,9 +160,11 @@ pub(crate) async fn drift() -> Vec<Row> {
     let before = revisions(&client).await;
     assert_eq!(before.len(), RIGS as usize, "all rigs are known");
     sleep(HEARD).await;
-    let after: std::collections::HashMap<_, _> = revisions(&client).await.into_iter().collect();
+    let after: HashMap<_, _> = revisions(&client).await.into_iter().collect();
     let heard = before.iter().filter(|(id, revision)| after.get(id).is_some_and(|now| now > revision)).count();
     assert_eq!(heard, RIGS as usize, "a rig's news did not come within {HEARD:?}");
+    let ages = ages(&home).await;
+    let longest = ages.iter().copied().fold(0.0, f64::max);
     let mut took = Vec::new();
     for _ in 0..JOBS {
         took.push(job(&client, &before).await.as_secs_f64());
@@ -170,6 +177,13 @@ pub(crate) async fn drift() -> Vec<Row> {
             "5 %",
         )
         .against(format!("S {reference:.1} %"), percent / reference),
+        Row::new(
+            format!(
+                "the same: from one rig's API telling a reading until the controller's does, median and longest of {READINGS}"
+            ),
+            format!("{:.0} ms, {:.0} ms", median(ages) * 1e3, longest * 1e3),
+            "1 s",
+        ),
         Row::new(
             "the same: controller RSS, and per rig",
             format!(
@@ -185,6 +199,36 @@ pub(crate) async fn drift() -> Vec<Row> {
             "–",
         ),
     ]
+}
+
+/// Seconds from when a rig tells a reading, asked there, until its controller, which has a thousand others, tells the same.
+/// That rig is a node of its own with a stand-in for XMRig.
+async fn ages(controller: &Home) -> Vec<f64> {
+    let pool = StubPool::start("cn-pico", 5000).await.expect("a pool");
+    let home = Home::init("rig-alpha", "worker").await;
+    let node = home.serve_with(&["--simulate"]).await;
+    mine(controller, &home, &node, &pool.url(), 1).await;
+    let ends = [client(&home), client(controller)];
+    let begun = Instant::now();
+    // Since when each tells a revision.
+    let mut told = [const { BTreeMap::<u64, Instant>::new() }; 2];
+    // The first one at each may have been told before we looked.
+    while told[1].len() < READINGS + 2 {
+        for (end, told) in ends.iter().zip(&mut told) {
+            let rig: Value = end.fetch("/remote/rig-alpha/stats").await.expect("both know the rig");
+            told.entry(rig["stats"]["revision"].as_u64().expect("it tells")).or_insert_with(Instant::now);
+        }
+        assert!(begun.elapsed() < LONGEST, "its readings come");
+        sleep(LOOK).await;
+    }
+    let [at_rig, at_controller] = told;
+    // A revision that never came was driven out by a newer one, and was that old when it did.
+    let known = |revision| at_controller.range(revision..).next().map(|(_, at)| *at);
+    let ages = at_rig.iter().skip(1).filter_map(|(revision, told)| Some((known(*revision)? - *told).as_secs_f64()));
+    let ages: Vec<f64> = ages.take(READINGS).collect();
+    assert_eq!(ages.len(), READINGS, "all of them came");
+    let _ = controller.run("remote stop rig-alpha --all").await.done();
+    ages
 }
 
 /// Restarts the miner of each of these rigs; how long it took.
