@@ -238,6 +238,7 @@ impl Node for Memory {
             connections_refused: 3,
             messages_refused: vec![("replayed", 1), ("stale", 2)],
             database_bytes: Some(8192),
+            tasks: 21,
             process: Some(process),
         }
     }

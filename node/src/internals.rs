@@ -25,6 +25,7 @@ impl NodeHandle {
             connections_refused: counts.turned_away.load(std::sync::atomic::Ordering::Relaxed),
             messages_refused: counts.messages_refused.by_cause().to_vec(),
             database_bytes,
+            tasks: tokio::runtime::Handle::current().metrics().num_alive_tasks() as u64,
             process,
         }
     }

@@ -2,10 +2,12 @@
 
 use std::time::Duration;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
+use crate::history::Past;
 use crate::home::Home;
 use crate::lan::{Host, Lan};
+use crate::processes::miners_under;
 use crate::serving::Serving;
 use crate::wait::{DEADLINE, wait_for};
 
@@ -38,6 +40,17 @@ impl Station {
         let (address, name, code) = (rig.home.address(), &rig.name, rig.node.code());
         let add = format!("peer add --address {address} --name {name} --code {code}");
         let _ = self.home.run(&add).await.done();
+    }
+
+    /// What the node keeps: its peers with what they may, and its profiles with all that is in them.
+    ///
+    /// # Panics
+    /// When it does not tell.
+    pub async fn book(&self) -> Value {
+        let (peers, profiles) = tokio::join!(self.home.json("peer list"), self.home.json("profile list"));
+        let kept = ["id", "name", "permission", "role"];
+        let peers = peers.as_array().expect("a list").iter().map(|peer| kept.map(|field| peer[field].clone()));
+        json!({ "peers": peers.collect::<Vec<_>>(), "profiles": profiles })
     }
 
     /// The same node, killed at once and started again.
@@ -99,6 +112,38 @@ impl Farm {
         &self.rigs[0]
     }
 
+    /// All nodes, the controller first.
+    pub fn stations(&self) -> impl Iterator<Item = &Station> {
+        std::iter::once(&self.controller).chain(&self.rigs)
+    }
+
+    /// What each of them keeps, see [`Station::book`].
+    pub async fn books(&self) -> Vec<Value> {
+        futures::future::join_all(self.stations().map(Station::book)).await
+    }
+
+    /// Writes a past of each rig, at the rig and at the controller.
+    pub async fn past(&self) -> Past {
+        let past = Past::some_hours_ago();
+        for rig in &self.rigs {
+            let id = rig.node.line("node id");
+            tokio::join!(past.write(&self.controller.home, id), past.write(&rig.home, id));
+        }
+        past
+    }
+
+    /// Every number of it is still there, at both.
+    ///
+    /// # Panics
+    /// When one is not.
+    pub async fn past_is_whole(&self, past: Past) {
+        for rig in &self.rigs {
+            for home in [&self.controller.home, &rig.home] {
+                past.is_whole(home, &rig.name).await;
+            }
+        }
+    }
+
     /// Stores a profile of this name at the controller; its pool need not exist for a stand-in.
     pub async fn add_profile(&self, name: &str) {
         let add =
@@ -126,7 +171,8 @@ impl Farm {
         .await;
     }
 
-    /// Waits until the word of `controller` on a rig's miners and the rig's processes agree, and gives the processes.
+    /// Waits until the word of `controller` on a rig's miners and the rig's processes agree, name by name, and gives the
+    /// processes.
     pub async fn agreed(controller: &Home, rig: &Station, within: Duration) -> Vec<i32> {
         wait_for(&format!("what is known of {} is true", rig.name), within, async || {
             let ran = controller.run(&format!("remote status {} -o json", rig.name)).await;
@@ -134,9 +180,14 @@ impl Farm {
             let miners = status["stats"]["miners"].as_array()?;
             let settled = |miner: &Value| !matches!(miner["state"].as_str(), Some("starting" | "stopping"));
             let runs = |miner: &&Value| !matches!(miner["state"].as_str(), Some("stopped" | "failed"));
-            let (told, running) = (miners.iter().filter(runs).count(), rig.home.miners());
-            let true_of = told == running.len() && miners.iter().all(settled);
-            (status["peer"]["online"] == true && true_of).then_some(running)
+            let mut told: Vec<&str> = miners.iter().filter(runs).filter_map(|miner| miner["name"].as_str()).collect();
+            told.sort_unstable();
+            let running = miners_under(rig.home.path());
+            let mut names: Vec<&str> =
+                running.iter().filter_map(|miner| miner.directory.file_name()?.to_str()).collect();
+            names.sort_unstable();
+            let true_of = told == names && miners.iter().all(settled);
+            (status["peer"]["online"] == true && true_of).then(|| running.iter().map(|miner| miner.pid).collect())
         })
         .await
     }

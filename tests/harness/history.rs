@@ -60,7 +60,7 @@ pub async fn told(home: &Home, rig: &str, measure: &str, step: u64, span: Range<
     numbers
 }
 
-/// What a controller knows of half an hour of a rig, two hours ago, before anything went wrong.
+/// What a node knows of half an hour of a rig, two hours ago, before anything went wrong.
 #[derive(Debug, Clone, Copy)]
 pub struct Past {
     start: u64,
@@ -69,11 +69,22 @@ pub struct Past {
 impl Past {
     const MINUTES: u64 = 30;
 
+    /// A time before anything went wrong, of which nothing is written yet.
+    #[must_use]
+    pub fn some_hours_ago() -> Self {
+        Self { start: now() / 3600 * 3600 - 2 * 3600 }
+    }
+
     /// Writes it into the node's own database.
+    pub async fn write(self, node: &Home, rig: &str) {
+        record(node, rig, minutes(self.start, Self::MINUTES), 1000.0).await;
+    }
+
+    /// One that is written there.
     pub async fn of(node: &Home, rig: &str) -> Self {
-        let start = now() / 3600 * 3600 - 2 * 3600;
-        record(node, rig, minutes(start, Self::MINUTES), 1000.0).await;
-        Self { start }
+        let past = Self::some_hours_ago();
+        past.write(node, rig).await;
+        past
     }
 
     /// Every number of it is still there.

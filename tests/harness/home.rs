@@ -204,6 +204,12 @@ impl Home {
         self.path().join(".local/share/lethean-desktop/node")
     }
 
+    /// The socket at which its node is asked.
+    #[must_use]
+    pub fn socket(&self) -> PathBuf {
+        self.node_dir().join("control.sock")
+    }
+
     /// Numbers of the miners that run under it.
     #[must_use]
     pub fn miners(&self) -> Vec<i32> {
@@ -303,21 +309,7 @@ impl Home {
     /// # Panics
     /// When the answer does not end.
     pub async fn call(&self, method: &str, path: &str, body: Option<&Value>) -> io::Result<String> {
-        let body = body.map(Value::to_string).unwrap_or_default();
-        let request = format!(
-            "{method} {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\ncontent-type: application/json\r\n\
-             content-length: {}\r\n\r\n{body}",
-            body.len()
-        );
-        let asked = async {
-            let mut socket = UnixStream::connect(self.node_dir().join("control.sock")).await?;
-            socket.write_all(request.as_bytes()).await?;
-            let mut answer = String::new();
-            socket.read_to_string(&mut answer).await?;
-            // Who is killed says nothing at all, or half of it: the head comes in one piece.
-            if answer.contains("\r\n\r\n") { Ok(answer) } else { Err(io::ErrorKind::UnexpectedEof.into()) }
-        };
-        timeout(LONGEST, asked).await.expect("an answer ends")
+        call(&self.socket(), method, path, body).await
     }
 
     /// Starts its node with stand-ins for mining programs.
@@ -372,6 +364,25 @@ impl Drop for Home {
             kill(miner.pid);
         }
     }
+}
+
+/// One request to the node behind a socket; gives the answer, head and all.
+pub(crate) async fn call(socket: &Path, method: &str, path: &str, body: Option<&Value>) -> io::Result<String> {
+    let body = body.map(Value::to_string).unwrap_or_default();
+    let request = format!(
+        "{method} {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\ncontent-type: application/json\r\n\
+         content-length: {}\r\n\r\n{body}",
+        body.len()
+    );
+    let asked = async {
+        let mut socket = UnixStream::connect(socket).await?;
+        socket.write_all(request.as_bytes()).await?;
+        let mut answer = String::new();
+        socket.read_to_string(&mut answer).await?;
+        // Who is killed says nothing at all, or half of it: the head comes in one piece.
+        if answer.contains("\r\n\r\n") { Ok(answer) } else { Err(io::ErrorKind::UnexpectedEof.into()) }
+    };
+    timeout(LONGEST, asked).await.expect("an answer ends")
 }
 
 /// A port on loopback that nobody listens on.

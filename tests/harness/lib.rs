@@ -10,6 +10,7 @@
 //!   stratum    a mining pool of a hundred lines
 //!   lan        hosts in network namespaces, and the wires between them
 //!   caller     a peer of the wire that says whatever a test wants said
+//!   held       what a node holds before a fault, and after
 //!   history    numbers over time, written as a recorder would and asked for
 //! ```
 
@@ -18,6 +19,7 @@ pub mod bench;
 pub mod caller;
 pub mod farm;
 pub mod fleet;
+pub mod held;
 pub mod history;
 pub mod home;
 pub mod lan;
@@ -30,6 +32,7 @@ pub mod wait;
 
 pub use caller::Caller;
 pub use farm::Farm;
+pub use held::Held;
 pub use home::{Home, Ran};
 pub use lan::{Cut, Host, Lan, Wire};
 pub use serving::Serving;

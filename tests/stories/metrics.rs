@@ -59,6 +59,7 @@ async fn what_a_node_with_two_rigs_serves_passes_prometheus_own_check() {
         "miner_ctrl_device_power_watts{",
         "miner_ctrl_peer_ping_seconds{",
         "miner_ctrl_mesh_messages_refused_total{cause=\"replayed\"} 0",
+        "miner_ctrl_tasks ",
         "process_resident_memory_bytes ",
     ];
     let text = wait_for("both rigs mine and are measured", DEADLINE, async || {

@@ -99,6 +99,8 @@ impl Text {
         one(self, name, Kind::Gauge, help, page.certificate_expires_at.map(number));
         let help = "Size of the node's database with its log.";
         one(self, "miner_ctrl_database_size_bytes", Kind::Gauge, help, page.internals.database_bytes.map(number));
+        let help = "Asynchronous tasks of the node that are under way.";
+        one(self, "miner_ctrl_tasks", Kind::Gauge, help, Some(number(page.internals.tasks)));
         // The names that every Prometheus client library has for these.
         let process = page.internals.process;
         let help = "Processor time of the node since it started.";

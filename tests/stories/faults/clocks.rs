@@ -47,7 +47,7 @@ async fn clocks_are_off(rig_clock: i64, controller_clock: i64) {
     controller.pair_with(&rig).await;
     let farm = Farm { controller, rigs: vec![rig] };
     farm.add_profile("p").await;
-    let held = Held::in_all(&farm);
+    let held = Held::in_all(&farm).await;
     let _ = farm.controller.home.run("remote start rig-alpha --profile p --from here").await.done();
     hashes(&farm.controller.home, "rig-alpha", DEADLINE).await;
     assert!(is_online(&farm.controller.home, "rig-alpha").await);
@@ -131,7 +131,7 @@ async fn a_clock_that_jumps_by_years_costs_no_command_and_no_history() {
     let _ = farm.controller.home.run(first).await.done();
     hashes(&farm.controller.home, "rig-alpha", DEADLINE).await;
     let miner = farm.rig().home.miners();
-    let held = Held::in_all(&farm);
+    let held = Held::in_all(&farm).await;
     let jump = async |farm: &Farm, rig_years: i64, years: i64| {
         rig_clock.set(rig_years * YEAR);
         clock.set(years * YEAR);

@@ -63,7 +63,7 @@ async fn on_a_full_disk_nothing_is_lost_and_nothing_is_claimed() {
     let miner = rig.home.miners();
     let id = rig.node.line("node id").to_owned();
     let (past, rig_past) = tokio::join!(Past::of(controller, &id), Past::of(&rig.home, &id));
-    let held = Held::in_all(&farm);
+    let held = Held::in_all(&farm).await;
 
     let (filler, rig_filler) = (disk.fill(), rig_disk.fill());
     let add = "profile add q --program xmrig --algorithm rx/0 --pool pool.example:3333 --wallet W";
@@ -122,7 +122,7 @@ async fn a_minute_that_finds_no_room_is_lost_alone() {
     let past = Past::of(&controller.home, rig.node.line("node id")).await;
     let _ = controller.home.run("remote start rig-alpha --profile p --from here").await.done();
     hashes(&controller.home, "rig-alpha", DEADLINE).await;
-    let held = Held::in_all(&farm);
+    let held = Held::in_all(&farm).await;
 
     // A minute passes as soon as the recorder may have taken its look, which it does each ten seconds.
     let mut looks = tokio::time::interval(Duration::from_secs(12));

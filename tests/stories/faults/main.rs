@@ -15,8 +15,7 @@ mod wires;
 use std::time::Duration;
 
 use miner_ctrl_tests::farm::Station;
-use miner_ctrl_tests::processes::{children_of, descriptors_of, resident_bytes_of};
-use miner_ctrl_tests::{Cut, DEADLINE, Farm, Home, Wire, wait_for};
+use miner_ctrl_tests::{Cut, Farm, Held, Home, Wire, wait_for};
 use serde_json::Value;
 
 /// Within this a rig that says nothing shows as offline.
@@ -31,11 +30,6 @@ const MINUTE: Duration = Duration::from_secs(60);
 const UNKNOWN: Option<i32> = Some(6);
 
 const CUT: Wire = Wire::cut(Cut::BothWays);
-
-/// What a node may hold more of than before. A rig may be between two connections, and a command that just ended may still
-/// hold its own.
-const DESCRIPTORS: usize = 2;
-const MEMORY: u64 = 16 * 1024 * 1024;
 
 async fn is_online(controller: &Home, rig: &str) -> bool {
     let peers = controller.json("peer list").await;
@@ -58,38 +52,9 @@ async fn hashes(controller: &Home, rig: &str, within: Duration) {
     .await;
 }
 
-/// What a node holds while nothing is wrong.
-struct Held {
-    name: String,
-    pid: i32,
-    descriptors: usize,
-    memory: u64,
-}
-
-impl Held {
-    fn by(station: &Station) -> Self {
-        let pid = station.node.pid();
-        Self { name: station.name.clone(), pid, descriptors: descriptors_of(pid), memory: resident_bytes_of(pid) }
-    }
-
-    /// By everybody.
-    fn in_all(farm: &Farm) -> Vec<Self> {
-        std::iter::once(&farm.controller).chain(&farm.rigs).map(Self::by).collect()
-    }
-}
-
-/// No descriptor, no memory worth speaking of, and no dead child is left of what happened, on either side.
+/// Nothing is left of what happened at any of these.
 async fn left_nothing_behind(before: Vec<Held>) {
-    for Held { name, pid, descriptors, memory } in before {
-        wait_for(&format!("what the fault opened at {name} is closed"), DEADLINE, async || {
-            (1..=descriptors + DESCRIPTORS).contains(&descriptors_of(pid)).then_some(())
-        })
-        .await;
-        wait_for(&format!("{name} has buried its dead"), DEADLINE, async || {
-            children_of(pid).iter().all(|(_, state)| *state != 'Z').then_some(())
-        })
-        .await;
-        let now = resident_bytes_of(pid);
-        assert!(now < memory + MEMORY, "{name} grew from {memory} to {now} bytes");
+    for held in before {
+        held.no_more().await;
     }
 }

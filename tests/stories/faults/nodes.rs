@@ -24,7 +24,7 @@ async fn a_rig_that_never_answers_holds_up_nobody_and_is_not_said_to_have_obeyed
     let (controller, rig) = (&farm.controller.home, farm.rig());
     let _ = controller.run("remote start rig-alpha --profile p --from here --miner xmrig-1").await.done();
     hashes(controller, "rig-alpha", DEADLINE).await;
-    let held = Held::in_all(&farm);
+    let held = Held::in_all(&farm).await;
 
     let silent = Caller::admitted(&farm.controller, "rig-silent", Role::Worker).await;
     let mut link = silent.link(&silent.hello("rig-silent", Role::Worker)).await;
@@ -100,7 +100,7 @@ async fn stand_still_for(at_least: Duration) {
     let _ = controller.run("remote start rig-alpha --profile p --from here").await.done();
     let miner = rig.home.miners();
     let past = Past::of(controller, rig.node.line("node id")).await;
-    let held = Held::in_all(&farm);
+    let held = Held::in_all(&farm).await;
     stand_still(rig.node.pid());
     let still = Instant::now();
     let second = "remote start rig-alpha --profile p --from here --miner xmrig-2";
@@ -132,7 +132,7 @@ async fn a_controller_that_stands_still_costs_its_rigs_nothing() {
     let _ = controller.home.run("remote start rig-alpha --profile p --from here").await.done();
     let miner = rig.home.miners();
     let past = Past::of(&controller.home, rig.node.line("node id")).await;
-    let held = Held::in_all(&farm);
+    let held = Held::in_all(&farm).await;
     stand_still(controller.node.pid());
     let noticed = wait_for("the rig sees it offline", NOTICED, async || {
         (!is_online(&rig.home, "control-center").await).then_some(())
@@ -199,7 +199,7 @@ async fn of_two_controllers_with_opposite_orders_each_is_told_the_truth() {
     let one = &farm.controller.home;
     farm.add_profile("p").await;
     let _ = one.run("remote deploy rig-alpha --profile p").await.done();
-    let held = [&farm.controller, &other, rig].map(Held::by).into();
+    let held = join_all([&farm.controller, &other, rig].map(Held::by)).await;
     for round in 0..6 {
         let (start, stop) = tokio::join!(
             one.run("remote start rig-alpha --profile p --miner xmrig-1"),

@@ -30,7 +30,7 @@ async fn over_slow_lossy_and_narrow_wires_every_command_is_done_once() {
     let lossy = Wire { loss: 0.05, ..Wire::default() };
     let narrow = Wire { rate: Some(125_000), ..Wire::default() };
     let awful = Wire { delay: Duration::from_millis(200), loss: 0.05, rate: Some(125_000), ..Wire::default() };
-    let before = Held::in_all(&farm);
+    let before = Held::in_all(&farm).await;
     for (host, wire) in lan.hosts()[1..].iter().zip([slow, lossy, narrow, awful]) {
         host.wire(wire);
     }
@@ -119,7 +119,7 @@ async fn cut_half_the_fleet(short: Duration) {
     let before = miners();
     let profiles = controller.json("profile list").await;
     let past = Past::of(controller, rigs[1].node.line("node id")).await;
-    let held = Held::in_all(&farm);
+    let held = Held::in_all(&farm).await;
 
     let cut = Instant::now();
     // By then rig-beta shows as offline, and no number of it comes any more.
@@ -229,7 +229,7 @@ async fn a_hole_in_one_way_alone_is_noticed_at_both_ends_whoever_dialled_and_hea
     let all = names.join(",");
     let _ = controller.run(&format!("remote start {all} --profile p --from here --miner xmrig-1")).await.done();
     let miners: Vec<Vec<i32>> = rigs.iter().map(|rig| rig.home.miners()).collect();
-    let held = Held::in_all(&farm);
+    let held = Held::in_all(&farm).await;
 
     let states = async |home: &Home| -> Vec<bool> {
         let peers = home.json("peer list").await;
