@@ -174,15 +174,20 @@ impl Farm {
     /// Waits until the word of `controller` on a rig's miners and the rig's processes agree, name by name, and gives the
     /// processes.
     pub async fn agreed(controller: &Home, rig: &Station, within: Duration) -> Vec<i32> {
-        wait_for(&format!("what is known of {} is true", rig.name), within, async || {
-            let ran = controller.run(&format!("remote status {} -o json", rig.name)).await;
+        Self::agreed_on(controller, &rig.name, &rig.home, within).await
+    }
+
+    /// The same of a rig whose node is somebody else's.
+    pub async fn agreed_on(controller: &Home, name: &str, rig: &Home, within: Duration) -> Vec<i32> {
+        wait_for(&format!("what is known of {name} is true"), within, async || {
+            let ran = controller.run(&format!("remote status {name} -o json")).await;
             let status: Value = serde_json::from_str(&ran.stdout).ok()?;
             let miners = status["stats"]["miners"].as_array()?;
             let settled = |miner: &Value| !matches!(miner["state"].as_str(), Some("starting" | "stopping"));
             let runs = |miner: &&Value| !matches!(miner["state"].as_str(), Some("stopped" | "failed"));
             let mut told: Vec<&str> = miners.iter().filter(runs).filter_map(|miner| miner["name"].as_str()).collect();
             told.sort_unstable();
-            let running = miners_under(rig.home.path());
+            let running = miners_under(rig.path());
             let mut names: Vec<&str> =
                 running.iter().filter_map(|miner| miner.directory.file_name()?.to_str()).collect();
             names.sort_unstable();
