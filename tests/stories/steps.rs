@@ -30,6 +30,7 @@ const MOST: usize = 1000;
 
 const START: &str = "remote start rig-alpha --profile p --from here --miner xmrig-1";
 const STOP: &str = "remote stop rig-alpha --all";
+const BOTH: [&str; 2] = ["rig-alpha", "rig-beta"];
 const START_BOTH: &str = "remote start rig-alpha,rig-beta --profile p --from here --miner xmrig-1";
 const STOP_BOTH: &str = "remote stop rig-alpha,rig-beta --all";
 
@@ -226,9 +227,9 @@ async fn all_is_whole(farm: &Farm, books: &[Value], at: &str) {
 }
 
 /// Waits until the rig's one miner runs, which is wanted whatever was killed.
-async fn runs_one(farm: &Farm, at: &str) -> i32 {
+async fn runs_one(farm: &Farm, rig: &Station, at: &str) -> i32 {
     wait_for(&format!("its miner runs: {at}"), HEALED, async || {
-        let miners = agreed(farm).await;
+        let miners = Farm::agreed(&farm.controller.home, rig, HEALED).await;
         (miners.len() == 1).then_some(miners[0])
     })
     .await
@@ -273,7 +274,7 @@ async fn restarts(side: Side) {
         "remote restart rig-alpha xmrig-1".to_owned()
     };
     at_each_step(side, prepare, async |farm, Outcome { books, done, before, at, .. }| {
-        let miner = runs_one(farm, &at).await;
+        let miner = runs_one(farm, farm.rig(), &at).await;
         assert!(before.len() == 1 && (miner != before[0] || !done), "{before:?}, then {miner}: {at}");
         run(farm, START).await;
         assert_eq!(agreed(farm).await, [miner], "it was found running: {at}");
@@ -328,6 +329,36 @@ async fn code_of(rig: &Station) -> String {
     rig.home.json("pair").await["code"].as_str().unwrap().to_owned()
 }
 
+/// The rig adds its controller.
+async fn joins(side: Side) {
+    let prepare = async |farm: &Farm| {
+        let (rig, controller) = (farm.rig(), &farm.controller);
+        if !controller.home.names("peer list").await.is_empty() {
+            run(farm, "peer remove rig-alpha").await;
+        }
+        let _ = rig.home.run("peer remove control-center").await.done();
+        add_controller(controller).await
+    };
+    at_each_step_among(&["rig-alpha"], Side::Rig, side, prepare, async |farm, Outcome { books, done, at, .. }| {
+        let rig = farm.rig();
+        let (ours, theirs) = tokio::join!(farm.controller.home.names("peer list"), rig.home.names("peer list"));
+        assert!(theirs == ["control-center"] || !done && theirs.is_empty(), "{theirs:?}: {at}");
+        // The controller, whose code it is, stores first.
+        assert!(ours == ["rig-alpha"] || theirs.is_empty() && ours.is_empty(), "{ours:?}, {theirs:?}: {at}");
+        if theirs.is_empty() {
+            let _ = rig.home.run(&add_controller(&farm.controller).await).await.done();
+        }
+        Farm::online(&farm.controller.home, "rig-alpha").await;
+        run(farm, "peer ping rig-alpha").await;
+        all_is_whole(farm, &books, &at).await;
+    })
+    .await;
+}
+
+async fn add_controller(controller: &Station) -> String {
+    format!("peer add --address {} --code {}", controller.home.address(), code_of(controller).await)
+}
+
 async fn pairs(side: Side) {
     let prepare = async |farm: &Farm| {
         run(farm, "peer remove rig-alpha").await;
@@ -360,21 +391,66 @@ async fn starts_of_many(side: Side, order: impl Fn() -> Order) {
         run(farm, STOP_BOTH).await;
         order()
     };
-    let among = ["rig-alpha", "rig-beta"];
-    at_each_step_among(&among, Side::Controller, side, prepare, async |farm, Outcome { books, done, said, at, .. }| {
+    at_each_step_among(&BOTH, Side::Controller, side, prepare, async |farm, Outcome { books, done, said, at, .. }| {
         let mut before = Vec::new();
         for rig in &farm.rigs {
             let miners = Farm::agreed(&farm.controller.home, rig, HEALED).await;
             let told = said.contains(&format!("✓ {}", rig.name));
             assert!(miners.len() <= 1 && (!told || miners.len() == 1), "{}: {miners:?}: {at}", rig.name);
             assert!(told || !done, "done is what every one has done: {at}");
-            assert!(told || side == Side::Controller || rig.name == among[0], "who lives does it: {at}");
+            assert!(told || side == Side::Controller || rig.name == BOTH[0], "who lives does it: {at}");
             before.push(miners);
         }
         run(farm, START_BOTH).await;
         for (rig, before) in farm.rigs.iter().zip(before) {
             let now = Farm::agreed(&farm.controller.home, rig, HEALED).await;
             assert!(now.len() == 1 && (before.is_empty() || now == before), "{before:?}, then {now:?}: {at}");
+        }
+        all_is_whole(farm, &books, &at).await;
+    })
+    .await;
+}
+
+fn start_both() -> Value {
+    json!({ "verb": "start", "rigs": BOTH, "profile": "p", "from": "here", "miner": "xmrig-1" })
+}
+
+async fn stops_of_many(side: Side) {
+    let prepare = async |farm: &Farm| {
+        run(farm, START_BOTH).await;
+        STOP_BOTH.to_owned()
+    };
+    at_each_step_among(&BOTH, Side::Controller, side, prepare, async |farm, Outcome { books, done, said, at, .. }| {
+        for rig in &farm.rigs {
+            let miners = Farm::agreed(&farm.controller.home, rig, HEALED).await;
+            let told = said.contains(&format!("✓ {}", rig.name));
+            assert!(miners.is_empty() || !told && miners.len() == 1, "{}: {miners:?}: {at}", rig.name);
+            assert!(told || !done, "done is what every one has done: {at}");
+            assert!(told || side == Side::Controller || rig.name == BOTH[0], "who lives does it: {at}");
+        }
+        run(farm, STOP_BOTH).await;
+        for rig in &farm.rigs {
+            assert_eq!(Farm::agreed(&farm.controller.home, rig, HEALED).await, [0_i32; 0], "{at}");
+        }
+        all_is_whole(farm, &books, &at).await;
+    })
+    .await;
+}
+
+async fn restarts_of_many(side: Side) {
+    let ran = RefCell::new(Vec::new());
+    let prepare = async |farm: &Farm| {
+        run(farm, START_BOTH).await;
+        ran.replace(farm.rigs.iter().map(|rig| rig.home.miners()).collect::<Vec<_>>());
+        "remote restart rig-alpha,rig-beta xmrig-1".to_owned()
+    };
+    at_each_step_among(&BOTH, Side::Controller, side, prepare, async |farm, Outcome { books, done, said, at, .. }| {
+        for (rig, before) in farm.rigs.iter().zip(ran.take()) {
+            let miner = runs_one(farm, rig, &at).await;
+            let told = said.contains(&format!("✓ {}", rig.name));
+            assert!(before.len() == 1 && (!told || miner != before[0]), "{before:?}, then {miner}: {at}");
+            assert!(told || !done, "done is what every one has done: {at}");
+            assert!(told || side == Side::Controller || rig.name == BOTH[0], "who lives does it: {at}");
         }
         all_is_whole(farm, &books, &at).await;
     })
@@ -419,6 +495,30 @@ async fn a_controller_that_is_killed_at_any_step_of_keeping_its_book_has_the_old
     at_each_step(Side::Controller, prepare, async |farm, Outcome { done, at, .. }| {
         let there = farm.controller.home.names("profile list").await;
         assert!(there == ["p"] || !done && there == ["p", "q"], "{there:?}: {at}");
+    })
+    .await;
+    let tokens = async |farm: &Farm| farm.controller.home.names("token list").await;
+    let add = "token add t --scope read";
+    let prepare = async |farm: &Farm| {
+        if !tokens(farm).await.is_empty() {
+            run(farm, "token remove t").await;
+        }
+        add.to_owned()
+    };
+    at_each_step(Side::Controller, prepare, async |farm, Outcome { done, at, .. }| {
+        let there = tokens(farm).await;
+        assert!(there == ["t"] || !done && there.is_empty(), "{there:?}: {at}");
+    })
+    .await;
+    let prepare = async |farm: &Farm| {
+        if tokens(farm).await.is_empty() {
+            run(farm, add).await;
+        }
+        "token remove t".to_owned()
+    };
+    at_each_step(Side::Controller, prepare, async |farm, Outcome { done, at, .. }| {
+        let there = tokens(farm).await;
+        assert!(there.is_empty() || !done && there == ["t"], "{there:?}: {at}");
     })
     .await;
     let permission =
@@ -555,16 +655,55 @@ async fn a_start_on_many_rigs_whose_controller_is_killed_at_any_step_is_done_onc
 #[tokio::test]
 #[ignore = "goes through every step; `.ci/run faults` runs it"]
 async fn a_job_whose_controller_is_killed_at_any_step_is_done_once_or_not_on_each_rig() {
-    let job = json!({
-        "verb": "start", "rigs": ["rig-alpha", "rig-beta"], "profile": "p", "from": "here", "miner": "xmrig-1",
-    });
-    starts_of_many(Side::Controller, || Order::Job(job.clone())).await;
+    starts_of_many(Side::Controller, || Order::Job(start_both())).await;
 }
 
 #[tokio::test]
 #[ignore = "goes through every step; `.ci/run faults` runs it"]
 async fn a_start_on_many_rigs_of_which_one_is_killed_at_any_step_is_done_by_the_others() {
     starts_of_many(Side::Rig, || START_BOTH.to_owned().into()).await;
+}
+
+#[tokio::test]
+#[ignore = "goes through every step; `.ci/run faults` runs it"]
+async fn a_job_of_whose_rigs_one_is_killed_at_any_step_is_done_by_the_others() {
+    starts_of_many(Side::Rig, || Order::Job(start_both())).await;
+}
+
+#[tokio::test]
+#[ignore = "goes through every step; `.ci/run faults` runs it"]
+async fn a_stop_on_many_rigs_whose_controller_is_killed_at_any_step_is_told_of_each_as_it_is() {
+    stops_of_many(Side::Controller).await;
+}
+
+#[tokio::test]
+#[ignore = "goes through every step; `.ci/run faults` runs it"]
+async fn a_stop_on_many_rigs_of_which_one_is_killed_at_any_step_is_done_by_the_others() {
+    stops_of_many(Side::Rig).await;
+}
+
+#[tokio::test]
+#[ignore = "goes through every step; `.ci/run faults` runs it"]
+async fn a_restart_on_many_rigs_whose_controller_is_killed_at_any_step_ends_with_one_miner_on_each() {
+    restarts_of_many(Side::Controller).await;
+}
+
+#[tokio::test]
+#[ignore = "goes through every step; `.ci/run faults` runs it"]
+async fn a_restart_on_many_rigs_of_which_one_is_killed_at_any_step_ends_with_one_miner_on_each() {
+    restarts_of_many(Side::Rig).await;
+}
+
+#[tokio::test]
+#[ignore = "goes through every step; `.ci/run faults` runs it"]
+async fn a_rig_that_adds_its_controller_which_is_killed_at_any_step_has_it_or_asks_again() {
+    joins(Side::Controller).await;
+}
+
+#[tokio::test]
+#[ignore = "goes through every step; `.ci/run faults` runs it"]
+async fn a_rig_that_is_killed_at_any_step_of_adding_its_controller_has_it_or_asks_again() {
+    joins(Side::Rig).await;
 }
 
 #[tokio::test]
@@ -593,13 +732,13 @@ async fn a_stop_whose_rig_is_killed_at_any_step_leaves_nothing_half_stopped() {
 
 #[tokio::test]
 #[ignore = "goes through every step; `.ci/run faults` runs it"]
-async fn a_restart_whose_controller_is_killed_at_any_step_ends_with_one_miner_at_most() {
+async fn a_restart_whose_controller_is_killed_at_any_step_ends_with_one_miner() {
     restarts(Side::Controller).await;
 }
 
 #[tokio::test]
 #[ignore = "goes through every step; `.ci/run faults` runs it"]
-async fn a_restart_whose_rig_is_killed_at_any_step_ends_with_one_miner_at_most() {
+async fn a_restart_whose_rig_is_killed_at_any_step_ends_with_one_miner() {
     restarts(Side::Rig).await;
 }
 
