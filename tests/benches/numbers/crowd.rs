@@ -115,21 +115,22 @@ fn run(stack: &str, rigs: u32) -> Value {
 pub(crate) fn rows() -> Vec<Row> {
     let [many, fewer] = [MANY, FEWER].map(|rigs| (run("stock", rigs), run("ours", rigs)));
     let number = |document: &Value, name: &str| document[name].as_f64().expect("a number");
-    let row = |(stock, ours): &(Value, Value), what: &str, name: &str, unit: &str, must| {
+    let row = |(stock, ours): &(Value, Value), what: &str, name: &str, unit: &str, must, most: f64| {
         let (ours, stock) = (number(ours, name), number(stock, name));
         let shown = |value: f64| match unit {
             "s" if value < 1.0 => format!("{:.0} ms", value * 1e3),
             "s" => format!("{value:.2} s"),
             _ => format!("{value:.1} {unit}"),
         };
-        Row::new(what, shown(ours), must).against(format!("S {}", shown(stock)), ours / stock)
+        let met = ours <= if must == "0.5 S" { most * stock } else { most };
+        Row::new(what, shown(ours), must).met(met).against(format!("S {}", shown(stock)), ours / stock)
     };
     vec![
-        row(&fewer, "one command to 1 000 rigs, all acknowledgements verified, p50 of 75", "sweep", "s", "0.5 S"),
-        row(&many, "5 000 rigs: all connected from cold", "connected", "s", "10 s"),
-        row(&many, "5 000 rigs: sweep of `Stats`, median of 15", "sweep", "s", "1.0 s"),
-        row(&many, "the same: CPU of the controller", "cpu", "s", "–"),
-        row(&many, "5 000 rigs: controller RSS per connection, at rest", "resident", "KB", "40 KB"),
-        row(&many, "the same after the sweeps", "after", "KB", "–"),
+        row(&fewer, "one command to 1 000 rigs, all acknowledgements verified, p50 of 75", "sweep", "s", "0.5 S", 0.5),
+        row(&many, "5 000 rigs: all connected from cold", "connected", "s", "10 s", 10.0),
+        row(&many, "5 000 rigs: sweep of `Stats`, median of 15", "sweep", "s", "1.0 s", 1.0),
+        row(&many, "the same: CPU of the controller", "cpu", "s", "–", f64::MAX),
+        row(&many, "5 000 rigs: controller RSS per connection, at rest", "resident", "KB", "40 KB", 40.0),
+        row(&many, "the same after the sweeps", "after", "KB", "–", f64::MAX),
     ]
 }

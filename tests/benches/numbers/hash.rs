@@ -49,9 +49,10 @@ pub(crate) async fn loss() -> Vec<Row> {
         losses.iter().fold((f64::MAX, f64::MIN), |(least, most), loss| (least.min(*loss), most.max(*loss)));
     let (ours, bare): (Vec<f64>, Vec<f64>) = rates.into_iter().unzip();
     let what = format!("hashrate of a real XMRig, {ALGORITHM}, {} threads: loss, median of {PAIRS} pairs", threads());
-    let shown = format!("{:.2} % ({least:.2} to {most:.2})", median(losses));
+    let loss = median(losses);
+    let shown = format!("{loss:.2} % ({least:.2} to {most:.2})");
     let (ours, bare) = (median(ours), median(bare));
-    vec![Row::new(what, shown, "0.5 %").against(format!("bare {bare:.1} H/s"), ours / bare)]
+    vec![Row::new(what, shown, "0.5 %").met(loss <= 0.5).against(format!("bare {bare:.1} H/s"), ours / bare)]
 }
 
 fn threads() -> usize {
