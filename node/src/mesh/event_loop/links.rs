@@ -73,7 +73,7 @@ impl EventLoop {
         self.dialer.on_ended(id);
         let (peer, key, dialer) = (connection.peer, connection.key, connection.dialer);
         let (address, host) = (connection.address.to_string(), host_of(&connection.address));
-        let (now, pinged) = (Instant::now(), connection.pinged.take());
+        let now = Instant::now();
         if let Some(state) = &mut connection.link {
             state.up = Some((link.clone(), now));
         }
@@ -102,9 +102,6 @@ impl EventLoop {
         self.links.put(key, link);
         self.dialer.on_up(&peer, now, &mut rand::rng());
         self.household.observe(key, Event::Up { address, inbound: !dialer, hello });
-        if let Some(round_trip) = pinged {
-            self.household.observe(key, Event::Pinged(round_trip));
-        }
         self.dial_more();
     }
 

@@ -163,8 +163,6 @@ pub(super) struct Connection {
     /// The pairing that was served on it last.
     pub(super) served: Option<task::AbortHandle>,
     pub(super) link: Option<LinkState>,
-    /// The first round trip, when the link took longer than the 10 s after which it is measured: the next comes minutes later.
-    pub(super) pinged: Option<Duration>,
 }
 
 impl Connection {
@@ -342,12 +340,11 @@ impl EventLoop {
                 }
             }
             SwarmEvent::Behaviour(BehaviourEvent::Ping(ping::Event { connection, result: Ok(round_trip), .. })) => {
-                match self.connections.get_mut(&connection) {
-                    Some(Connection { key, link: Some(LinkState { up: Some(_), .. }), .. }) => {
-                        self.household.observe(*key, Event::Pinged(round_trip));
-                    }
-                    Some(coming) => coming.pinged = Some(round_trip),
-                    None => {}
+                // One whose link is not up 10 s after its connection came in a rush, and so did this: it tells of that alone.
+                if let Some(Connection { key, link: Some(LinkState { up: Some(_), .. }), .. }) =
+                    self.connections.get(&connection)
+                {
+                    self.household.observe(*key, Event::Pinged(round_trip));
                 }
             }
             SwarmEvent::ConnectionEstablished { peer_id, connection_id, endpoint, .. } => {
@@ -387,8 +384,7 @@ impl EventLoop {
         // The door refuses other kinds of keys.
         let Some(key) = self.swarm.behaviour().door.key_of(&peer) else { return };
         let to_pair = self.pairings.contains_key(&id);
-        self.connections
-            .insert(id, Connection { peer, key, address, dialer, to_pair, served: None, link: None, pinged: None });
+        self.connections.insert(id, Connection { peer, key, address, dialer, to_pair, served: None, link: None });
         let door = &mut self.swarm.behaviour_mut().door;
         self.watchful |= door.has_strangers();
         if to_pair {
