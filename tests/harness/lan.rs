@@ -66,6 +66,8 @@ pub struct Host {
     pub namespace: String,
     /// Its address.
     pub address: Ipv4Addr,
+    /// Its network card.
+    card: String,
     wire: Arc<Mutex<Wire>>,
 }
 
@@ -81,6 +83,31 @@ impl Host {
     /// Changes what its wire does, from the next frame on.
     pub fn wire(&self, wire: Wire) {
         *self.wire.lock().unwrap_or_else(PoisonError::into_inner) = wire;
+    }
+
+    /// Takes its card down, as a cable does that is pulled out: the host knows, and nobody else is told.
+    ///
+    /// # Panics
+    /// When the system does not let it.
+    pub fn unplug(&self) {
+        ip(&["-n", &self.namespace, "link", "set", &self.card, "down"]);
+    }
+
+    /// Plugs it in again.
+    ///
+    /// # Panics
+    /// When the system does not let it.
+    pub fn plug_in(&self) {
+        ip(&["-n", &self.namespace, "link", "set", &self.card, "up"]);
+    }
+
+    /// Resets its connections, as a router does that has forgotten them: both ends are told at once.
+    ///
+    /// # Panics
+    /// Without `ss`.
+    pub fn reset_connections(&self) {
+        // What a kernel cannot end stays, and the story finds it.
+        ip(&["netns", "exec", &self.namespace, "ss", "--tcp", "--kill", "state", "established"]);
     }
 
     /// Switches IPv6 off, as many do by `net.ipv6.conf.all.disable_ipv6`.
@@ -115,6 +142,7 @@ impl Lan {
             .map(|host| Host {
                 namespace: format!("miner-ctrl-{pid}-{number}-{host}"),
                 address: Ipv4Addr::new(10, 91, 0, host),
+                card: format!("mc{:x}-{number}-{}", pid & 0xf_ffff, host - 1),
                 wire: Arc::default(),
             })
             .collect();
@@ -122,22 +150,21 @@ impl Lan {
         let (alive, ended) = oneshot::channel();
         // A thread of its own: a test that blocks for a moment must not hold up the network.
         let places = hosts.clone();
-        let card = move |host: usize| format!("mc{:x}-{number}-{host}", pid & 0xf_ffff);
         thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
             runtime.block_on(async {
                 let mut cards = Vec::new();
-                for (at, host) in places.iter().enumerate() {
-                    let card = card(at);
+                for host in &places {
+                    let card = &host.card;
                     let mut taps =
-                        Tun::builder().name(&card).tap().build().expect("root may make a network card in /dev/net/tun");
+                        Tun::builder().name(card).tap().build().expect("root may make a network card in /dev/net/tun");
                     cards.push(Arc::new(taps.remove(0)));
                     let (namespace, address) = (host.namespace.as_str(), format!("{}/24", host.address));
                     ip(&["netns", "add", namespace]);
-                    ip(&["link", "set", &card, "netns", namespace]);
+                    ip(&["link", "set", card, "netns", namespace]);
                     ip(&["-n", namespace, "link", "set", "lo", "up"]);
-                    ip(&["-n", namespace, "addr", "add", &address, "dev", &card]);
-                    ip(&["-n", namespace, "link", "set", &card, "up"]);
+                    ip(&["-n", namespace, "addr", "add", &address, "dev", card]);
+                    ip(&["-n", namespace, "link", "set", card, "up"]);
                 }
                 let _ = ready.send(());
                 tokio::select! {

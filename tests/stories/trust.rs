@@ -1,7 +1,7 @@
 //! Who is not let in, and what those who are cannot do: strangers, impostors, and peers that talk nonsense.
 
 use std::io;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use futures::{AsyncReadExt as _, AsyncWriteExt as _};
 use miner_ctrl::worker::CONSOLE_WAITS;
@@ -248,47 +248,6 @@ async fn a_peer_that_talks_nonsense_is_dropped_and_the_node_lives_on() {
     let connection = caller.again(&rig).await;
     let link = connection.link(&honest(&connection)).await;
     assert!(link.hello.is_some(), "who makes sense again is heard again");
-}
-
-#[tokio::test]
-async fn a_rig_that_floods_its_controller_holds_up_nobody_else() {
-    let farm = Farm::paired(&["rig-alpha"]).await;
-    farm.add_profile("p").await;
-    let controller = &farm.controller;
-    let memory = resident_bytes_of(controller.node.pid());
-    let rig = Caller::admitted(controller, "rig-flood", Role::Worker).await;
-    let key = key_of(&controller.home);
-    // Every request is valid, and the answers are not read: as fast as it can, until the controller gives it up or the
-    // story ends, over and over.
-    let flood = async {
-        loop {
-            let connection = rig.again(controller).await;
-            let mut link = connection.link(&connection.hello("rig-flood", Role::Worker)).await;
-            let Some(hello) = link.hello.clone() else { continue };
-            let mut sender = Sender::new(connection.secret().clone(), key, hello.nonce);
-            for id in 0.. {
-                let (bytes, _) = sealed(&mut sender, &Request::Ping { sent_at: id });
-                link.say(1, id, &bytes).await;
-                if connection.seen().closed {
-                    break;
-                }
-            }
-        }
-    };
-    let work = async {
-        for order in ["start rig-alpha --profile p --from here", "status rig-alpha", "stop rig-alpha --all"] {
-            let asked = Instant::now();
-            let _ = controller.home.run(&format!("remote {order}")).await.done();
-            assert!(asked.elapsed() < Duration::from_secs(5), "{order} took {:?}", asked.elapsed());
-        }
-    };
-    tokio::select! {
-        () = flood => {}
-        () = work => {}
-    }
-    let grown = resident_bytes_of(controller.node.pid()).saturating_sub(memory);
-    assert!(grown < MEMORY, "it grew by {grown} bytes");
-    assert_eq!(farm.rig().home.miners(), [0_i32; 0]);
 }
 
 #[tokio::test]

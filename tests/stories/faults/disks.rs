@@ -7,12 +7,11 @@ use std::process::Command;
 use std::time::Duration;
 
 use miner_ctrl_tests::farm::Station;
-use miner_ctrl_tests::history::{Past, now, told};
+use miner_ctrl_tests::history::{now, told};
 use miner_ctrl_tests::{DEADLINE, Farm, Home};
-use serde_json::Value;
 
 use crate::clocks::Clock;
-use crate::{HEALED, Held, agreed, hashes, left_nothing_behind};
+use crate::{HEALED, Held, Kept, agreed, hashes, left_nothing_behind};
 
 /// A file system of its own, with little room.
 struct SmallDisk(PathBuf);
@@ -59,46 +58,67 @@ async fn on_a_full_disk_nothing_is_lost_and_nothing_is_claimed() {
     let farm = Farm { controller, rigs: vec![rig] };
     farm.add_profile("p").await;
     let (controller, rig) = (&farm.controller.home, farm.rig());
-    let _ = controller.run("remote start rig-alpha --profile p --from here").await.done();
+    farm.add_profile("q").await;
+    let _ = controller.run("remote deploy rig-alpha --profile p").await.done();
+    let _ = controller.run("remote start rig-alpha --profile p").await.done();
     let miner = rig.home.miners();
-    let id = rig.node.line("node id").to_owned();
-    let (past, rig_past) = tokio::join!(Past::of(controller, &id), Past::of(&rig.home, &id));
+    let kept = Kept::by(&farm).await;
     let held = Held::in_all(&farm).await;
+    let add = "profile add r --program xmrig --algorithm rx/0 --pool pool.example:3333 --wallet W";
 
-    let (filler, rig_filler) = (disk.fill(), rig_disk.fill());
-    let add = "profile add q --program xmrig --algorithm rx/0 --pool pool.example:3333 --wallet W";
-    let refused = controller.run(add).await;
-    assert!(refused.code != Some(0) && refused.stderr.contains("hint: "), "{refused:#?}");
-    let refused = controller.run("remote deploy rig-alpha --profile p").await;
-    assert!(refused.code != Some(0) && refused.stderr.contains("hint: "), "{refused:#?}");
-    // Mining, looking and stopping need no disk.
+    // The controller's own disk: what it keeps itself is refused, and by it.
+    let (filler, home) = (disk.fill(), controller.path().to_str().unwrap());
+    controller.run(add).await.fails(1, &[home, "hint: "]);
+    let _ = controller.run("remote deploy rig-alpha --profile p").await.done();
     hashes(controller, "rig-alpha", HEALED).await;
     assert_eq!(rig.home.miners(), miner);
     let _ = controller.run("peer ping rig-alpha").await.done();
-
     fs::remove_file(filler).unwrap();
-    fs::remove_file(rig_filler).unwrap();
-    let names = |list: Value| {
-        list.as_array().unwrap().iter().map(|entry| entry["name"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
-    };
-    assert_eq!(names(controller.json("profile list").await), ["p"]);
+
+    // The rig's: it mines and is looked at, and keeps nothing new.
+    let rig_filler = rig_disk.fill();
+    let other = "remote start rig-alpha --profile p --miner xmrig-2";
+    for order in ["remote deploy rig-alpha --profile q", other] {
+        controller.run(order).await.fails(1, &["rig-alpha refused", "hint: the rig's log"]);
+    }
+    hashes(controller, "rig-alpha", HEALED).await;
+    assert_eq!(rig.home.miners(), miner);
+    // A full disk keeps no miner running; that the next node would start it again is told.
+    let stop = "remote stop rig-alpha xmrig-1";
+    let told = controller.run(stop).await.done();
+    assert!(told.contains("is stopped: its stop is not written down"), "{told}");
+    assert_eq!(rig.home.miners(), [0_i32; 0]);
+    fs::remove_file(&rig_filler).unwrap();
+    let told = controller.run(stop).await.done();
+    assert!(told.contains("is stopped") && !told.contains("not written down"), "{told}");
+    kept.is_whole(&farm).await;
+
+    // With room again all of it is done.
     let _ = controller.run(add).await.done();
     let _ = controller.run("remote deploy rig-alpha --profile q").await.done();
-    assert_eq!(names(controller.json("profile list").await), ["p", "q"]);
+    let _ = controller.run("remote start rig-alpha --profile p --miner xmrig-1").await.done();
+    assert_eq!(agreed(controller, rig, HEALED).await, 1);
+    let miner = rig.home.miners();
+    let kept = Kept { books: farm.books().await, ..kept };
+    assert_eq!(controller.names("profile list").await, ["p", "q", "r"]);
+    assert_eq!(rig.home.names("profile list").await, ["p", "q"]);
     left_nothing_behind(held).await;
+
     let Farm { controller, mut rigs } = farm;
+    let Station { name: rig_name, node: rig, home: rig_home } = rigs.remove(0);
     // Who stops writes what it has of the minute. There is no room for it, and what was there before is worth more.
-    let filler = disk.fill();
+    let (filler, rig_filler) = (disk.fill(), rig_disk.fill());
+    rig.kill();
     let Station { name, node, home } = controller;
     let _ = node.terminate().await;
     fs::remove_file(filler).unwrap();
-    let back = async { Station { name, node: home.serve().await, home } };
-    let (controller, rig) = tokio::join!(back, rigs.remove(0).killed_and_back());
-    assert_eq!(agreed(&controller.home, &rig, DEADLINE).await, 1);
+    fs::remove_file(rig_filler).unwrap();
+    let (node, rig) = tokio::join!(home.serve(), rig_home.serve());
+    let (controller, rig) = (Station { name, node, home }, Station { name: rig_name, node: rig, home: rig_home });
+    assert_eq!(agreed(&controller.home, &rig, HEALED).await, 1);
+    hashes(&controller.home, "rig-alpha", HEALED).await;
     assert_eq!(rig.home.miners(), miner);
-    past.is_whole(&controller.home, "rig-alpha").await;
-    rig_past.is_whole(&rig.home, "rig-alpha").await;
-    assert_eq!(names(rig.home.json("profile list").await), ["q"]);
+    kept.is_whole(&Farm { controller, rigs: vec![rig] }).await;
     // Before the homes, which cannot be removed from under them.
     drop((disk, rig_disk));
 }
@@ -118,8 +138,8 @@ async fn a_minute_that_finds_no_room_is_lost_alone() {
     controller.pair_with(&rig).await;
     let farm = Farm { controller, rigs: vec![rig] };
     farm.add_profile("p").await;
-    let (controller, rig) = (&farm.controller, farm.rig());
-    let past = Past::of(&controller.home, rig.node.line("node id")).await;
+    let controller = &farm.controller;
+    let kept = Kept::by(&farm).await;
     let _ = controller.home.run("remote start rig-alpha --profile p --from here").await.done();
     hashes(&controller.home, "rig-alpha", DEADLINE).await;
     let held = Held::in_all(&farm).await;
@@ -144,7 +164,7 @@ async fn a_minute_that_finds_no_room_is_lost_alone() {
         ahead += 60;
         clock.set(ahead);
     }
-    past.is_whole(&controller.home, "rig-alpha").await;
+    kept.is_whole(&farm).await;
     left_nothing_behind(held).await;
     // Before the home, which cannot be removed from under it.
     drop(disk);

@@ -15,6 +15,7 @@ mod wires;
 use std::time::Duration;
 
 use miner_ctrl_tests::farm::Station;
+use miner_ctrl_tests::history::Past;
 use miner_ctrl_tests::{Cut, Farm, Held, Home, Wire, wait_for};
 use serde_json::Value;
 
@@ -23,6 +24,9 @@ const NOTICED: Duration = Duration::from_secs(15);
 
 /// Within this after a fault everything is as it should be.
 const HEALED: Duration = Duration::from_secs(10);
+
+/// Who waits no longer did not wait for a rig that is silent: nothing gives one up before 10 s.
+const AT_ONCE: Duration = Duration::from_secs(8);
 
 const MINUTE: Duration = Duration::from_secs(60);
 
@@ -50,6 +54,32 @@ async fn hashes(controller: &Home, rig: &str, within: Duration) {
         (status["peer"]["online"] == true && hashrate.is_some_and(|rate| rate > 0.0)).then_some(())
     })
     .await;
+}
+
+/// What a miner's console says once for each start.
+const BANNER: &str = "ABOUT";
+
+/// How often a miner was started. `miner` is its rig, and its name where there are more.
+async fn starts(controller: &Home, miner: &str) -> usize {
+    let console = controller.run(&format!("remote logs {miner} --lines 1000")).await.done();
+    console.lines().filter(|line| line.contains(BANNER)).count()
+}
+
+/// What a farm has to keep through whatever happens: registry, profiles and history.
+struct Kept {
+    books: Vec<Value>,
+    past: Past,
+}
+
+impl Kept {
+    async fn by(farm: &Farm) -> Self {
+        Self { books: farm.books().await, past: farm.past().await }
+    }
+
+    async fn is_whole(&self, farm: &Farm) {
+        assert_eq!(farm.books().await, self.books);
+        farm.past_is_whole(self.past).await;
+    }
 }
 
 /// Nothing is left of what happened at any of these.

@@ -4,20 +4,13 @@ use std::time::{Duration, Instant};
 
 use futures::future::join_all;
 use miner_ctrl_tests::farm::Station;
-use miner_ctrl_tests::history::{Past, now, told};
-use miner_ctrl_tests::{Cut, DEADLINE, Farm, Home, Lan, Wire, wait_for};
+use miner_ctrl_tests::history::{now, told};
+use miner_ctrl_tests::{Cut, DEADLINE, Farm, Home, Host, Lan, Wire, wait_for};
 use serde_json::Value;
 
-use crate::{CUT, HEALED, Held, MINUTE, NOTICED, UNKNOWN, agreed, hashes, is_online, left_nothing_behind};
-
-/// What a miner's console says once for each start.
-const BANNER: &str = "ABOUT";
-
-/// How often the rig's miner was started.
-async fn starts(controller: &Home, rig: &str) -> usize {
-    let console = controller.run(&format!("remote logs {rig} --lines 1000")).await.done();
-    console.lines().filter(|line| line.contains(BANNER)).count()
-}
+use crate::{
+    AT_ONCE, CUT, HEALED, Held, Kept, MINUTE, NOTICED, UNKNOWN, agreed, hashes, is_online, left_nothing_behind, starts,
+};
 
 #[tokio::test]
 #[ignore = "needs root for network namespaces; `.ci/run faults` runs it"]
@@ -30,13 +23,16 @@ async fn over_slow_lossy_and_narrow_wires_every_command_is_done_once() {
     let lossy = Wire { loss: 0.05, ..Wire::default() };
     let narrow = Wire { rate: Some(125_000), ..Wire::default() };
     let awful = Wire { delay: Duration::from_millis(200), loss: 0.05, rate: Some(125_000), ..Wire::default() };
+    let (controller, all) = (&farm.controller.home, names.join(","));
+    let _ = controller.run(&format!("remote deploy {all} --profile p")).await.done();
+    let kept = Kept::by(&farm).await;
     let before = Held::in_all(&farm).await;
     for (host, wire) in lan.hosts()[1..].iter().zip([slow, lossy, narrow, awful]) {
         host.wire(wire);
     }
-    let (controller, all) = (&farm.controller.home, names.join(","));
-    let _ = controller.run(&format!("remote deploy {all} --profile p")).await.done();
-    let _ = controller.run(&format!("remote start {all} --profile p")).await.done();
+    for order in ["undeploy", "deploy", "start"] {
+        let _ = controller.run(&format!("remote {order} {all} --profile p")).await.done();
+    }
     let miners: Vec<Vec<i32>> = farm.rigs.iter().map(|rig| rig.home.miners()).collect();
     assert!(miners.iter().all(|miners| miners.len() == 1), "{miners:?}");
     for rig in names {
@@ -49,10 +45,20 @@ async fn over_slow_lossy_and_narrow_wires_every_command_is_done_once() {
         assert_eq!(starts(controller, rig).await, 1, "{rig}");
         assert!(is_online(controller, rig).await, "{rig}: a bad wire is no reason to give it up");
     }
+    lan.hosts()[1..].iter().for_each(|host| host.wire(Wire::default()));
+    let good = Instant::now();
+    join_all(farm.rigs.iter().map(async |rig| {
+        assert_eq!(agreed(controller, rig, HEALED).await, 1, "{}", rig.name);
+        hashes(controller, &rig.name, HEALED).await;
+    }))
+    .await;
+    assert!(good.elapsed() < HEALED, "it took {:?}", good.elapsed());
+    assert_eq!(farm.rigs.iter().map(|rig| rig.home.miners()).collect::<Vec<_>>(), miners, "everybody mined on");
     let _ = controller.run(&format!("remote stop {all} --all")).await.done();
     for rig in &farm.rigs {
-        assert_eq!(rig.home.miners(), [0_i32; 0], "{}", rig.name);
+        assert_eq!(agreed(controller, rig, HEALED).await, 0, "{}", rig.name);
     }
+    kept.is_whole(&farm).await;
     left_nothing_behind(before).await;
 }
 
@@ -85,6 +91,8 @@ async fn on_a_way_that_is_narrower_than_anybody_is_told_large_messages_pass() {
     let _ = controller.run(&add).await.done();
     let all = names.join(",");
     let _ = controller.run(&format!("remote deploy {all} --profile p")).await.done();
+    let kept = Kept::by(&farm).await;
+    let held = Held::in_all(&farm).await;
     let _ = controller.run(&format!("remote start {all} --profile p")).await.done();
     for _ in 0..10 {
         let _ = controller.run(&format!("remote restart {all}")).await.done();
@@ -94,6 +102,8 @@ async fn on_a_way_that_is_narrower_than_anybody_is_told_large_messages_pass() {
         assert!(told.len() > 2 * 1500, "more than a packet: {told}");
         hashes(controller, rig, DEADLINE).await;
     }
+    kept.is_whole(&farm).await;
+    left_nothing_behind(held).await;
 }
 
 #[tokio::test]
@@ -114,11 +124,11 @@ async fn cut_half_the_fleet(short: Duration) {
     let farm = Farm::paired_on(&lan, &["rig-alpha", "rig-beta", "rig-gamma", "rig-delta"]).await;
     farm.add_profile("p").await;
     let (controller, rigs) = (&farm.controller.home, &farm.rigs);
-    let _ = controller.run("remote start rig-alpha,rig-beta,rig-gamma,rig-delta --profile p --from here").await.done();
+    let all = "rig-alpha,rig-beta,rig-gamma,rig-delta";
+    let _ = controller.run(&format!("remote start {all} --profile p --from here --miner xmrig-1")).await.done();
     let miners = || rigs.iter().map(|rig| rig.home.miners()).collect::<Vec<_>>();
     let before = miners();
-    let profiles = controller.json("profile list").await;
-    let past = Past::of(controller, rigs[1].node.line("node id")).await;
+    let kept = Kept::by(&farm).await;
     let held = Held::in_all(&farm).await;
 
     let cut = Instant::now();
@@ -146,18 +156,30 @@ async fn cut_half_the_fleet(short: Duration) {
     };
     // Given while nobody there can hear it.
     let unheard = async {
-        let stop = controller.run("remote stop rig-beta --all").await;
+        let stop = controller.run("remote stop rig-beta xmrig-1").await;
         assert_eq!(stop.code, UNKNOWN, "{stop:#?}");
         assert_eq!(rigs[1].home.miners(), before[1], "it was not done, and not reported done");
+    };
+    // Those that are reached do it at once, and of the others nothing is claimed.
+    let second = format!("remote start {all} --profile p --from here --miner xmrig-2");
+    let fleet = async {
+        let ran = controller.run(&format!("{second} -o json")).await;
+        let told: Vec<Value> = serde_json::from_str(&ran.stdout).unwrap();
+        let done: Vec<&Value> = told.iter().map(|rig| &rig["done"]).collect();
+        assert!(ran.code == Some(7) && *done[0] != false && done[1].is_null(), "{ran:#?}");
+        assert!(*done[2] == true && *done[3] == true, "{ran:#?}");
     };
     let others = async {
         for rig in ["rig-gamma", "rig-delta"] {
             assert!(is_online(controller, rig).await);
-            let _ = controller.run(&format!("remote start {rig} --profile p --from here")).await.done();
+            let _ = controller.run(&format!("remote start {rig} --profile p --from here --miner xmrig-1")).await.done();
         }
     };
-    let ((), noticed, (), ()) = tokio::join!(alpha_back, beta_gone, unheard, others);
-    assert_eq!(miners(), before, "everybody mines on");
+    let ((), noticed, (), (), ()) = tokio::join!(alpha_back, beta_gone, unheard, fleet, others);
+    assert_eq!(rigs[1].home.miners(), before[1]);
+    for (now, before) in miners().iter().zip(&before) {
+        assert!(now.contains(&before[0]), "everybody mines on");
+    }
     assert!(noticed > Duration::ZERO);
 
     let its_own = if short >= MINUTE {
@@ -180,16 +202,17 @@ async fn cut_half_the_fleet(short: Duration) {
     let running = agreed(controller, &rigs[1], HEALED).await;
     assert!(back.elapsed() < HEALED, "rig-beta took {:?}", back.elapsed());
     // What its connection still held may have arrived; then it is seen to have been done.
-    assert!(running <= 1);
-    let _ = controller.run("remote start rig-beta --profile p --from here").await.done();
+    assert!(running <= 2);
+    let _ = controller.run("remote start rig-beta --profile p --from here --miner xmrig-1").await.done();
+    let _ = controller.run(&second).await.done();
     for rig in rigs {
-        assert_eq!(agreed(controller, rig, HEALED).await, 1, "{}", rig.name);
+        let name = &rig.name;
+        assert_eq!(agreed(controller, rig, HEALED).await, 2, "{name}");
+        assert_eq!(starts(controller, &format!("{name} xmrig-2")).await, 1, "{name}: asked twice it is done once");
     }
-    assert_eq!(starts(controller, "rig-alpha").await, 1);
-    assert_eq!(controller.json("profile list").await, profiles);
-    let names: Vec<Value> =
-        controller.json("peer list").await.as_array().unwrap().iter().map(|peer| peer["name"].clone()).collect();
-    assert_eq!(names.len(), 4, "{names:?}");
+    for rig in ["rig-alpha", "rig-gamma", "rig-delta"] {
+        assert_eq!(starts(controller, &format!("{rig} xmrig-1")).await, 1, "{rig}");
+    }
     if let Some(its_own) = its_own {
         wait_for("what rig-beta did meanwhile is known", DEADLINE, async || {
             let known = told(controller, "rig-beta", "hashrate", 10, missed.clone()).await;
@@ -197,7 +220,8 @@ async fn cut_half_the_fleet(short: Duration) {
         })
         .await;
     }
-    past.is_whole(controller, "rig-beta").await;
+    kept.is_whole(&farm).await;
+    let _ = controller.run(&format!("remote stop {all} xmrig-2")).await.done();
     left_nothing_behind(held).await;
 }
 
@@ -229,6 +253,7 @@ async fn a_hole_in_one_way_alone_is_noticed_at_both_ends_whoever_dialled_and_hea
     let all = names.join(",");
     let _ = controller.run(&format!("remote start {all} --profile p --from here --miner xmrig-1")).await.done();
     let miners: Vec<Vec<i32>> = rigs.iter().map(|rig| rig.home.miners()).collect();
+    let kept = Kept::by(&farm).await;
     let held = Held::in_all(&farm).await;
 
     let states = async |home: &Home| -> Vec<bool> {
@@ -286,5 +311,55 @@ async fn a_hole_in_one_way_alone_is_noticed_at_both_ends_whoever_dialled_and_hea
         assert_eq!(agreed(controller, rig, HEALED).await, 1, "{}", rig.name);
         assert_eq!(rig.home.miners(), *miners, "{}: the first was not touched", rig.name);
     }
+    kept.is_whole(&farm).await;
+    left_nothing_behind(held).await;
+}
+
+/// Pulled out, a host knows of it and its controller hears nothing; reset, both know at once.
+#[tokio::test]
+#[ignore = "needs root for network namespaces; `.ci/run faults` runs it"]
+async fn a_rig_that_is_unplugged_or_reset_mines_on_and_does_what_it_was_told_once() {
+    let names = ["rig-unplugged", "rig-reset"];
+    let lan = Lan::new(3);
+    let farm = Farm::paired_on(&lan, &names).await;
+    farm.add_profile("p").await;
+    let (controller, hosts) = (&farm.controller.home, &lan.hosts()[1..]);
+    let all = names.join(",");
+    let _ = controller.run(&format!("remote start {all} --profile p --from here --miner xmrig-1")).await.done();
+    let miners: Vec<Vec<i32>> = farm.rigs.iter().map(|rig| rig.home.miners()).collect();
+    let kept = Kept::by(&farm).await;
+    let held = Held::in_all(&farm).await;
+
+    hosts[1].reset_connections();
+    hosts.iter().for_each(Host::unplug);
+    let second = |rig: &str| format!("remote start {rig} --profile p --from here --miner xmrig-2");
+    let told = join_all(names.map(async |rig| controller.run(&second(rig)).await));
+    let gone = join_all(names.into_iter().zip([NOTICED, AT_ONCE]).map(async |(rig, within)| {
+        wait_for(&format!("{rig} shows as offline"), within, async || {
+            (!is_online(controller, rig).await).then_some(())
+        })
+        .await;
+    }));
+    let (told, _) = tokio::join!(told, gone);
+    for ran in told {
+        assert_eq!(ran.code, UNKNOWN, "{ran:#?}");
+    }
+    for (rig, miners) in farm.rigs.iter().zip(&miners) {
+        assert_eq!(rig.home.miners(), *miners, "{} mines on, and was not reached", rig.name);
+    }
+
+    hosts.iter().for_each(Host::plug_in);
+    let back = Instant::now();
+    let running = join_all(farm.rigs.iter().map(|rig| agreed(controller, rig, HEALED))).await;
+    assert!(back.elapsed() < HEALED, "it took {:?}", back.elapsed());
+    assert!(running.iter().all(|running| (1..=2).contains(running)), "{running:?}");
+    let _ = controller.run(&second(&all)).await.done();
+    for (rig, miners) in farm.rigs.iter().zip(&miners) {
+        assert_eq!(agreed(controller, rig, HEALED).await, 2, "{}", rig.name);
+        assert!(rig.home.miners().contains(&miners[0]), "{}: the first was not touched", rig.name);
+        assert_eq!(starts(controller, &format!("{} xmrig-2", rig.name)).await, 1, "{}", rig.name);
+    }
+    let _ = controller.run(&format!("remote stop {all} xmrig-2")).await.done();
+    kept.is_whole(&farm).await;
     left_nothing_behind(held).await;
 }
