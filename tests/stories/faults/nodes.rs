@@ -1,4 +1,5 @@
-//! Nodes that never answer, that stand still, that are plugged in elsewhere, and controllers that contradict each other.
+//! Nodes that never answer, that flood, that stand still, that are plugged in elsewhere, and controllers that contradict
+//! each other.
 
 use std::cell::Cell;
 use std::convert::Infallible;

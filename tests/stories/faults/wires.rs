@@ -91,9 +91,9 @@ async fn on_a_way_that_is_narrower_than_anybody_is_told_large_messages_pass() {
     let _ = controller.run(&add).await.done();
     let all = names.join(",");
     let _ = controller.run(&format!("remote deploy {all} --profile p")).await.done();
+    let _ = controller.run(&format!("remote start {all} --profile p")).await.done();
     let kept = Kept::by(&farm).await;
     let held = Held::in_all(&farm).await;
-    let _ = controller.run(&format!("remote start {all} --profile p")).await.done();
     for _ in 0..10 {
         let _ = controller.run(&format!("remote restart {all}")).await.done();
     }
