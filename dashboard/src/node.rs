@@ -77,7 +77,7 @@ pub struct Internals {
     pub messages_refused: Vec<(&'static str, u64)>,
     /// Size of the database with its log, bytes; none when it cannot be told.
     pub database_bytes: Option<u64>,
-    /// Asynchronous tasks that are under way: a few of the node itself, and some for each connection and request.
+    /// Asynchronous tasks that are under way: a few of the node itself, two for each connection, and some for each request.
     pub tasks: u64,
     /// The node's process; none where the system does not tell.
     pub process: Option<Process>,

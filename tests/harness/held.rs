@@ -10,8 +10,8 @@ use crate::wait::{DEADLINE, wait_for};
 /// What a node may hold more of than before. A rig may be between two connections, and a command that just ended may still
 /// hold its own.
 const DESCRIPTORS: usize = 2;
-/// The same of tasks: four for a connection, and one for what is asked or answered on it.
-const TASKS: usize = 6;
+/// The same of tasks: two for a connection, and one for each command that just ended.
+const TASKS: usize = 4;
 /// The same of memory, which an allocator gives back when it likes.
 const MEMORY: u64 = 16 * 1024 * 1024;
 

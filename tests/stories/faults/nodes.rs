@@ -177,6 +177,7 @@ async fn a_rig_that_floods_its_controller_holds_up_nobody_else() {
     kept.is_whole(&farm).await;
     left_nothing_behind(held).await;
 }
+
 #[tokio::test]
 async fn a_rig_that_stands_still_is_offline_and_does_what_it_was_told_at_most_once() {
     stand_still_for(Duration::from_secs(1)).await;
