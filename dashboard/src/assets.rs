@@ -13,6 +13,8 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 use sha2::{Digest, Sha256};
 
+use crate::gzip;
+
 /// The page's files by their paths, as the build made them.
 static FILES: &[(&str, &[u8])] = include!(concat!(env!("OUT_DIR"), "/page.rs"));
 
@@ -56,7 +58,7 @@ impl Asset {
     fn answer(&self, asked: &HeaderMap) -> Response {
         let (body, encoding, tag) = match &self.gzip {
             // Other bytes, so another tag: that is what makes it a strong one.
-            Some(gzip) if takes_gzip(asked) => (gzip, Some("gzip"), format!("\"{}-gzip\"", self.tag)),
+            Some(gzip) if gzip::is_taken(asked) => (gzip, Some("gzip"), format!("\"{}-gzip\"", self.tag)),
             _ => (&self.plain, None, format!("\"{}\"", self.tag)),
         };
         let known = asked.get_all(header::IF_NONE_MATCH).iter().filter_map(|value| value.to_str().ok());
@@ -81,15 +83,6 @@ impl Asset {
         }
         response
     }
-}
-
-fn takes_gzip(headers: &HeaderMap) -> bool {
-    let all = headers.get_all(header::ACCEPT_ENCODING).iter().filter_map(|value| value.to_str().ok());
-    all.flat_map(|value| value.split(',')).any(|one| {
-        let (name, weight) = one.split_once(';').unwrap_or((one, ""));
-        let refused = weight.trim().strip_prefix("q=").is_some_and(|q| q.trim().parse() == Ok(0.0));
-        name.trim().eq_ignore_ascii_case("gzip") && !refused
-    })
 }
 
 fn compressed(content: &[u8]) -> Option<Bytes> {

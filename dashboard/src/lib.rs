@@ -25,6 +25,7 @@ mod crowd;
 pub mod error;
 mod extract;
 mod gateway;
+mod gzip;
 mod jobs;
 mod live;
 #[cfg(any(test, feature = "memory"))]

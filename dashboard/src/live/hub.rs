@@ -1,6 +1,6 @@
 //! The one task that looks at the node, and what it tells.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use axum::body::Bytes;
@@ -14,6 +14,7 @@ use super::columns::Row;
 use super::places::Places;
 use super::table::{Change, Table};
 use crate::access::book::unix_now;
+use crate::gzip;
 use crate::jobs::Jobs;
 use crate::node::{Node, PendingView};
 use crate::records::Activity;
@@ -41,11 +42,33 @@ pub(crate) struct Topics {
     pub(crate) pairing: bool,
 }
 
-/// One event, ready for the wire, shared by all streams.
+/// One event or several, ready for the wire, shared by all streams.
 #[derive(Debug, Clone)]
 pub(super) struct Frame {
     pub(super) topic: Topic,
-    pub(super) bytes: Bytes,
+    text: Arc<Text>,
+}
+
+#[derive(Debug)]
+struct Text {
+    plain: Bytes,
+    /// When somebody wants it so.
+    gzip: OnceLock<gzip::Piece>,
+}
+
+impl Frame {
+    fn new(topic: Topic, text: impl Into<Bytes>) -> Self {
+        Self { topic, text: Arc::new(Text { plain: text.into(), gzip: OnceLock::new() }) }
+    }
+
+    pub(super) fn plain(&self) -> &Bytes {
+        &self.text.plain
+    }
+
+    /// Compressed by whoever is first.
+    pub(super) fn gzip(&self) -> &gzip::Piece {
+        self.text.gzip.get_or_init(|| gzip::Piece::of(&self.text.plain))
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -79,7 +102,7 @@ struct State {
     sequence: u64,
     table: Table,
     /// The snapshot of the table's version, when somebody has asked for it, without its id.
-    snapshot: Option<(u64, Bytes)>,
+    snapshot: Option<(u64, Frame)>,
     pending: Vec<PendingView>,
     /// Events of activities that wait to be sent, and how many.
     activities: (Vec<u8>, usize),
@@ -119,7 +142,7 @@ impl<N: Node> Live<N> {
         if state.running
             && let Ok(data) = serde_json::to_vec(activity)
         {
-            let event = self.0.frame(&mut state, Topic::Activity, "activity", &data).bytes;
+            let event = self.0.event(&mut state, "activity", &data);
             state.activities.0.extend_from_slice(&event);
             state.activities.1 += 1;
             if state.activities.1 >= GATHERED {
@@ -222,7 +245,7 @@ impl<N: Node> Shared<N> {
         let (events, count) = std::mem::take(&mut state.activities);
         if count > 0 {
             // Nobody listening is fine.
-            let _ = self.frames.send(Frame { topic: Topic::Activity, bytes: events.into() });
+            let _ = self.frames.send(Frame::new(Topic::Activity, events));
         }
     }
 
@@ -273,13 +296,12 @@ impl<N: Node> Shared<N> {
     /// An id of its own each time, and what follows it: large, and the same for all while nothing changes.
     fn snapshot(&self, state: &mut State) -> [Frame; 2] {
         let version = state.table.version();
-        let bytes = match &state.snapshot {
-            Some((of, bytes)) if *of == version => bytes.clone(),
-            _ => encode("snapshot", &state.table.snapshot()).into(),
+        let snapshot = match &state.snapshot {
+            Some((of, snapshot)) if *of == version => snapshot.clone(),
+            _ => Frame::new(Topic::Fleet, encode("snapshot", &state.table.snapshot())),
         };
-        state.snapshot = Some((version, bytes.clone()));
-        let id = Frame { topic: Topic::Fleet, bytes: self.next_id(state).into() };
-        [id, Frame { topic: Topic::Fleet, bytes }]
+        state.snapshot = Some((version, snapshot.clone()));
+        [Frame::new(Topic::Fleet, self.next_id(state)), snapshot]
     }
 
     fn send(&self, state: &mut State, topic: Topic, name: &str, data: &[u8]) {
@@ -289,8 +311,11 @@ impl<N: Node> Shared<N> {
     }
 
     fn frame(&self, state: &mut State, topic: Topic, name: &str, data: &[u8]) -> Frame {
-        let bytes = [self.next_id(state).into_bytes(), encode(name, data)].concat().into();
-        Frame { topic, bytes }
+        Frame::new(topic, self.event(state, name, data))
+    }
+
+    fn event(&self, state: &mut State, name: &str, data: &[u8]) -> Vec<u8> {
+        [self.next_id(state).into_bytes(), encode(name, data)].concat()
     }
 
     fn next_id(&self, state: &mut State) -> String {
@@ -299,8 +324,8 @@ impl<N: Node> Shared<N> {
     }
 
     /// The last event of a stream.
-    pub(super) fn bye(&self, why: &str) -> Bytes {
-        self.frame(&mut self.state(), Topic::All, "bye", json!({ "why": why }).to_string().as_bytes()).bytes
+    pub(super) fn bye(&self, why: &str) -> Frame {
+        self.frame(&mut self.state(), Topic::All, "bye", json!({ "why": why }).to_string().as_bytes())
     }
 }
 

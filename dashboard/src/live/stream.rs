@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::convert::Infallible;
 
 use axum::body::{Body, Bytes};
-use futures::Stream;
+use futures::{Stream, StreamExt};
 use tokio::sync::broadcast::{self, error::RecvError};
 use tokio::sync::watch;
 
@@ -12,6 +12,7 @@ use super::hub::{Frame, Live, Topic, Topics};
 use super::places::Place;
 use crate::access::{Access, Caller};
 use crate::error::ApiError;
+use crate::gzip::Pieces;
 use crate::node::Node;
 
 struct Reader<N> {
@@ -22,14 +23,22 @@ struct Reader<N> {
     later: broadcast::Receiver<Frame>,
     /// Changes of who may come in.
     changes: watch::Receiver<u64>,
-    ready: VecDeque<Bytes>,
+    ready: VecDeque<Frame>,
+    /// What was sent compressed, when it is.
+    gzip: Option<Pieces>,
     ended: bool,
     _place: Place,
 }
 
 impl<N: Node> Live<N> {
     /// The body of an answer that goes on.
-    pub(crate) async fn open(&self, access: &Access, caller: Caller, topics: Topics) -> Result<Body, ApiError> {
+    pub(crate) async fn open(
+        &self,
+        access: &Access,
+        caller: Caller,
+        topics: Topics,
+        gzip: bool,
+    ) -> Result<Body, ApiError> {
         let place = self.shared().places.take(&caller)?;
         let beginning = self.listen().await;
         let mut reader = Reader {
@@ -40,6 +49,7 @@ impl<N: Node> Live<N> {
             later: beginning.later,
             changes: access.changes(),
             ready: VecDeque::new(),
+            gzip: gzip.then(Pieces::default),
             ended: false,
             _place: place,
         };
@@ -50,20 +60,27 @@ impl<N: Node> Live<N> {
 
 impl<N: Node> Reader<N> {
     fn into_stream(self) -> impl Stream<Item = Result<Bytes, Infallible>> + Send {
-        futures::stream::unfold(self, |mut reader| async move {
-            let bytes = reader.next().await?;
-            Some((Ok(bytes), reader))
-        })
+        let head = self.gzip.is_some().then_some(Ok(Pieces::HEAD));
+        let rest = futures::stream::unfold(Some(self), |reader| async move {
+            let mut reader = reader?;
+            match (reader.next().await, &mut reader.gzip) {
+                (Some(frame), Some(gzip)) => Some((Ok(gzip.next(frame.gzip())), Some(reader))),
+                (Some(frame), None) => Some((Ok(frame.plain().clone()), Some(reader))),
+                (None, Some(gzip)) => Some((Ok(gzip.end()), None)),
+                (None, None) => None,
+            }
+        });
+        futures::stream::iter(head).chain(rest)
     }
 
-    async fn next(&mut self) -> Option<Bytes> {
+    async fn next(&mut self) -> Option<Frame> {
         loop {
             // Also before what is ready is sent: a session that ended sees nothing more.
             if !self.ended && !self.access.is_valid(&self.caller) {
                 return Some(self.end("signed-out"));
             }
-            if let Some(bytes) = self.ready.pop_front() {
-                return Some(bytes);
+            if let Some(frame) = self.ready.pop_front() {
+                return Some(frame);
             }
             if self.ended {
                 return None;
@@ -96,10 +113,10 @@ impl<N: Node> Reader<N> {
             Topic::Jobs => jobs,
             Topic::Pairing => pairing,
         };
-        self.ready.extend(frames.into_iter().filter(wanted).map(|frame| frame.bytes));
+        self.ready.extend(frames.into_iter().filter(wanted));
     }
 
-    fn end(&mut self, why: &str) -> Bytes {
+    fn end(&mut self, why: &str) -> Frame {
         self.ended = true;
         self.ready.clear();
         self.live.shared().bye(why)

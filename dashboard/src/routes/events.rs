@@ -1,7 +1,7 @@
 //! Live events.
 
 use axum::extract::State;
-use axum::http::{HeaderName, header};
+use axum::http::{HeaderMap, HeaderName, header};
 use axum::response::{IntoResponse, Response};
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -11,6 +11,7 @@ use crate::contract::{Operation, Routes};
 use crate::error::{ApiError, Code};
 use crate::extract::{Query, invalid};
 use crate::gateway::Gateway;
+use crate::gzip;
 use crate::live::Topics;
 use crate::node::Node;
 
@@ -21,6 +22,9 @@ pub(crate) struct Which {
     /// Some of `activity`, `fleet`, `jobs`, `pairing`, parted by commas; left out, all.
     #[schemars(regex(pattern = "^(activity|fleet|jobs|pairing)(,(activity|fleet|jobs|pairing))*$"))]
     topics: Option<String>,
+    /// Whether it is sent as it is, also to who reads gzip: for what can't read that piece by piece.
+    #[serde(default)]
+    plain: bool,
 }
 
 /// The routes of this noun.
@@ -39,15 +43,19 @@ pub(crate) fn routes<N: Node>() -> Routes<Gateway<N>> {
 async fn listen<N: Node>(
     State(gateway): State<Gateway<N>>,
     caller: Caller,
+    headers: HeaderMap,
     Query(which): Query<Which>,
 ) -> Result<Response, ApiError> {
-    let body = gateway.live().open(gateway.access(), caller, which.parsed()?).await?;
+    let gzip = !which.plain && gzip::is_taken(&headers);
+    let body = gateway.live().open(gateway.access(), caller, which.parsed()?, gzip).await?;
     let headers = [
         (header::CONTENT_TYPE, "text/event-stream"),
+        (header::VARY, "accept-encoding"),
         // A proxy that gathers an answer before it passes it on would gather for ever.
         (HeaderName::from_static("x-accel-buffering"), "no"),
     ];
-    Ok((headers, body).into_response())
+    let encoding = gzip.then_some([(header::CONTENT_ENCODING, "gzip")]);
+    Ok((headers, encoding, body).into_response())
 }
 
 impl Which {

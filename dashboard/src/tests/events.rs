@@ -1,9 +1,11 @@
 //! Live events as a page hears them.
 
+use std::io::Read;
 use std::time::Duration;
 
 use axum::body::{Body, BodyDataStream};
 use axum::http::{StatusCode, header};
+use flate2::read::GzDecoder;
 use futures::StreamExt;
 use serde_json::{Value, json};
 use tower::ServiceExt;
@@ -94,6 +96,38 @@ async fn a_stream_carries_what_was_asked_for() {
     assert_eq!(heard.next().await.unwrap().0, "activity");
     assert_eq!(heard.next().await.unwrap().0, "hb");
     assert_problem(&door.ask(knock("GET", "/events?topics=weather").token(&token)).await, Code::Invalid);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stream_is_compressed_piece_by_piece_for_who_reads_that() {
+    let door = Door::new();
+    let token = door.token("read").await;
+    let ask = |path: &str| knock("GET", path).token(&token).header("accept-encoding", "br, gzip").build();
+    let plain = door.web.clone().oneshot(ask("/events?plain=true")).await.unwrap();
+    assert_eq!(plain.headers().get(header::CONTENT_ENCODING), None);
+    let answer = door.web.clone().oneshot(ask("/events")).await.unwrap();
+    assert_eq!(answer.headers()[header::CONTENT_ENCODING], "gzip");
+    assert_eq!(answer.headers()[header::VARY], "accept-encoding");
+    let mut body = Body::into_data_stream(answer.into_body());
+    let (mut wire, mut text) = (Vec::new(), Vec::new());
+    for (changes, expected) in [(false, "event: pairing"), (true, "event: delta")] {
+        if changes {
+            door.node.set_ping(Some(40.0));
+        }
+        while !String::from_utf8_lossy(&text).contains(expected) {
+            wire.extend(body.next().await.unwrap().unwrap());
+            text.clear();
+            // Fails at the end of what has come, having given all of it.
+            assert!(GzDecoder::new(&wire[..]).read_to_end(&mut text).is_err());
+        }
+    }
+    door.stop.cancel();
+    while let Some(bytes) = body.next().await {
+        wire.extend(bytes.unwrap());
+    }
+    text.clear();
+    GzDecoder::new(&wire[..]).read_to_end(&mut text).expect("a whole gzip file");
+    assert!(String::from_utf8(text).unwrap().contains("shutdown"));
 }
 
 #[tokio::test(start_paused = true)]

@@ -3107,6 +3107,8 @@ export interface operations {
     listen: {
         parameters: {
             query?: {
+                /** @description Whether it is sent as it is, also to who reads gzip: for what can't read that piece by piece. */
+                plain?: boolean;
                 /** @description Some of `activity`, `fleet`, `jobs`, `pairing`, parted by commas; left out, all. */
                 topics?: string;
             };

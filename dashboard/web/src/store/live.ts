@@ -151,20 +151,26 @@ export async function loadNode(): Promise<void> {
   }
 }
 
+/** The last stream was let in and never heard: something on the way keeps compressed pieces back. */
+let plain = false;
+
 const world: World = {
   async connect(signal, onText) {
     let response: Response;
     try {
-      response = await fetch(`${API}/events`, { signal, headers: { Accept: 'text/event-stream' }, cache: 'no-store', credentials: 'same-origin' });
+      response = await fetch(`${API}/events${plain ? '?plain=true' : ''}`, { signal, headers: { Accept: 'text/event-stream' }, cache: 'no-store', credentials: 'same-origin' });
     } catch {
       throw new Failure('no-server', 'The node does not answer.', '', null, [], 0, null);
     }
     if (!response.ok) throw await failureOf(response);
     if (!response.body) return;
     const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
+    const asked = plain;
+    plain = true;
     for (;;) {
       const { done, value } = await reader.read();
       if (done) return;
+      plain = asked;
       onText(value);
     }
   },
