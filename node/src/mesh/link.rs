@@ -182,7 +182,7 @@ impl Link {
         self.signer.announce()
     }
 
-    /// Finishes what is open, takes nothing new, and ends.
+    /// Finishes what is open, takes nothing new of ours, and ends. What the peer sends meanwhile is answered.
     pub(crate) fn retire(&self) {
         self.retired.store(true, Ordering::Relaxed);
         // A nudge; where the queue is full it is not asleep.
