@@ -91,6 +91,16 @@ impl Node {
     }
 
     async fn with_secret(name: &str, code: Option<&str>, secret: Arc<NodeSecret>, listen: &str) -> Self {
+        Self::with_rate(name, code, secret, listen, RequestRate::default()).await
+    }
+
+    async fn with_rate(
+        name: &str,
+        code: Option<&str>,
+        secret: Arc<NodeSecret>,
+        listen: &str,
+        rate: RequestRate,
+    ) -> Self {
         let house = Arc::new(House {
             code: Mutex::new(code.map(|code| code.parse().unwrap())),
             wrong: AtomicU32::new(0),
@@ -104,7 +114,7 @@ impl Node {
             role: Role::Dual,
             listen: listen_addresses(listen).unwrap(),
             peers: vec![],
-            rate: RequestRate::default(),
+            rate,
         };
         let (mesh, _) = start(config, Arc::clone(&house) as Arc<dyn Household>, stop.clone()).await.unwrap();
         house.mesh.set(mesh.clone()).unwrap();
@@ -250,6 +260,34 @@ async fn after_a_restart_of_the_rig_the_next_request_just_works() {
     let link = controller.mesh.wait_for_link(&rig.key, Instant::now() + DEADLINE).await;
     assert!(link.is_some(), "it dials again by itself");
     assert_eq!(controller.mesh.ask(&rig.key, &ping, DEADLINE).await, Ok(Response::Pong { sent_at: 1 }));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_peer_that_comes_back_may_ask_no_more_than_one_that_stayed() {
+    let rate = RequestRate { per_second: 0.0, burst: 3.0 };
+    let secret = Arc::new(NodeSecret::generate(&mut rand::rng()));
+    let rig = Node::with_rate("rig", Some(CODE), secret, "127.0.0.1:0", rate).await;
+    let secret = Arc::new(NodeSecret::generate(&mut rand::rng()));
+    let ping = Request::Ping { sent_at: 1 };
+    let mut controller = Node::with_secret("control", None, Arc::clone(&secret), "127.0.0.1:0").await;
+    controller.pair(&rig, CODE).await.unwrap();
+    for _ in 0..2 {
+        controller.mesh.ask(&rig.key, &ping, DEADLINE).await.unwrap();
+    }
+    drop(controller);
+    rig.saw(secret.public(), |event| matches!(event, Event::Down)).await;
+    controller = Node::with_secret("control", None, secret, "127.0.0.1:0").await;
+    controller.mesh.register(rig.key, vec![dial_address(&rig.address()).unwrap().0]).await;
+    controller.mesh.ask(&rig.key, &ping, DEADLINE).await.unwrap();
+    let refused = controller.mesh.ask(&rig.key, &ping, DEADLINE).await;
+    assert!(matches!(refused, Err(AskError::Refused(Refusal::Busy { .. }))), "{refused:?}");
+    // Another peer has an allowance of its own.
+    let other = Node::start("other", None).await;
+    tokio::join!(
+        rig.mesh.register(other.key, vec![]),
+        other.mesh.register(rig.key, vec![dial_address(&rig.address()).unwrap().0]),
+    );
+    other.mesh.ask(&rig.key, &ping, DEADLINE).await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]

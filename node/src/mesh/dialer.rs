@@ -28,8 +28,11 @@ const LONGEST: Duration = Duration::from_secs(60);
 const LONGEST_REFUSED: Duration = Duration::from_secs(300);
 /// Dials under way at once. More on two cores only makes every handshake slower.
 const MAX_DIALS: usize = 48;
-/// When one peer is reached again after failures, the network is likely back: the others are tried within this.
+/// When one peer is reached again that was missed, the network is likely back: the others are tried within this.
 const NETWORK_IS_BACK: Duration = Duration::from_secs(2);
+/// Missed is who was away for so long. Before that no wait is longer than [`SOON`] that began with the same outage; and a
+/// peer that comes and goes, to have all others dialled, has to stay away for as long each time.
+const MISSED: Duration = SOON.saturating_mul(SHARE);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
@@ -139,10 +142,10 @@ impl Dialer {
     /// A link to the peer is up, whoever dialled.
     pub(crate) fn on_up(&mut self, id: &PeerId, now: Instant, rng: &mut impl Rng) {
         let Some(peer) = self.peers.get_mut(id) else { return };
-        let was_away = peer.failures > 0;
+        let missed = peer.failures > 0 && peer.away.is_some_and(|since| now.saturating_duration_since(since) >= MISSED);
         let addresses = std::mem::take(&mut peer.addresses);
         *peer = Peer { addresses, state: State::Idle, failures: 0, refusals: 0, away: None, up: true };
-        if was_away {
+        if missed {
             for other in self.peers.values_mut().filter(|peer| peer.refusals == 0) {
                 if let State::Waiting { until } = &mut other.state {
                     *until = (*until).min(now + rng.random_range(Duration::ZERO..NETWORK_IS_BACK));
@@ -465,5 +468,34 @@ mod tests {
         }
         dialer.on_up(&ids[0], at, &mut rng);
         assert_eq!(dialer.due(at + NETWORK_IS_BACK).len(), 2);
+    }
+
+    /// In an hour, those of a peer that is off, while another comes and goes this often.
+    fn dials_beside_one_that_comes_each(seconds: u64) -> usize {
+        let (mut dialer, ids, start) = book(2);
+        let mut rng = StdRng::seed_from_u64(1);
+        let (comes_and_goes, off) = (ids[0], ids[1]);
+        let mut dials = 0;
+        for second in 0..3600 {
+            let now = start + Duration::from_secs(second);
+            for id in dialer.due(now) {
+                dials += usize::from(id == off);
+                dialer.on_failed(&id, now, &mut rng);
+            }
+            if second % seconds == seconds - 1 {
+                dialer.on_up(&comes_and_goes, now, &mut rng);
+                dialer.on_down(&comes_and_goes, now, &mut rng);
+            }
+        }
+        dials
+    }
+
+    #[tokio::test]
+    async fn a_peer_that_comes_and_goes_has_the_others_dialled_no_more_often() {
+        let alone = dials_beside_one_that_comes_each(3600);
+        for seconds in [5, 20, 60] {
+            let dials = dials_beside_one_that_comes_each(seconds);
+            assert!(dials < alone * 5 / 4, "each {seconds} s: {dials}, alone {alone}");
+        }
     }
 }

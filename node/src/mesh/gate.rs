@@ -23,8 +23,10 @@ use libp2p::{Multiaddr, PeerId, Stream};
 use miner_ctrl_protocol::PeerKey;
 use tokio::time::Instant;
 
+use super::allowance::Allowance;
 use super::command::Counts;
 use super::convert::peer_key;
+use super::link::RequestRate;
 use super::streams::{Opened, Protocol, Streams};
 use super::turns::Seat;
 
@@ -40,10 +42,9 @@ const MAX_STRANGERS_PER_IP: usize = 4;
 const MAX_PER_PEER: usize = 4;
 /// How long a stranger's connection lives.
 pub(crate) const STRANGER_LIFE: Duration = Duration::from_secs(10);
-/// Strangers' connections that one address may make at once, before the rate below holds.
-const STRANGER_BURST: f64 = 60.0;
-/// … and then per second: a waiting `peer add` asks every 2 s, a dozen of them may share an address.
-const STRANGER_RATE: f64 = 4.0;
+/// Strangers' connections that one address may make: a waiting `peer add` asks every 2 s, a dozen of them may share an
+/// address, and come to it at once.
+const STRANGER_RATE: RequestRate = RequestRate { per_second: 4.0, burst: 60.0 };
 /// Addresses whose rate is remembered; the ones that were quiet longest are forgotten first.
 const MAX_RATES: usize = 1024;
 
@@ -97,11 +98,6 @@ struct Stranger {
     since: Instant,
 }
 
-struct Rate {
-    left: f64,
-    at: Instant,
-}
-
 /// How many handshakes may be under way.
 #[derive(Debug, Clone, Copy)]
 struct Room {
@@ -146,7 +142,7 @@ pub(crate) struct Door {
     handshakes: HashMap<ConnectionId, IpAddr>,
     handshakes_per_ip: HashMap<IpAddr, usize>,
     strangers: HashMap<ConnectionId, Stranger>,
-    rates: HashMap<IpAddr, Rate>,
+    rates: HashMap<IpAddr, Allowance>,
     /// Addresses that registered peers came from since the start: strangers there never cost them the handshake.
     trusted: HashSet<IpAddr>,
     connections: HashMap<ConnectionId, PeerId>,
@@ -234,23 +230,14 @@ impl Door {
     /// Takes one attempt from the address's allowance; false when it is used up.
     fn within_rate(&mut self, ip: IpAddr, now: Instant) -> bool {
         if self.rates.len() >= MAX_RATES && !self.rates.contains_key(&ip) {
-            let quietest = self.rates.iter().min_by_key(|(_, rate)| rate.at).map(|(ip, _)| *ip);
+            let quietest = self.rates.iter().min_by_key(|(_, rate)| rate.at()).map(|(ip, _)| *ip);
             quietest.and_then(|ip| self.rates.remove(&ip));
         }
-        let rate = self.rates.entry(ip).or_insert(Rate { left: STRANGER_BURST, at: now });
-        rate.left = (rate.left + now.duration_since(rate.at).as_secs_f64() * STRANGER_RATE).min(STRANGER_BURST);
-        rate.at = now;
-        let within = rate.left >= 1.0;
-        if within {
-            rate.left -= 1.0;
-        }
-        within
+        self.rates.entry(ip).or_insert(Allowance::new(STRANGER_RATE, now)).take(now)
     }
 
     fn allowance_used_up(&self, ip: &IpAddr, now: Instant) -> bool {
-        self.rates
-            .get(ip)
-            .is_some_and(|rate| rate.left + now.duration_since(rate.at).as_secs_f64() * STRANGER_RATE < 1.0)
+        self.rates.get(ip).is_some_and(|rate| rate.is_used_up(now))
     }
 
     fn admit_stranger(&mut self, id: ConnectionId, ip: IpAddr) -> Result<(), TurnedAway> {

@@ -5,8 +5,8 @@
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use futures::{AsyncRead, AsyncWrite, StreamExt};
@@ -18,6 +18,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio_util::codec::FramedRead;
 use tokio_util::compat::FuturesAsyncReadCompatExt;
 
+use super::allowance::Allowance;
 use super::command::Counts;
 use super::frame::{Frame, FrameError, Frames, Kind};
 use super::heartbeat::DEAD;
@@ -31,7 +32,7 @@ const READ_BUFFER: usize = 512;
 /// How long the first frame may take.
 const HELLO_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// How many requests a peer may make.
+/// How often a peer may ask, on however many links one after the other; or a stranger come.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct RequestRate {
     /// In the long run.
@@ -181,7 +182,7 @@ impl Link {
         self.signer.announce()
     }
 
-    /// Finishes what is open, takes nothing new, and ends.
+    /// Finishes what is open, takes nothing new of ours, and ends. What the peer sends meanwhile is answered.
     pub(crate) fn retire(&self) {
         self.retired.store(true, Ordering::Relaxed);
         // A nudge; where the queue is full it is not asleep.
@@ -237,7 +238,8 @@ pub(crate) struct LinkTask<S> {
     pub(crate) greeting: Greeting,
     pub(crate) answer: Arc<dyn Answer>,
     pub(crate) counts: Arc<Counts>,
-    pub(crate) rate: RequestRate,
+    /// Shared with the peer's other links, and with those before: it costs nothing to come anew.
+    pub(super) allowance: Arc<Mutex<Allowance>>,
 }
 
 /// A link that is up.
@@ -287,7 +289,7 @@ impl<S: AsyncRead + AsyncWrite + Send + 'static> LinkTask<S> {
     }
 
     async fn greet(self, up: impl FnOnce(Link) -> bool + Send) -> Result<Greeted<S>, LinkEnd> {
-        let Self { peer, stream, dialer, greeting, answer, counts, rate } = self;
+        let Self { peer, stream, dialer, greeting, answer, counts, allowance } = self;
         let (read, write) = tokio::io::split(stream.compat());
         let mut frames = FramedRead::with_capacity(read, Frames, READ_BUFFER);
         let mut out = Out::new(write);
@@ -307,7 +309,7 @@ impl<S: AsyncRead + AsyncWrite + Send + 'static> LinkTask<S> {
         let (requests, orders) = mpsc::channel(QUEUE);
         let signer = greeting.signer.clone();
         let ends = Ends { peer, dialer, greeting, theirs: theirs.nonce };
-        let session = Box::new(Session::new(ends, out, answer, counts, rate));
+        let session = Box::new(Session::new(ends, out, answer, counts, allowance));
         let retired = Arc::new(AtomicBool::new(false));
         if !up(Link { requests, retired: Arc::clone(&retired), signer, hello: Arc::new(theirs) }) {
             return Err(LinkEnd::Crowded);

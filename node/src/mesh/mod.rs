@@ -8,11 +8,12 @@
 //!   dialer      whom to dial, when      names      peers dialled by name        listening  where others dial us
 //!   convert     keys and addresses      words      why two did not meet         command    the handle
 //!   muxer       Yamux, its limits       websocket  frames on TCP                tcp        segments that pass
-//!   heartbeat   who is there
+//!   heartbeat   who is there        allowance  how often one may ask
 //! ```
 //!
 //! What may not enter: what a request means (the worker answers it), who is registered (the fleet knows).
 
+mod allowance;
 mod behaviour;
 mod command;
 mod convert;

@@ -6,8 +6,8 @@ use std::collections::{HashMap, VecDeque};
 use std::future::{Future, poll_fn};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::{Buf, Bytes, BytesMut};
@@ -23,10 +23,11 @@ use tokio::time::{Instant, Sleep};
 use tokio_util::codec::{Encoder, FramedRead};
 use tokio_util::compat::Compat;
 
+use super::allowance::Allowance;
 use super::command::Counts;
 use super::frame::{self, Frame, FrameError, Frames, Kind};
 use super::heartbeat::{self, BEAT, DEAD, Heartbeat};
-use super::link::{Answer, AskError, Greeting, LinkEnd, Order, Orders, RequestRate};
+use super::link::{Answer, AskError, Greeting, LinkEnd, Order, Orders};
 use super::signer::{AT_ONCE, Signer};
 
 /// Open requests each way. A rig has a handful of operators.
@@ -106,9 +107,7 @@ pub(super) struct Session<S> {
     answers: JoinSet<Answered>,
     answer: Arc<dyn Answer>,
     counts: Arc<Counts>,
-    rate: RequestRate,
-    allowance: f64,
-    rated_at: Instant,
+    allowance: Arc<Mutex<Allowance>>,
     unreadable: u32,
     started: Instant,
     heartbeat: Heartbeat,
@@ -129,7 +128,7 @@ impl<S: AsyncRead + AsyncWrite> Session<S> {
         out: Out<S>,
         answer: Arc<dyn Answer>,
         counts: Arc<Counts>,
-        rate: RequestRate,
+        allowance: Arc<Mutex<Allowance>>,
     ) -> Self {
         let nonce = greeting.hello.nonce;
         let sender = Sender::new(greeting.secret, peer, theirs);
@@ -148,9 +147,7 @@ impl<S: AsyncRead + AsyncWrite> Session<S> {
             answers: JoinSet::new(),
             answer,
             counts,
-            rate,
-            allowance: rate.burst,
-            rated_at: Instant::now(),
+            allowance,
             unreadable: 0,
             started: Instant::now(),
             heartbeat: Heartbeat::new(dialer, Instant::now()),
@@ -425,16 +422,8 @@ impl<S: AsyncRead + AsyncWrite> Session<S> {
         }
     }
 
-    fn within_rate(&mut self) -> bool {
-        let now = Instant::now();
-        let earned = now.duration_since(self.rated_at).as_secs_f64() * self.rate.per_second;
-        self.allowance = (self.allowance + earned).min(self.rate.burst);
-        self.rated_at = now;
-        let within = self.allowance >= 1.0;
-        if within {
-            self.allowance -= 1.0;
-        }
-        within
+    fn within_rate(&self) -> bool {
+        self.allowance.lock().unwrap_or_else(PoisonError::into_inner).take(Instant::now())
     }
 
     /// Woken a few times a minute, not at each frame: thousands of links share two cores.

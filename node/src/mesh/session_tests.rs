@@ -13,7 +13,7 @@ use tokio_util::compat::{FuturesAsyncReadCompatExt, TokioAsyncReadCompatExt};
 use yamux::DEFAULT_CREDIT;
 
 use super::*;
-use crate::mesh::link::{Link, LinkTask, greeting_of};
+use crate::mesh::link::{Link, LinkTask, RequestRate, greeting_of};
 
 const RIGS: u8 = 20;
 const LIMIT: Duration = Duration::from_secs(30);
@@ -75,8 +75,8 @@ where
     let hello = greeting_of(&secret.public());
     let greeting = Greeting { hello, secret, signer };
     let (up, is_up) = oneshot::channel();
-    let task =
-        LinkTask { peer, stream, dialer, greeting, answer, counts: Arc::default(), rate: RequestRate::default() };
+    let allowance = Arc::new(Mutex::new(Allowance::new(RequestRate::default(), Instant::now())));
+    let task = LinkTask { peer, stream, dialer, greeting, answer, counts: Arc::default(), allowance };
     let ended = tokio::spawn(task.run(move |link| up.send(link).is_ok()));
     (is_up.await.unwrap(), ended)
 }
@@ -276,6 +276,36 @@ async fn two_that_ask_each_other_for_much_at_once_both_have_it() {
     assert!(answers.iter().all(|answer| matches!(answer, Ok(Response::Logs(_)))), "{answers:?}");
     assert!(asked.elapsed() < DEAD, "{:?}", asked.elapsed());
     assert!(!our_end.is_finished() && !their_end.is_finished());
+}
+
+/// Who sent it may not have known of the other link.
+#[tokio::test(start_paused = true)]
+async fn a_link_that_lost_takes_nothing_new_of_ours_and_answers_what_the_peer_sends() {
+    let (ours, theirs) = (secret(0), secret(1));
+    let (here, there) = tokio::io::duplex(64 * 1024);
+    let (our_key, their_key) = (ours.public(), theirs.public());
+    let (signer, rigs) = (Signer::new(Arc::clone(&ours)), Signer::new(Arc::clone(&theirs)));
+    let ((here, our_end), (there, _their_end)) = tokio::join!(
+        end(Arc::new(Rig), here.compat(), their_key, ours, signer, true),
+        end(Arc::new(Reads), there.compat(), our_key, theirs, rigs, false),
+    );
+    let refused = Ok(Response::Refused(Refusal::Unsupported));
+    let retires = async {
+        // As long as ours is open.
+        assert_eq!(there.ask(&Request::Stats, LIMIT).await, refused);
+        here.retire();
+        let mut turns = 0;
+        while here.ask(&Request::Stats, Duration::ZERO).await != Err(AskError::Unreachable) {
+            tokio::task::yield_now().await;
+            turns += 1;
+            assert!(turns < 1000, "it takes what is new");
+        }
+        assert_eq!(there.ask(&Request::Stats, LIMIT).await, refused);
+        assert!(!our_end.is_finished());
+    };
+    let (answer, ()) = tokio::join!(here.ask(&Request::Stats, LIMIT), retires);
+    assert_eq!(answer, refused);
+    assert!(matches!(our_end.await, Ok(LinkEnd::Retired)));
 }
 
 /// It has a frame of its own for each that a hostile peer sends, and none of them leaves.

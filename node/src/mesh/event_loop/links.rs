@@ -1,6 +1,6 @@
 //! Links: one for each peer at last, whoever dialled.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use futures::future::abortable;
@@ -12,6 +12,7 @@ use miner_ctrl_protocol::{PeerKey, VERSION};
 use tokio::time::Instant;
 
 use super::swarm::{Connection, EventLoop, LinkState, Unlinked};
+use crate::mesh::allowance::Allowance;
 use crate::mesh::behaviour::agent;
 use crate::mesh::command::Event;
 use crate::mesh::convert::host_of;
@@ -43,6 +44,9 @@ impl EventLoop {
             features: vec![],
             boot: Some(self.us.boot),
         };
+        let rate = self.rate;
+        let whole = || Arc::new(Mutex::new(Allowance::new(rate, Instant::now())));
+        let allowance = Arc::clone(self.allowances.entry(connection.key).or_insert_with(whole));
         let answer: Arc<dyn Answer> = Arc::clone(&self.household) as Arc<dyn Answer>;
         let task = LinkTask {
             peer: connection.key,
@@ -51,7 +55,7 @@ impl EventLoop {
             greeting: Greeting { hello, secret: Arc::clone(&self.secret), signer: self.signer.clone() },
             answer,
             counts: Arc::clone(&self.counts),
-            rate: self.rate,
+            allowance,
         };
         let ups = self.ups_sender.clone();
         // The loop always drains this queue; a full one only means that it is busy with as many others.

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::io;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use futures::StreamExt;
@@ -20,6 +20,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::pairings::{PairingAsked, PairingDone};
 use crate::files;
+use crate::mesh::allowance::Allowance;
 use crate::mesh::behaviour::{Behaviour, BehaviourEvent};
 use crate::mesh::command::{COMMANDS, Command, Counts, Event, Household, Links, MeshHandle, PairError};
 use crate::mesh::convert::{self, peer_id};
@@ -131,6 +132,7 @@ pub async fn start(
         links,
         counts,
         rate: config.rate,
+        allowances: HashMap::new(),
         listening: listening_sender,
         dialer: Dialer::default(),
         closing: Vec::new(),
@@ -201,6 +203,8 @@ pub(super) struct EventLoop {
     pub(super) links: Arc<Links>,
     pub(super) counts: Arc<Counts>,
     pub(super) rate: RequestRate,
+    /// What is left of it to each peer that had a link: of registered ones alone.
+    pub(super) allowances: HashMap<PeerKey, Arc<Mutex<Allowance>>>,
     pub(super) listening: watch::Sender<Vec<Multiaddr>>,
     pub(super) dialer: Dialer,
     /// Connections that close before their link was up, and by when they have said so. One for each dial at most.
@@ -280,6 +284,7 @@ impl EventLoop {
         self.swarm.behaviour_mut().remove(&id);
         self.dialer.remove(&id);
         self.links.take(key);
+        self.allowances.remove(key);
         for connection in self.connections.values().filter(|connection| connection.peer == id) {
             if let Some(link) = &connection.link {
                 link.task.abort();
