@@ -525,14 +525,18 @@ impl Keeper {
             match waiting {
                 Waiting::Start { name, changed, until, reply } => {
                     let Some(miner) = self.miners.get(&name) else { continue };
-                    let status = miner.status(now);
+                    let mut status = miner.status(now);
                     let answer = match &miner.state.stage {
                         Stage::Running { .. } => Ok((status, changed)),
                         Stage::Failed { .. } => {
                             let why = status.problem.unwrap_or_else(|| "it did not start".to_owned());
                             Err(Refusal::MinerUnavailable { why })
                         }
-                        Stage::Stopped => Err(Refusal::Conflict { why: format!("{name} was stopped meanwhile") }),
+                        // The order was carried out, and overtaken: no refusal, which would say that nothing was done.
+                        Stage::Stopped => {
+                            status.problem.get_or_insert_with(|| "it was stopped meanwhile".to_owned());
+                            Ok((status, true))
+                        }
                         Stage::Starting { .. } | Stage::Stopping { .. } if now >= until => Ok((status, changed)),
                         Stage::Starting { .. } | Stage::Stopping { .. } => {
                             self.waiting.push(Waiting::Start { name, changed, until, reply });
@@ -693,6 +697,22 @@ mod tests {
     async fn what_cannot_be_forgotten_on_the_disk_is_not_said_to_be() {
         let directory = tempfile::tempdir().unwrap();
         let elsewhere = directory.path().join("miners");
+    #[tokio::test]
+    async fn an_order_that_a_stop_overtakes_is_answered_with_the_state_that_it_led_to() {
+        let (directory, now) = (tempfile::tempdir().unwrap(), Instant::now());
+        let mut keeper = keeper(directory.path());
+        keeper.miners.get_mut(&name()).unwrap().state = State::adopted(Phase::Mining, now);
+        let (reply, mut answer) = tokio::sync::oneshot::channel();
+        keeper.on_command(Command::Restart { miner: None, reply }, now);
+        let (reply, _stopped) = tokio::sync::oneshot::channel();
+        keeper.on_command(Command::Stop { choice: MinerChoice::All, reply }, now);
+        keeper.on(&name(), Event::Exited { how: String::new(), last_line: None }, now);
+        keeper.answer(now);
+        let (miner, changed) = answer.try_recv().unwrap().unwrap();
+        assert!(changed && miner.state == MinerState::Stopped, "{miner:?}");
+        assert_eq!(miner.problem.as_deref(), Some("it was stopped meanwhile"));
+    }
+
         std::fs::create_dir(&elsewhere).unwrap();
         let mut keeper = keeper_of_a_profile_that_is_refused(&elsewhere);
         std::fs::remove_dir_all(&elsewhere).unwrap();
