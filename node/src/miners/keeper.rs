@@ -19,7 +19,9 @@ use super::drivers::driver;
 use super::instance::{self, Instance, Running, timeless};
 use super::launch::{Launched, Launcher, Record};
 use super::lifecycle::{Action, Event, Stage, State};
-use super::supervisor::{BUSY, Command, MAX_MINERS, MinersConfig, MinersSnapshot, OnShutdown, Reply, shutting_down};
+use super::supervisor::{
+    BUSY, Command, Look, MAX_MINERS, MinersConfig, MinersSnapshot, OnShutdown, Reply, shutting_down,
+};
 use super::wanted::{self, Wanted};
 use crate::causes::chain;
 
@@ -136,7 +138,7 @@ impl Keeper {
     }
 
     /// Until everybody who could ask is gone, or a shutdown is done.
-    pub(super) async fn run(mut self, mut commands: mpsc::Receiver<Command>) {
+    pub(super) async fn run(mut self, mut commands: mpsc::Receiver<Command>, mut looks: mpsc::Receiver<Look>) {
         loop {
             let now = Instant::now();
             self.on_time(now);
@@ -162,6 +164,7 @@ impl Keeper {
                     Some(command) => self.on_command(command, Instant::now()),
                     None => break,
                 },
+                Some(look) = looks.recv() => self.on_look(look),
                 () = tokio::time::sleep_until(due) => {}
             }
         }
@@ -317,16 +320,17 @@ impl Keeper {
         });
     }
 
+    fn on_look(&self, Look { miner, reply }: Look) {
+        let found = self.resolve(miner.as_ref()).and_then(|name| {
+            let console = self.miners.get(&name).map(|miner| miner.console.clone());
+            console.map(|console| (name.clone(), console)).ok_or_else(|| self.unknown(name.as_str()))
+        });
+        // The asker may have given up; a closed channel is fine, here and below.
+        let _ = reply.send(found);
+    }
+
     fn on_command(&mut self, command: Command, now: Instant) {
         match command {
-            Command::Console { miner, reply } => {
-                let found = self.resolve(miner.as_ref()).and_then(|name| {
-                    let console = self.miners.get(&name).map(|miner| miner.console.clone());
-                    console.map(|console| (name.clone(), console)).ok_or_else(|| self.unknown(name.as_str()))
-                });
-                // The asker may have given up; a closed channel is fine, here and below.
-                let _ = reply.send(found);
-            }
             Command::Shutdown { reply } => {
                 self.closing.push(reply);
                 self.closed_at.get_or_insert(now + SHUTDOWN_PATIENCE);
@@ -694,10 +698,6 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_cannot_be_forgotten_on_the_disk_is_not_said_to_be() {
-        let directory = tempfile::tempdir().unwrap();
-        let elsewhere = directory.path().join("miners");
-    #[tokio::test]
     async fn an_order_that_a_stop_overtakes_is_answered_with_the_state_that_it_led_to() {
         let (directory, now) = (tempfile::tempdir().unwrap(), Instant::now());
         let mut keeper = keeper(directory.path());
@@ -713,6 +713,10 @@ mod tests {
         assert_eq!(miner.problem.as_deref(), Some("it was stopped meanwhile"));
     }
 
+    #[tokio::test]
+    async fn what_cannot_be_forgotten_on_the_disk_is_not_said_to_be() {
+        let directory = tempfile::tempdir().unwrap();
+        let elsewhere = directory.path().join("miners");
         std::fs::create_dir(&elsewhere).unwrap();
         let mut keeper = keeper_of_a_profile_that_is_refused(&elsewhere);
         std::fs::remove_dir_all(&elsewhere).unwrap();
