@@ -5,7 +5,9 @@ use crate::identity;
 use crate::node::{Mode, Node, start};
 use crate::store::{Lock, Places};
 use miner_ctrl_dashboard::Node as _;
+use miner_ctrl_dashboard::node::PeerChange;
 use miner_ctrl_protocol::NodeName;
+use miner_ctrl_protocol::message::MAX_WAIT_SECONDS;
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -19,13 +21,19 @@ struct Running {
 
 impl Running {
     async fn start(name: &str) -> Self {
+        Self::start_as(name, Role::Controller).await
+    }
+
+    async fn start_as(name: &str, role: Role) -> Self {
         let home = tempfile::tempdir().unwrap();
         let places = Places::resolve(Some(home.path()), |_| None).unwrap();
         places.make_directories().unwrap();
-        identity::init(&places, Some(name.parse().unwrap()), Role::Controller).unwrap();
+        identity::init(&places, Some(name.parse().unwrap()), role).unwrap();
         let config = NodeConfig { listen: vec!["127.0.0.1:0".to_owned()], ..NodeConfig::default() };
         let lock = Lock::acquire(&places).unwrap();
-        Self { node: start(places, lock, config, Mode::Serve).await.unwrap(), _home: home }
+        let mut node = start(places, lock, config, Mode::Serve).await.unwrap();
+        node.begin().await.unwrap();
+        Self { node, _home: home }
     }
 
     fn handle(&self) -> &NodeHandle {
@@ -105,4 +113,24 @@ async fn who_is_approved_again_while_it_is_removed_is_let_in() {
     removed.await.unwrap();
     laptop.handle().inner.mesh.remove(desk.key()).await;
     laptop.is_let_in_by(&desk).await;
+}
+
+#[tokio::test]
+async fn what_is_open_ends_with_the_permission_for_it() {
+    let (rig, laptop) = (Running::start_as("rig", Role::Worker).await, Running::start("laptop").await);
+    let id = laptop.key().node_id().to_string();
+    assert_eq!(rig.house().knock(laptop.stranger()).await, Knocked::Pending);
+    rig.handle().approve(&id, Some(Permission::View)).await.unwrap();
+    let house = rig.house();
+    let mut miners = house.worker.miners.get().unwrap().watch();
+    let after = miners.wait_for(|miners| miners.revision > 0).await.unwrap().revision;
+    let mut watching = house.answer(laptop.key(), Request::Watch { after, wait: MAX_WAIT_SECONDS });
+    assert!(futures::poll!(&mut watching).is_pending(), "there is nothing new to tell");
+
+    let change = |permission| PeerChange { name: None, permission: Some(permission) };
+    rig.handle().change_peer(&id, change(Permission::Control)).await.unwrap();
+    assert!(futures::poll!(&mut watching).is_pending(), "it may still read");
+    rig.handle().change_peer(&id, change(Permission::None)).await.unwrap();
+    let refusal = Refusal::NotAllowed { needs: Permission::View, granted: Permission::None };
+    assert_eq!(watching.await, Response::Refused(refusal));
 }
