@@ -115,13 +115,25 @@ async fn who_is_approved_again_while_it_is_removed_is_let_in() {
     laptop.is_let_in_by(&desk).await;
 }
 
+/// A rig, and a controller that may look at it.
+async fn viewed() -> (Running, Running) {
+    let (rig, laptop) = (Running::start_as("rig", Role::Worker).await, Running::start("laptop").await);
+    assert_eq!(rig.house().knock(laptop.stranger()).await, Knocked::Pending);
+    rig.handle().approve(&laptop.key().node_id().to_string(), Some(Permission::View)).await.unwrap();
+    (rig, laptop)
+}
+
+#[tokio::test]
+async fn who_may_only_look_is_not_told_the_wallets_of_a_policy() {
+    let (rig, laptop) = viewed().await;
+    let refusal = Refusal::NotAllowed { needs: Permission::Control, granted: Permission::View };
+    assert_eq!(rig.house().answer(laptop.key(), Request::Policy).await, Response::Refused(refusal));
+}
+
 #[tokio::test]
 async fn what_is_open_ends_with_the_permission_for_it() {
-    let (rig, laptop) = (Running::start_as("rig", Role::Worker).await, Running::start("laptop").await);
-    let id = laptop.key().node_id().to_string();
-    assert_eq!(rig.house().knock(laptop.stranger()).await, Knocked::Pending);
-    rig.handle().approve(&id, Some(Permission::View)).await.unwrap();
-    let house = rig.house();
+    let (rig, laptop) = viewed().await;
+    let (id, house) = (laptop.key().node_id().to_string(), rig.house());
     let mut miners = house.worker.miners.get().unwrap().watch();
     let after = miners.wait_for(|miners| miners.revision > 0).await.unwrap().revision;
     let mut watching = house.answer(laptop.key(), Request::Watch { after, wait: MAX_WAIT_SECONDS });

@@ -161,13 +161,12 @@ impl Request {
     pub const fn needs(&self) -> Permission {
         match self {
             Self::Ping { .. } => Permission::None,
-            Self::History { .. }
-            | Self::Logs { .. }
-            | Self::Policy
-            | Self::Profiles
-            | Self::Stats
-            | Self::Watch { .. } => Permission::View,
+            Self::History { .. } | Self::Logs { .. } | Self::Profiles | Self::Stats | Self::Watch { .. } => {
+                Permission::View
+            }
+            // A policy lists wallets, which nothing else tells to one who may only look.
             Self::DeployProfile { .. }
+            | Self::Policy
             | Self::RemoveProfile { .. }
             | Self::RestartMiner { .. }
             | Self::StartMiner { .. }
