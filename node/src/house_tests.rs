@@ -8,6 +8,7 @@ use miner_ctrl_dashboard::Node as _;
 use miner_ctrl_dashboard::node::PeerChange;
 use miner_ctrl_protocol::NodeName;
 use miner_ctrl_protocol::message::MAX_WAIT_SECONDS;
+use miner_ctrl_protocol::profile::MAX_PROFILES;
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -145,4 +146,20 @@ async fn what_is_open_ends_with_the_permission_for_it() {
     rig.handle().change_peer(&id, change(Permission::None)).await.unwrap();
     let refusal = Refusal::NotAllowed { needs: Permission::View, granted: Permission::None };
     assert_eq!(watching.await, Response::Refused(refusal));
+}
+
+#[tokio::test]
+async fn a_rig_that_holds_as_many_profiles_as_it_may_says_so() {
+    let rig = Running::start_as("rig", Role::Worker).await;
+    let profiles = rig.handle().inner.places.config_dir.join("profiles");
+    std::fs::create_dir_all(&profiles).unwrap();
+    for number in 0..MAX_PROFILES {
+        std::fs::File::create(profiles.join(format!("p{number}.json"))).unwrap();
+    }
+    let profile = serde_json::json!({
+        "name": "one-more", "program": "xmrig", "wallet": "44AFFq5kSiGBoZ", "pools": [{"url": "a.example:1"}],
+    });
+    let deploy = Request::DeployProfile { profile: serde_json::from_value(profile).unwrap() };
+    let refused = rig.house().worker.carry_out(deploy).await;
+    assert!(matches!(&refused, Err(Refusal::Conflict { why }) if why.contains("256 profiles")), "{refused:?}");
 }

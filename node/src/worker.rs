@@ -162,6 +162,7 @@ impl Worker {
         match tokio::task::spawn_blocking(move || work(&store)).await {
             Ok(Ok(value)) => Ok(value),
             Ok(Err(error)) => Err(internal(&error)),
+            Ok(Err(error @ ProfilesError::TooMany)) => Err(Refusal::Conflict { why: error.to_string() }),
             Err(error) => Err(internal(&error)),
         }
     }
