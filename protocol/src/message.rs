@@ -362,10 +362,13 @@ pub enum Refusal {
         why: String,
     },
     /// Something broke at the other side, and is in its log under this number.
-    #[error("internal error {id}")]
+    #[error("internal error {id}{}", because(why.as_ref()))]
     Internal {
         /// Number in that node's log.
         id: u64,
+        /// What its system said, such as that the disk is full: the log may be far away.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        why: Option<String>,
     },
     /// A value cannot be taken.
     #[error(transparent)]
@@ -442,10 +445,10 @@ impl Refusal {
             Self::Conflict { why } | Self::MinerUnavailable { why } | Self::PolicyForbids { rule: why } => {
                 why.len() <= MAX_REASON
             }
+            Self::Internal { why, .. } => why.as_ref().is_none_or(|why| why.len() <= MAX_REASON),
             Self::Invalid(Invalid { field, why }) => field.len() + why.len() <= MAX_REASON,
             Self::UnknownMiner { miner, miners } => miner.len() <= MAX_REASON && miners.len() <= MAX_MINERS,
             Self::Busy { .. }
-            | Self::Internal { .. }
             | Self::NotAllowed { .. }
             | Self::NotRegistered
             | Self::Replayed
@@ -461,6 +464,10 @@ impl Refusal {
 
 fn join(miners: &[MinerName]) -> String {
     miners.iter().map(MinerName::as_str).collect::<Vec<_>>().join(", ")
+}
+
+fn because(why: Option<&String>) -> String {
+    why.map_or_else(String::new, |why| format!(": {why}"))
 }
 
 fn candidates(miners: &[MinerName]) -> String {

@@ -23,7 +23,7 @@ use super::supervisor::{
     BUSY, Command, Look, MAX_MINERS, MinersConfig, MinersSnapshot, OnShutdown, Reply, shutting_down,
 };
 use super::wanted::{self, Wanted};
-use crate::causes::chain;
+use crate::causes::{chain, internal};
 
 /// How long an asker waits for a start. A start that takes longer goes on; the asker learns the state reached.
 const START_PATIENCE: Duration = Duration::from_secs(12);
@@ -597,13 +597,6 @@ fn too_many() -> Refusal {
     Refusal::Conflict { why: format!("{MAX_MINERS} miners run already: stop one first") }
 }
 
-/// A refusal for what is not the asker's fault; the log has the reason under its number.
-fn internal(error: &dyn std::error::Error) -> Refusal {
-    let id = rand::random();
-    tracing::error!(id, error = chain(error), "a request to the supervisor failed");
-    Refusal::Internal { id }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -723,6 +716,18 @@ mod tests {
         let (miners, changed) = stopped(&mut keeper, MinerChoice::Named("old".parse().unwrap())).unwrap();
         assert!(!changed && miners[0].problem.as_ref().unwrap().contains("not written down"), "{miners:?}");
         assert!(keeper.wanted.refused().len() == 1, "the next stop tries again");
+    }
+
+    #[tokio::test]
+    async fn a_start_that_cannot_be_written_down_is_refused_and_says_what_the_system_said() {
+        let directory = tempfile::tempdir().unwrap();
+        let elsewhere = directory.path().join("miners");
+        std::fs::create_dir(&elsewhere).unwrap();
+        let mut keeper = keeper(&elsewhere);
+        std::fs::remove_dir_all(&elsewhere).unwrap();
+        let refusal = keeper.start(profile(), Some("other".parse().unwrap()), Instant::now()).unwrap_err();
+        let told = refusal.to_string();
+        assert!(told.ends_with(": No such file or directory (os error 2)"), "{told}");
     }
 
     #[tokio::test]
