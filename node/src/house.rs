@@ -6,8 +6,8 @@ use std::sync::{Arc, OnceLock};
 
 use miner_ctrl_protocol::pair::PairRefusal;
 use miner_ctrl_protocol::smsg::PairingCode;
-use miner_ctrl_protocol::{Admitted, PeerKey, Permission, Request, Response, Role};
-use tokio::sync::mpsc;
+use miner_ctrl_protocol::{Admitted, PeerKey, Permission, Refusal, Request, Response, Role};
+use tokio::sync::{mpsc, watch};
 
 use crate::fleet::{
     self, AdmissionRefusal, FleetError, FleetHandle, FleetSnapshot, Knock, NewPeer, Observation, Peer, Words,
@@ -54,12 +54,31 @@ pub(crate) fn granted(fleet: &FleetSnapshot, peer: &PeerKey) -> Permission {
     }
 }
 
+/// Returns when a peer may no longer ask what `needs` a permission. One that is removed is told by the end of its link.
+async fn revoked(fleets: &mut watch::Receiver<Arc<FleetSnapshot>>, peer: &PeerKey, needs: Permission) -> Refusal {
+    let is_revoked = |fleet: &Arc<FleetSnapshot>| fleet.peer(peer).is_some() && granted(fleet, peer) < needs;
+    let now = fleets.wait_for(is_revoked).await.map(|fleet| granted(&fleet, peer));
+    match now {
+        Ok(granted) => Refusal::NotAllowed { needs, granted },
+        // The node stops, and with it the link.
+        Err(_) => std::future::pending().await,
+    }
+}
+
 impl Answer for House {
     fn answer(&self, peer: PeerKey, request: Request) -> Pin<Box<dyn Future<Output = Response> + Send>> {
         let fleet = self.fleet.now();
         let (granted, worker) = (granted(&fleet, &peer), Arc::clone(&self.worker));
         let Some(asked) = Orders::of(&request) else {
-            return Box::pin(async move { worker.answer(granted, request).await });
+            let (needs, mut fleets) = (request.needs(), self.fleet.snapshot());
+            return Box::pin(async move {
+                tokio::select! {
+                    biased; // most are answered at once
+                    answer = worker.answer(granted, request) => answer,
+                    // One that waits for news ends with the permission that it was begun with.
+                    refusal = revoked(&mut fleets, &peer, needs) => Response::Refused(refusal),
+                }
+            });
         };
         let orders = Arc::clone(&self.orders);
         let name = fleet.peer(&peer).map_or_else(|| peer.node_id().to_string(), |known| known.peer.name.to_string());

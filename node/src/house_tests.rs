@@ -5,7 +5,10 @@ use crate::identity;
 use crate::node::{Mode, Node, start};
 use crate::store::{Lock, Places};
 use miner_ctrl_dashboard::Node as _;
+use miner_ctrl_dashboard::node::PeerChange;
 use miner_ctrl_protocol::NodeName;
+use miner_ctrl_protocol::message::MAX_WAIT_SECONDS;
+use miner_ctrl_protocol::profile::MAX_PROFILES;
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -19,13 +22,19 @@ struct Running {
 
 impl Running {
     async fn start(name: &str) -> Self {
+        Self::start_as(name, Role::Controller).await
+    }
+
+    async fn start_as(name: &str, role: Role) -> Self {
         let home = tempfile::tempdir().unwrap();
         let places = Places::resolve(Some(home.path()), |_| None).unwrap();
         places.make_directories().unwrap();
-        identity::init(&places, Some(name.parse().unwrap()), Role::Controller).unwrap();
+        identity::init(&places, Some(name.parse().unwrap()), role).unwrap();
         let config = NodeConfig { listen: vec!["127.0.0.1:0".to_owned()], ..NodeConfig::default() };
         let lock = Lock::acquire(&places).unwrap();
-        Self { node: start(places, lock, config, Mode::Serve).await.unwrap(), _home: home }
+        let mut node = start(places, lock, config, Mode::Serve).await.unwrap();
+        node.begin().await.unwrap();
+        Self { node, _home: home }
     }
 
     fn handle(&self) -> &NodeHandle {
@@ -105,4 +114,52 @@ async fn who_is_approved_again_while_it_is_removed_is_let_in() {
     removed.await.unwrap();
     laptop.handle().inner.mesh.remove(desk.key()).await;
     laptop.is_let_in_by(&desk).await;
+}
+
+/// A rig, and a controller that may look at it.
+async fn viewed() -> (Running, Running) {
+    let (rig, laptop) = (Running::start_as("rig", Role::Worker).await, Running::start("laptop").await);
+    assert_eq!(rig.house().knock(laptop.stranger()).await, Knocked::Pending);
+    rig.handle().approve(&laptop.key().node_id().to_string(), Some(Permission::View)).await.unwrap();
+    (rig, laptop)
+}
+
+#[tokio::test]
+async fn who_may_only_look_is_not_told_the_wallets_of_a_policy() {
+    let (rig, laptop) = viewed().await;
+    let refusal = Refusal::NotAllowed { needs: Permission::Control, granted: Permission::View };
+    assert_eq!(rig.house().answer(laptop.key(), Request::Policy).await, Response::Refused(refusal));
+}
+
+#[tokio::test]
+async fn what_is_open_ends_with_the_permission_for_it() {
+    let (rig, laptop) = viewed().await;
+    let (id, house) = (laptop.key().node_id().to_string(), rig.house());
+    let mut miners = house.worker.miners.get().unwrap().watch();
+    let after = miners.wait_for(|miners| miners.revision > 0).await.unwrap().revision;
+    let mut watching = house.answer(laptop.key(), Request::Watch { after, wait: MAX_WAIT_SECONDS });
+    assert!(futures::poll!(&mut watching).is_pending(), "there is nothing new to tell");
+
+    let change = |permission| PeerChange { name: None, permission: Some(permission) };
+    rig.handle().change_peer(&id, change(Permission::Control)).await.unwrap();
+    assert!(futures::poll!(&mut watching).is_pending(), "it may still read");
+    rig.handle().change_peer(&id, change(Permission::None)).await.unwrap();
+    let refusal = Refusal::NotAllowed { needs: Permission::View, granted: Permission::None };
+    assert_eq!(watching.await, Response::Refused(refusal));
+}
+
+#[tokio::test]
+async fn a_rig_that_holds_as_many_profiles_as_it_may_says_so() {
+    let rig = Running::start_as("rig", Role::Worker).await;
+    let profiles = rig.handle().inner.places.config_dir.join("profiles");
+    std::fs::create_dir_all(&profiles).unwrap();
+    for number in 0..MAX_PROFILES {
+        std::fs::File::create(profiles.join(format!("p{number}.json"))).unwrap();
+    }
+    let profile = serde_json::json!({
+        "name": "one-more", "program": "xmrig", "wallet": "44AFFq5kSiGBoZ", "pools": [{"url": "a.example:1"}],
+    });
+    let deploy = Request::DeployProfile { profile: serde_json::from_value(profile).unwrap() };
+    let refused = rig.house().worker.carry_out(deploy).await;
+    assert!(matches!(&refused, Err(Refusal::Conflict { why }) if why.contains("256 profiles")), "{refused:?}");
 }

@@ -4,10 +4,10 @@ use miner_ctrl_protocol::history::{HistoryPage, HistorySeries, MAX_COLUMN, MAX_N
 use miner_ctrl_protocol::profile::Invalid;
 use miner_ctrl_protocol::{NodeId, Refusal};
 
+use crate::causes::internal;
 use crate::store::Database;
 use crate::store::clock::unix_now;
 use crate::store::history::{self, Series, TIERS};
-use crate::worker::internal;
 
 /// The node's own numbers.
 #[derive(Debug)]

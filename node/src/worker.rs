@@ -11,6 +11,7 @@ use miner_ctrl_protocol::{
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
+use crate::causes::internal;
 use crate::miners::drivers::{checked, driver};
 use crate::miners::profiles::{ProfileStore, ProfilesError};
 use crate::miners::{MinersHandle, host};
@@ -161,15 +162,9 @@ impl Worker {
         let store = self.profiles.clone();
         match tokio::task::spawn_blocking(move || work(&store)).await {
             Ok(Ok(value)) => Ok(value),
+            Ok(Err(error @ ProfilesError::TooMany)) => Err(Refusal::Conflict { why: error.to_string() }),
             Ok(Err(error)) => Err(internal(&error)),
             Err(error) => Err(internal(&error)),
         }
     }
-}
-
-/// The cause stays in this node's log; the asker gets its number.
-pub(crate) fn internal(error: &(dyn std::error::Error + 'static)) -> Refusal {
-    let id = u64::from(rand::random::<u32>());
-    tracing::error!(id, error, "a request failed");
-    Refusal::Internal { id }
 }

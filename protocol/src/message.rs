@@ -161,13 +161,12 @@ impl Request {
     pub const fn needs(&self) -> Permission {
         match self {
             Self::Ping { .. } => Permission::None,
-            Self::History { .. }
-            | Self::Logs { .. }
-            | Self::Policy
-            | Self::Profiles
-            | Self::Stats
-            | Self::Watch { .. } => Permission::View,
+            Self::History { .. } | Self::Logs { .. } | Self::Profiles | Self::Stats | Self::Watch { .. } => {
+                Permission::View
+            }
+            // A policy lists wallets, which nothing else tells to one who may only look.
             Self::DeployProfile { .. }
+            | Self::Policy
             | Self::RemoveProfile { .. }
             | Self::RestartMiner { .. }
             | Self::StartMiner { .. }
@@ -363,10 +362,13 @@ pub enum Refusal {
         why: String,
     },
     /// Something broke at the other side, and is in its log under this number.
-    #[error("internal error {id}")]
+    #[error("internal error {id}{}", because(why.as_ref()))]
     Internal {
         /// Number in that node's log.
         id: u64,
+        /// What its system said, such as that the disk is full: the log may be far away.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        why: Option<String>,
     },
     /// A value cannot be taken.
     #[error(transparent)]
@@ -443,10 +445,10 @@ impl Refusal {
             Self::Conflict { why } | Self::MinerUnavailable { why } | Self::PolicyForbids { rule: why } => {
                 why.len() <= MAX_REASON
             }
+            Self::Internal { why, .. } => why.as_ref().is_none_or(|why| why.len() <= MAX_REASON),
             Self::Invalid(Invalid { field, why }) => field.len() + why.len() <= MAX_REASON,
             Self::UnknownMiner { miner, miners } => miner.len() <= MAX_REASON && miners.len() <= MAX_MINERS,
             Self::Busy { .. }
-            | Self::Internal { .. }
             | Self::NotAllowed { .. }
             | Self::NotRegistered
             | Self::Replayed
@@ -462,6 +464,10 @@ impl Refusal {
 
 fn join(miners: &[MinerName]) -> String {
     miners.iter().map(MinerName::as_str).collect::<Vec<_>>().join(", ")
+}
+
+fn because(why: Option<&String>) -> String {
+    why.map_or_else(String::new, |why| format!(": {why}"))
 }
 
 fn candidates(miners: &[MinerName]) -> String {

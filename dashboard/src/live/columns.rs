@@ -184,9 +184,12 @@ fn whole(number: f64) -> u32 {
     number.round() as u32
 }
 
+/// Less than a hash in eleven days is none: what is far below that has no digits to keep, and would differ from itself.
+const SLOWEST: f64 = 1e-6;
+
 /// As exact as it is shown.
 fn four_digits(number: f64) -> f64 {
-    if number <= 0.0 || !number.is_finite() {
+    if number < SLOWEST || !number.is_finite() {
         return 0.0;
     }
     let unit = 10_f64.powi(number.log10().floor() as i32 - 3);
@@ -264,6 +267,14 @@ mod tests {
     fn a_rate_keeps_four_digits() {
         for (rate, shown) in [(0.0, "0.0"), (2503.4, "2503.0"), (12.3456, "12.35"), (1.23456e9, "1235000000.0")] {
             assert_eq!(serde_json::to_string(&four_digits(rate)).unwrap(), shown);
+        }
+    }
+
+    #[test]
+    fn a_rate_of_any_size_is_a_number_and_the_same_each_time() {
+        for exponent in -330..=30 {
+            let rate = four_digits(format!("2.5034e{exponent}").parse().unwrap());
+            assert!(rate.is_finite() && four_digits(rate) == rate, "e{exponent}: {rate:e}");
         }
     }
 }

@@ -34,7 +34,7 @@ fn refusals() -> Vec<(Refusal, Code)> {
         (Refusal::AmbiguousMiner { miners: miners.clone() }, Code::AmbiguousMiner),
         (Refusal::Busy { retry_after_ms: 1500 }, Code::Busy),
         (Refusal::Conflict { why: "it is updating".into() }, Code::Conflict),
-        (Refusal::Internal { id: 7 }, Code::RigInternal),
+        (Refusal::Internal { id: 7, why: None }, Code::RigInternal),
         (Refusal::Invalid(Invalid::new("pools[0].url", "has no port")), Code::Invalid),
         (Refusal::MinerUnavailable { why: "xmrig was not found".into() }, Code::MinerUnavailable),
         (Refusal::NotAllowed { needs: Permission::Control, granted: Permission::View }, Code::NotAllowed),

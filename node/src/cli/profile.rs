@@ -1,5 +1,6 @@
 //! `miner-ctrl profile …`.
 
+use std::convert::identity;
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
@@ -14,7 +15,7 @@ use crate::cli::engine::Engine;
 use crate::cli::peer::asked;
 use crate::cli::render::Output;
 use crate::cli::{Exit, Failure, editor, view};
-use crate::control::segment;
+use crate::control::{ClientError, segment};
 use crate::miners::xmrig_import::import_xmrig;
 
 /// Largest file read: a mining program's configuration has a few kilobytes.
@@ -103,7 +104,7 @@ pub(crate) async fn run<E: Engine>(command: ProfileCommand, engine: &E, output: 
     match command {
         ProfileCommand::Add(add) => {
             let draft = draft(*add)?;
-            store(&draft, engine, output).await
+            store(&draft, by_flag, engine, output).await
         }
         ProfileCommand::Edit { name } => edit(&name, engine, output).await,
         ProfileCommand::Import { file, name } => {
@@ -114,7 +115,7 @@ pub(crate) async fn run<E: Engine>(command: ProfileCommand, engine: &E, output: 
             for note in notes {
                 output.note(&note);
             }
-            store(&imported, engine, output).await
+            store(&imported, identity, engine, output).await
         }
         ProfileCommand::List => {
             let answer = ask_once(engine, output, async |client| client.fetch("/profiles").await).await?;
@@ -152,13 +153,45 @@ async fn stored<E: Engine>(
     asked(what, ask_once(engine, output, async |client| client.fetch(&path).await).await?)
 }
 
-async fn store<E: Engine>(draft: &ProfileDraft, engine: &E, output: &mut Output) -> Result<Exit, Failure> {
+async fn store<E: Engine>(
+    draft: &ProfileDraft,
+    told: fn(ClientError) -> ClientError,
+    engine: &E,
+    output: &mut Output,
+) -> Result<Exit, Failure> {
     let what = format!("cannot store the profile `{}`", draft.name);
     let body = json!(draft);
     let answer = ask_once(engine, output, async |client| client.send("POST", "/profiles", Some(&body)).await).await?;
-    let stored: ProfileDraft = asked(what, answer)?;
+    let stored: ProfileDraft = asked(what, answer.map_err(told))?;
     output.data(&stored, || format!("stored {}", stored.name))?;
     Ok(Exit::Done)
+}
+
+/// A value that cannot be taken, by the flag that was typed.
+fn by_flag(mut error: ClientError) -> ClientError {
+    if let ClientError::Problem(problem) = &mut error
+        && let [wrong] = problem.errors.as_slice()
+    {
+        problem.detail = format!("{} {}", flag(&wrong.pointer), wrong.detail);
+    }
+    error
+}
+
+/// The flag that fills the field to which a pointer such as `#/pools/0/url` leads.
+fn flag(pointer: &str) -> String {
+    let steps: Vec<&str> = pointer.trim_start_matches("#/").split('/').collect();
+    let (flag, place) = match steps[..] {
+        ["pools"] => ("--pool", "0"),
+        ["pools", place, "url"] => ("--pool", place),
+        ["arguments"] => ("--argument", "0"),
+        ["arguments", place] => ("--argument", place),
+        [.., field] => return format!("--{}", field.replace('_', "-")),
+        [] => return String::new(),
+    };
+    match place.parse::<usize>() {
+        Ok(place) if place > 0 => format!("{flag} (number {})", place + 1),
+        _ => flag.to_owned(),
+    }
 }
 
 async fn edit<E: Engine>(name: &ProfileName, engine: &E, output: &mut Output) -> Result<Exit, Failure> {

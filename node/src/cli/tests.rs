@@ -369,10 +369,19 @@ async fn an_empty_password_file_is_a_mistake() {
 }
 
 #[tokio::test]
-async fn a_bad_profile_names_its_field() {
-    let (exit, _, err) = command(&ADD.replace("pool.example:3333", "pool.example")).await;
-    assert_eq!(exit, Exit::Usage);
-    assert!(err.contains("pools[0].url is not host:port"), "{err}");
+async fn a_bad_profile_names_the_flag() {
+    for (typed, told) in [
+        ("--pool nowhere", "--pool (number 2) is not host:port"),
+        ("--argument=a --argument=", "--argument (number 2) has"),
+        ("--rig-name=-x", "--rig-name starts with"),
+        ("--threads-hint 0", "--threads-hint is a percentage"),
+        ("--tls --fingerprint ab", "--fingerprint is not a SHA-256"),
+    ] {
+        let (exit, _, err) = command(&format!("{ADD} {typed}")).await;
+        assert!(exit == Exit::Usage && err.contains(told), "{typed}: {err}");
+    }
+    let (_, _, err) = command(&ADD.replace("pool.example:3333", "pool.example")).await;
+    assert!(err.contains("--pool is not host:port"), "{err}");
 }
 
 #[tokio::test]

@@ -19,9 +19,11 @@ use super::drivers::driver;
 use super::instance::{self, Instance, Running, timeless};
 use super::launch::{Launched, Launcher, Record};
 use super::lifecycle::{Action, Event, Stage, State};
-use super::supervisor::{BUSY, Command, MAX_MINERS, MinersConfig, MinersSnapshot, OnShutdown, Reply, shutting_down};
+use super::supervisor::{
+    BUSY, Command, Look, MAX_MINERS, MinersConfig, MinersSnapshot, OnShutdown, Reply, shutting_down,
+};
 use super::wanted::{self, Wanted};
-use crate::causes::chain;
+use crate::causes::{chain, internal};
 
 /// How long an asker waits for a start. A start that takes longer goes on; the asker learns the state reached.
 const START_PATIENCE: Duration = Duration::from_secs(12);
@@ -136,7 +138,7 @@ impl Keeper {
     }
 
     /// Until everybody who could ask is gone, or a shutdown is done.
-    pub(super) async fn run(mut self, mut commands: mpsc::Receiver<Command>) {
+    pub(super) async fn run(mut self, mut commands: mpsc::Receiver<Command>, mut looks: mpsc::Receiver<Look>) {
         loop {
             let now = Instant::now();
             self.on_time(now);
@@ -162,6 +164,7 @@ impl Keeper {
                     Some(command) => self.on_command(command, Instant::now()),
                     None => break,
                 },
+                Some(look) = looks.recv() => self.on_look(look),
                 () = tokio::time::sleep_until(due) => {}
             }
         }
@@ -317,16 +320,17 @@ impl Keeper {
         });
     }
 
+    fn on_look(&self, Look { miner, reply }: Look) {
+        let found = self.resolve(miner.as_ref()).and_then(|name| {
+            let console = self.miners.get(&name).map(|miner| miner.console.clone());
+            console.map(|console| (name.clone(), console)).ok_or_else(|| self.unknown(name.as_str()))
+        });
+        // The asker may have given up; a closed channel is fine, here and below.
+        let _ = reply.send(found);
+    }
+
     fn on_command(&mut self, command: Command, now: Instant) {
         match command {
-            Command::Console { miner, reply } => {
-                let found = self.resolve(miner.as_ref()).and_then(|name| {
-                    let console = self.miners.get(&name).map(|miner| miner.console.clone());
-                    console.map(|console| (name.clone(), console)).ok_or_else(|| self.unknown(name.as_str()))
-                });
-                // The asker may have given up; a closed channel is fine, here and below.
-                let _ = reply.send(found);
-            }
             Command::Shutdown { reply } => {
                 self.closing.push(reply);
                 self.closed_at.get_or_insert(now + SHUTDOWN_PATIENCE);
@@ -525,14 +529,18 @@ impl Keeper {
             match waiting {
                 Waiting::Start { name, changed, until, reply } => {
                     let Some(miner) = self.miners.get(&name) else { continue };
-                    let status = miner.status(now);
+                    let mut status = miner.status(now);
                     let answer = match &miner.state.stage {
                         Stage::Running { .. } => Ok((status, changed)),
                         Stage::Failed { .. } => {
                             let why = status.problem.unwrap_or_else(|| "it did not start".to_owned());
                             Err(Refusal::MinerUnavailable { why })
                         }
-                        Stage::Stopped => Err(Refusal::Conflict { why: format!("{name} was stopped meanwhile") }),
+                        // The order was carried out, and overtaken: no refusal, which would say that nothing was done.
+                        Stage::Stopped => {
+                            status.problem.get_or_insert_with(|| "it was stopped meanwhile".to_owned());
+                            Ok((status, true))
+                        }
                         Stage::Starting { .. } | Stage::Stopping { .. } if now >= until => Ok((status, changed)),
                         Stage::Starting { .. } | Stage::Stopping { .. } => {
                             self.waiting.push(Waiting::Start { name, changed, until, reply });
@@ -587,13 +595,6 @@ impl Keeper {
 
 fn too_many() -> Refusal {
     Refusal::Conflict { why: format!("{MAX_MINERS} miners run already: stop one first") }
-}
-
-/// A refusal for what is not the asker's fault; the log has the reason under its number.
-fn internal(error: &dyn std::error::Error) -> Refusal {
-    let id = rand::random();
-    tracing::error!(id, error = chain(error), "a request to the supervisor failed");
-    Refusal::Internal { id }
 }
 
 #[cfg(test)]
@@ -690,6 +691,22 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn an_order_that_a_stop_overtakes_is_answered_with_the_state_that_it_led_to() {
+        let (directory, now) = (tempfile::tempdir().unwrap(), Instant::now());
+        let mut keeper = keeper(directory.path());
+        keeper.miners.get_mut(&name()).unwrap().state = State::adopted(Phase::Mining, now);
+        let (reply, mut answer) = tokio::sync::oneshot::channel();
+        keeper.on_command(Command::Restart { miner: None, reply }, now);
+        let (reply, _stopped) = tokio::sync::oneshot::channel();
+        keeper.on_command(Command::Stop { choice: MinerChoice::All, reply }, now);
+        keeper.on(&name(), Event::Exited { how: String::new(), last_line: None }, now);
+        keeper.answer(now);
+        let (miner, changed) = answer.try_recv().unwrap().unwrap();
+        assert!(changed && miner.state == MinerState::Stopped, "{miner:?}");
+        assert_eq!(miner.problem.as_deref(), Some("it was stopped meanwhile"));
+    }
+
+    #[tokio::test]
     async fn what_cannot_be_forgotten_on_the_disk_is_not_said_to_be() {
         let directory = tempfile::tempdir().unwrap();
         let elsewhere = directory.path().join("miners");
@@ -699,6 +716,18 @@ mod tests {
         let (miners, changed) = stopped(&mut keeper, MinerChoice::Named("old".parse().unwrap())).unwrap();
         assert!(!changed && miners[0].problem.as_ref().unwrap().contains("not written down"), "{miners:?}");
         assert!(keeper.wanted.refused().len() == 1, "the next stop tries again");
+    }
+
+    #[tokio::test]
+    async fn a_start_that_cannot_be_written_down_is_refused_and_says_what_the_system_said() {
+        let directory = tempfile::tempdir().unwrap();
+        let elsewhere = directory.path().join("miners");
+        std::fs::create_dir(&elsewhere).unwrap();
+        let mut keeper = keeper(&elsewhere);
+        std::fs::remove_dir_all(&elsewhere).unwrap();
+        let refusal = keeper.start(profile(), Some("other".parse().unwrap()), Instant::now()).unwrap_err();
+        let told = refusal.to_string();
+        assert!(told.ends_with(": No such file or directory (os error 2)"), "{told}");
     }
 
     #[tokio::test]

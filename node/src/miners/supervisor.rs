@@ -23,7 +23,7 @@ use crate::store::atomic::{self, WriteError};
 /// Miners on one rig: one per program and purpose, or one per GPU on a full board. Also what fits one answer.
 pub const MAX_MINERS: usize = 16;
 
-/// Commands waiting for the supervisor. A rig has a handful of operators; more is a flood.
+/// Commands waiting for the supervisor, and as many looks. A rig has a handful of operators; more is a flood.
 const QUEUE: usize = 32;
 
 /// What a refused asker is told to wait: commands take microseconds, a full queue empties at once.
@@ -119,19 +119,27 @@ impl Tells for Arc<MinersSnapshot> {
 #[derive(Debug, Clone)]
 pub struct MinersHandle {
     commands: mpsc::Sender<Command>,
+    /// Apart: readers, however many, keep no order out.
+    looks: mpsc::Sender<Look>,
     snapshot: watch::Receiver<Arc<MinersSnapshot>>,
 }
 
 pub(super) type Reply<T> = oneshot::Sender<Result<T, Refusal>>;
 
-/// What the supervisor is asked.
+/// What the supervisor is told to do.
 #[derive(Debug)]
 pub(super) enum Command {
-    Console { miner: Option<MinerName>, reply: Reply<(MinerName, Console)> },
     Restart { miner: Option<MinerName>, reply: Reply<(MinerStatus, bool)> },
     Shutdown { reply: Reply<()> },
     Start { profile: Box<Profile>, miner: Option<MinerName>, reply: Reply<(MinerStatus, bool)> },
     Stop { choice: MinerChoice, reply: Reply<(Vec<MinerStatus>, bool)> },
+}
+
+/// Somebody who reads a miner's console.
+#[derive(Debug)]
+pub(super) struct Look {
+    pub(super) miner: Option<MinerName>,
+    pub(super) reply: Reply<(MinerName, Console)>,
 }
 
 /// Starts the supervisor: takes over miners that survived an earlier node, ends what it cannot vouch for, and starts
@@ -150,11 +158,11 @@ pub async fn spawn(config: MinersConfig) -> Result<MinersHandle, MinersError> {
     allowed.retain(|_, profile| config.policy.allows_profile(profile).is_ok());
     let adopted = adoption::adopt_or_end(&miners, &allowed).await;
     adoption::forget_unwanted(&miners, wanted.profiles());
-    let (commands, inbox) = mpsc::channel(QUEUE);
+    let ((commands, orders), (looks, readers)) = (mpsc::channel(QUEUE), mpsc::channel(QUEUE));
     let (publisher, snapshot) = watch::channel(Arc::default());
     let keeper = keeper::Keeper::new(config, miners, wanted, adopted, publisher);
-    tokio::spawn(keeper.run(inbox));
-    Ok(MinersHandle { commands, snapshot })
+    tokio::spawn(keeper.run(orders, readers));
+    Ok(MinersHandle { commands, looks, snapshot })
 }
 
 /// Whether the file of what shall run on this rig can be understood, where there is one.
@@ -174,7 +182,7 @@ impl MinersHandle {
     /// [`Refusal::MinerUnavailable`] when the start failed, [`Refusal::Busy`].
     pub async fn start(&self, profile: Profile, miner: Option<MinerName>) -> Result<(MinerStatus, bool), Refusal> {
         driver(profile.program).check(&profile)?;
-        self.ask(|reply| Command::Start { profile: Box::new(profile), miner, reply }).await
+        ask(&self.commands, |reply| Command::Start { profile: Box::new(profile), miner, reply }).await
     }
 
     /// Stops miners, or finds them stopped; returns when their processes are gone.
@@ -182,7 +190,7 @@ impl MinersHandle {
     /// # Errors
     /// [`Refusal::AmbiguousMiner`], [`Refusal::UnknownMiner`], [`Refusal::Busy`].
     pub async fn stop(&self, choice: MinerChoice) -> Result<(Vec<MinerStatus>, bool), Refusal> {
-        self.ask(|reply| Command::Stop { choice, reply }).await
+        ask(&self.commands, |reply| Command::Stop { choice, reply }).await
     }
 
     /// Stops a miner if it runs, and starts it with the profile it has.
@@ -190,7 +198,7 @@ impl MinersHandle {
     /// # Errors
     /// As [`MinersHandle::start`] and [`MinersHandle::stop`].
     pub async fn restart(&self, miner: Option<MinerName>) -> Result<(MinerStatus, bool), Refusal> {
-        self.ask(|reply| Command::Restart { miner, reply }).await
+        ask(&self.commands, |reply| Command::Restart { miner, reply }).await
     }
 
     /// Console lines of a miner; waits for one after `after` when there is none.
@@ -204,7 +212,7 @@ impl MinersHandle {
         after: Option<u64>,
         wait: Duration,
     ) -> Result<LogPage, Refusal> {
-        let (name, console) = self.ask(|reply| Command::Console { miner, reply }).await?;
+        let (name, console) = ask(&self.looks, |reply| Look { miner, reply }).await?;
         // Without a number the asker wants what there is.
         let wait =
             if after.is_some() { wait.min(Duration::from_secs(MAX_WAIT_SECONDS.into())) } else { Duration::ZERO };
@@ -225,15 +233,15 @@ impl MinersHandle {
             let _ = done.await;
         }
     }
+}
 
-    async fn ask<T>(&self, command: impl FnOnce(Reply<T>) -> Command) -> Result<T, Refusal> {
-        let (reply, answer) = oneshot::channel();
-        self.commands.try_send(command(reply)).map_err(|error| match error {
-            mpsc::error::TrySendError::Full(_) => BUSY,
-            mpsc::error::TrySendError::Closed(_) => shutting_down(),
-        })?;
-        answer.await.unwrap_or_else(|_| Err(shutting_down()))
-    }
+async fn ask<C, T>(queue: &mpsc::Sender<C>, question: impl FnOnce(Reply<T>) -> C) -> Result<T, Refusal> {
+    let (reply, answer) = oneshot::channel();
+    queue.try_send(question(reply)).map_err(|error| match error {
+        mpsc::error::TrySendError::Full(_) => BUSY,
+        mpsc::error::TrySendError::Closed(_) => shutting_down(),
+    })?;
+    answer.await.unwrap_or_else(|_| Err(shutting_down()))
 }
 
 pub(super) fn shutting_down() -> Refusal {
@@ -243,6 +251,26 @@ pub(super) fn shutting_down() -> Refusal {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn no_number_of_readers_keeps_an_order_out() {
+        let home = tempfile::tempdir().unwrap();
+        let config = MinersConfig {
+            node_name: "rig-alpha".parse().unwrap(),
+            data_dir: home.path().to_owned(),
+            programs: BTreeMap::new(),
+            policy: Policy::default(),
+            on_shutdown: OnShutdown::Stop,
+        };
+        let miners = spawn(config).await.unwrap();
+        let mut readers: Vec<_> =
+            (0..2 * QUEUE).map(|_| Box::pin(miners.logs(None, 1, None, Duration::ZERO))).collect();
+        for reader in &mut readers {
+            // Here the supervisor has no turn before the order below is given.
+            let _ = futures::poll!(reader);
+        }
+        assert_eq!(miners.stop(MinerChoice::All).await, Ok((vec![], false)));
+    }
 
     #[test]
     fn a_reading_is_no_change_of_state() {

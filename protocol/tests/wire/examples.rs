@@ -256,7 +256,7 @@ pub(crate) fn refusals() -> Vec<Refusal> {
         Refusal::AmbiguousMiner { miners: miners() },
         Refusal::Busy { retry_after_ms: 250 },
         Refusal::Conflict { why: "a profile of this name exists".into() },
-        Refusal::Internal { id: 17 },
+        Refusal::Internal { id: 17, why: None },
         Refusal::Invalid(Invalid::new("pools[0].url", "has no port: write host:port")),
         Refusal::MinerUnavailable { why: "no xmrig in /opt/miners".into() },
         Refusal::NotAllowed { needs: Permission::Control, granted: Permission::View },
@@ -271,6 +271,7 @@ pub(crate) fn refusals() -> Vec<Refusal> {
         Refusal::UnknownProfile { name: parse("gone") },
         Refusal::Unreadable,
         Refusal::Unsupported,
+        Refusal::Internal { id: 17, why: Some("No space left on device (os error 28)".into()) },
     ]
 }
 

@@ -79,7 +79,10 @@ async fn on_a_full_disk_nothing_is_lost_and_nothing_is_claimed() {
     let rig_filler = rig_disk.fill();
     let other = "remote start rig-alpha --profile p --miner xmrig-2";
     for order in ["remote deploy rig-alpha --profile q", other] {
-        controller.run(order).await.fails(1, &["rig-alpha refused", "hint: the rig's log"]);
+        controller
+            .run(order)
+            .await
+            .fails(1, &["rig-alpha refused", "No space left on device", "hint: make room on the rig"]);
     }
     hashes(controller, "rig-alpha", HEALED).await;
     assert_eq!(rig.home.miners(), miner);

@@ -26,6 +26,11 @@ use crate::miners::lifecycle::{Phase, StartLimits};
 const TIMEOUT: Duration = Duration::from_secs(3);
 /// Longest answer: sixty-four GPUs in ten entries of a few digits each stay far below.
 const MAX_ANSWER: usize = 64 * 1024;
+/// Bytes read at once: a whole answer, as a rule.
+const PIECE: usize = 4096;
+/// Most times that what came so far is tried as a whole answer. An honest one has its one closing brace at its end; a
+/// stranger's, with braces in each of ten thousand pieces, would be read from its beginning as often.
+const MOST_TRIES: u32 = 8;
 /// The only request that all public clients agree on.
 const REQUEST: &[u8] = b"{\"id\":0,\"jsonrpc\":\"2.0\",\"method\":\"miner_getstat1\"}\n";
 /// How the first entry of every answer begins.
@@ -250,17 +255,34 @@ fn check_arguments(arguments: &[String]) -> Result<(), Invalid> {
 async fn ask(port: u16) -> std::io::Result<Vec<u8>> {
     let mut stream = TcpStream::connect(("127.0.0.1", port)).await?;
     stream.write_all(REQUEST).await?;
-    let mut line = Vec::new();
-    // Until its end, be it a line's or the connection's. Some close neither, some begin with an empty line.
-    while line.len() < MAX_ANSWER && stream.read_buf(&mut line).await? > 0 {
-        let answer = line.trim_ascii_start();
-        let closed = answer.trim_ascii_end().ends_with(b"}");
-        if answer.contains(&b'\n') || closed && serde_json::from_slice::<IgnoredAny>(answer).is_ok() {
-            break;
-        }
+    let (mut heard, mut piece) = (Heard::default(), Vec::with_capacity(PIECE));
+    while stream.read_buf(&mut piece).await? > 0 && !heard.takes(&piece) {
+        piece.clear();
     }
-    let answer = line.trim_ascii_start().split(|byte| *byte == b'\n').next().unwrap_or_default();
-    Ok(answer[..answer.len().min(MAX_ANSWER)].to_vec())
+    Ok(heard.answer)
+}
+
+/// What has come of an answer so far.
+#[derive(Default)]
+struct Heard {
+    answer: Vec<u8>,
+    tries: u32,
+}
+
+impl Heard {
+    /// Takes what came; says whether the answer ends there: with its line, or where it is whole, since some end neither
+    /// line nor connection. Some begin with an empty line.
+    fn takes(&mut self, piece: &[u8]) -> bool {
+        let piece = if self.answer.is_empty() { piece.trim_ascii_start() } else { piece };
+        let line = piece.split(|byte| *byte == b'\n').next().unwrap_or_default();
+        self.answer.extend_from_slice(&line[..line.len().min(MAX_ANSWER - self.answer.len())]);
+        if line.len() < piece.len() || self.answer.len() == MAX_ANSWER {
+            return true;
+        }
+        let may_end = line.contains(&b'}') && self.tries < MOST_TRIES;
+        self.tries += u32::from(may_end);
+        may_end && serde_json::from_slice::<IgnoredAny>(&self.answer).is_ok()
+    }
 }
 
 /// A reading of an answer; nothing when it is not TT-Miner's.
@@ -344,6 +366,14 @@ mod tests {
         assert_eq!(taken(b"{\"a\":1}\n{\"b\"").await, b"{\"a\":1}");
         assert_eq!(taken(b"\r\n{\"a\":1}\n").await, b"{\"a\":1}");
         assert_eq!(taken(b"{\"a\":{\"b\":1}}").await, b"{\"a\":{\"b\":1}}");
+    }
+
+    #[test]
+    fn an_answer_that_does_not_end_is_not_read_anew_with_each_piece() {
+        let mut heard = Heard::default();
+        assert!(!heard.takes(b"{\"a\":[0"));
+        while !heard.takes(b",{}") {}
+        assert_eq!((heard.answer.len(), heard.tries), (MAX_ANSWER, MOST_TRIES));
     }
 
     #[test]
