@@ -8,6 +8,8 @@ use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::Duration;
 
+use miner_ctrl_protocol::PeerKey;
+use miner_ctrl_protocol::smsg::NodeSecret;
 use serde_json::Value;
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -202,6 +204,16 @@ impl Home {
     #[must_use]
     pub fn node_dir(&self) -> PathBuf {
         self.path().join(".local/share/lethean-desktop/node")
+    }
+
+    /// The public key of its node.
+    ///
+    /// # Panics
+    /// When no node was made there.
+    #[must_use]
+    pub fn key(&self) -> PeerKey {
+        let seed = std::fs::read(self.node_dir().join("private.key")).expect("a key file");
+        NodeSecret::from_seed(&seed).expect("a seed").public()
     }
 
     /// The socket at which its node is asked.

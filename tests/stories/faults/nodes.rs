@@ -3,13 +3,12 @@
 
 use std::cell::Cell;
 use std::convert::Infallible;
-use std::fs;
 use std::time::{Duration, Instant};
 
 use futures::future::join_all;
 use miner_ctrl_protocol::codec::{self, MAX_BODY};
-use miner_ctrl_protocol::smsg::{NodeSecret, Sender};
 use miner_ctrl_protocol::{Refusal, Request, Role};
+use miner_ctrl_tests::caller::sealed;
 use miner_ctrl_tests::farm::Station;
 use miner_ctrl_tests::processes::{proceed, stand_still};
 use miner_ctrl_tests::{Caller, DEADLINE, Farm, Lan, Ran, wait_for};
@@ -116,20 +115,19 @@ async fn a_rig_that_floods_its_controller_holds_up_nobody_else() {
     ];
     let kept = Kept::by(&farm).await;
     let held = Held::in_all(&farm).await;
-    let seed = fs::read(farm.controller.home.node_dir().join("private.key")).unwrap();
-    let key = NodeSecret::from_seed(&seed).unwrap().public();
-    let ping = codec::encode(&Request::Ping { sent_at: 0 }, MAX_BODY).unwrap();
 
     // Who is given up comes again.
     let flooding = async |caller: &Caller, name: &str, busy: Option<&Cell<usize>>| -> Infallible {
         loop {
             let connection = caller.again(&farm.controller).await;
             let mut link = connection.link(&connection.hello(name, Role::Worker)).await;
-            let Some(hello) = link.hello.clone() else { continue };
-            let mut sender = Sender::new(connection.secret().clone(), key, hello.nonce);
+            if link.hello.is_none() {
+                continue;
+            }
+            let mut sender = connection.sender(&farm.controller, &link);
             while !connection.seen().closed {
                 for id in 0..BURST {
-                    let (bytes, _) = sender.seal(&ping, Duration::ZERO, &mut rand::rng()).unwrap();
+                    let (bytes, _) = sealed(&mut sender, &Request::Ping { sent_at: 0 });
                     link.say(1, id, &bytes).await;
                 }
                 let Some(busy) = busy else { continue };
