@@ -10,13 +10,14 @@ use miner_ctrl_protocol::codec::{self, MAX_BODY};
 use miner_ctrl_protocol::{Refusal, Request, Role};
 use miner_ctrl_tests::caller::sealed;
 use miner_ctrl_tests::farm::Station;
-use miner_ctrl_tests::processes::{proceed, stand_still};
+use miner_ctrl_tests::processes::{kill, proceed, stand_still};
 use miner_ctrl_tests::{Caller, DEADLINE, Farm, Lan, Ran, wait_for};
 use serde_json::Value;
 use tokio::time::timeout;
 
 use crate::{
-    AT_ONCE, CUT, HEALED, Held, Kept, MINUTE, NOTICED, UNKNOWN, agreed, hashes, is_online, left_nothing_behind, starts,
+    AT_ONCE, CUT, HEALED, Held, Kept, MINUTE, NOTICED, UNKNOWN, agreed, hashes, is_online, left_nothing_behind, mines,
+    starts,
 };
 
 /// Requests that a rig which floods says in one breath.
@@ -278,13 +279,19 @@ async fn a_rig_that_comes_back_before_it_was_missed_is_one_rig() {
     let rig = Station::start_on(host, "rig-alpha", "worker").await;
     rig.home.add(&controller.home).await;
     Farm::online(&controller.home, "rig-alpha").await;
-    // It says no goodbye.
+    let farm = Farm { controller, rigs: vec![rig] };
+    let miner = mines(&farm).await;
+    let kept = Kept::by(&farm).await;
+    let held = Held::by(&farm.controller).await;
+    let Farm { controller, mut rigs } = farm;
+    // It says no goodbye, and its miner goes with it.
     host.wire(CUT);
     let cut = Instant::now();
-    let Station { node, home, .. } = rig;
+    let Station { name, node, home } = rigs.remove(0);
     node.kill();
+    miner.into_iter().for_each(kill);
     let home = home.on(elsewhere);
-    let _node = home.serve().await;
+    let node = home.serve().await;
     let sees_it = async || {
         let peers = home.json("peer list").await;
         (peers[0]["online"] == true).then_some(())
@@ -296,6 +303,10 @@ async fn a_rig_that_comes_back_before_it_was_missed_is_one_rig() {
     // By then nobody can have answered on the old one.
     wait_for("the old one is over", DEADLINE, async || (cut.elapsed() > NOTICED).then_some(())).await;
     assert_eq!(controller.home.json("peer list").await[0]["problem"], Value::Null);
+    let farm = Farm { controller, rigs: vec![Station { name, node, home }] };
+    assert_eq!(agreed(&farm.controller.home, farm.rig(), HEALED).await, 1, "it mines again");
+    kept.is_whole(&farm).await;
+    held.no_more().await;
 }
 
 #[tokio::test]
