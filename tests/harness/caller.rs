@@ -16,8 +16,8 @@ use libp2p_websocket as websocket;
 use miner_ctrl_protocol::codec::{self, MAX_BODY};
 use miner_ctrl_protocol::message::Hello;
 use miner_ctrl_protocol::pair::{Door, Knock, MAX_PAIR_MESSAGE, Reply};
-use miner_ctrl_protocol::smsg::{LinkNonce, NodeSecret};
-use miner_ctrl_protocol::{PAIR_PROTOCOL, RPC_PROTOCOL, Role, VERSION};
+use miner_ctrl_protocol::smsg::{LinkNonce, NodeSecret, PendingAnswer, Sender};
+use miner_ctrl_protocol::{PAIR_PROTOCOL, RPC_PROTOCOL, Request, Response, Role, VERSION};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{interval, timeout};
 
@@ -208,6 +208,35 @@ impl Caller {
         };
         link
     }
+
+    /// What seals requests on a link to this node.
+    ///
+    /// # Panics
+    /// When the node did not greet.
+    #[must_use]
+    pub fn sender(&self, to: &Station, link: &Link) -> Sender {
+        let nonce = link.hello.as_ref().expect("the node greets").nonce;
+        Sender::new(Arc::clone(&self.secret), to.home.key(), nonce)
+    }
+}
+
+/// A request, sealed; and what opens its answer.
+///
+/// # Panics
+/// When it is larger than any may be.
+pub fn sealed(sender: &mut Sender, request: &Request) -> (Vec<u8>, PendingAnswer) {
+    let body = codec::encode(request, MAX_BODY).expect("it fits");
+    sender.seal(&body, Duration::ZERO, &mut rand::rng()).expect("it can be sealed")
+}
+
+/// The answer that was sealed.
+///
+/// # Panics
+/// When it is none to this request.
+#[must_use]
+pub fn opened(answer: PendingAnswer, payload: &[u8]) -> Response {
+    let body = answer.open(payload).expect("an answer to this request");
+    codec::decode(&body, MAX_BODY).expect("an answer")
 }
 
 /// The link's substream, frame by frame.

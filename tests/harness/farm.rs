@@ -87,20 +87,26 @@ impl Farm {
         farm
     }
 
-    /// The same on a network of the test's own: the controller on its first host, each rig on one of the next.
+    /// Strangers on a network of the test's own: the controller on its first host, each rig on one of the next.
     ///
     /// # Panics
     /// When the network has too few hosts.
-    pub async fn paired_on(lan: &Lan, rigs: &[&str]) -> Self {
+    pub async fn strangers_on(lan: &Lan, rigs: &[&str]) -> Self {
         let [first, hosts @ ..] = lan.hosts() else { panic!("a network without hosts") };
         assert!(hosts.len() >= rigs.len(), "too few hosts");
         let rigs =
             futures::future::join_all(rigs.iter().zip(hosts).map(|(rig, host)| Station::start_on(host, rig, "worker")));
         let (controller, rigs) = tokio::join!(Station::start_on(first, "control-center", "controller"), rigs);
-        for rig in &rigs {
-            controller.pair_with(rig).await;
-        }
         Self { controller, rigs }
+    }
+
+    /// The same, each rig added by the controller.
+    pub async fn paired_on(lan: &Lan, rigs: &[&str]) -> Self {
+        let farm = Self::strangers_on(lan, rigs).await;
+        for rig in &farm.rigs {
+            farm.controller.pair_with(rig).await;
+        }
+        farm
     }
 
     /// The first rig, or the only one.

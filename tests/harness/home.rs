@@ -8,6 +8,8 @@ use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::Duration;
 
+use miner_ctrl_protocol::PeerKey;
+use miner_ctrl_protocol::smsg::NodeSecret;
 use serde_json::Value;
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -204,6 +206,16 @@ impl Home {
         self.path().join(".local/share/lethean-desktop/node")
     }
 
+    /// The public key of its node.
+    ///
+    /// # Panics
+    /// When no node was made there.
+    #[must_use]
+    pub fn key(&self) -> PeerKey {
+        let seed = std::fs::read(self.node_dir().join("private.key")).expect("a key file");
+        NodeSecret::from_seed(&seed).expect("a seed").public()
+    }
+
     /// The socket at which its node is asked.
     #[must_use]
     pub fn socket(&self) -> PathBuf {
@@ -260,8 +272,24 @@ impl Home {
     /// # Panics
     /// When it does not end.
     pub async fn run_words(&self, words: &[&str]) -> Ran {
+        Self::run_to_its_end(self.command(words), words).await
+    }
+
+    /// Runs a command line to its end, with this for it to read, or to be saved by its editor.
+    ///
+    /// # Panics
+    /// When it does not end.
+    pub async fn run_typing(&self, line: &str, typed: &str) -> Ran {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        let typed = std::fs::File::open(self.write("typed", typed)).expect("it was written");
+        let mut command = self.command(&words);
+        command.stdin(typed).env("EDITOR", "tee");
+        Self::run_to_its_end(command, &words).await
+    }
+
+    async fn run_to_its_end(command: Command, words: &[&str]) -> Ran {
         let line = format!("miner-ctrl {}", words.join(" "));
-        let mut command = tokio::process::Command::from(self.command(words));
+        let mut command = tokio::process::Command::from(command);
         command.kill_on_drop(true);
         let ended = timeout(LONGEST, command.output()).await;
         let output = ended.unwrap_or_else(|_| panic!("`{line}` does not end")).expect("the program starts");

@@ -2,7 +2,7 @@
 //! narrowed and made to lose frames. What runs on a host sees a real network card and the kernel's own TCP.
 //!
 //! The switch is ours since it has to work on kernels that are built without `netem`; it moves whole Ethernet frames.
-//! Needs root, `ip` of iproute2, and `/dev/net/tun`.
+//! Needs root, `ip` of iproute2, `iptables`, and `/dev/net/tun`.
 
 use std::collections::HashMap;
 use std::fs;
@@ -108,6 +108,32 @@ impl Host {
     pub fn reset_connections(&self) {
         // What a kernel cannot end stays, and the story finds it.
         ip(&["netns", "exec", &self.namespace, "ss", "--tcp", "--kill", "state", "established"]);
+    }
+
+    /// Has every segment that it sends, and every one that is sent to it, answered by a reset, as by a firewall that wants none
+    /// of it: both ends are told, again and again.
+    ///
+    /// # Panics
+    /// Without `iptables`.
+    pub fn turn_away(&self) {
+        for [chain, card] in [["INPUT", "--in-interface"], ["OUTPUT", "--out-interface"]] {
+            // But for the resets themselves.
+            let segments = [card, &self.card, "--protocol", "tcp", "!", "--tcp-flags", "RST", "RST"];
+            let answer = ["--jump", "REJECT", "--reject-with", "tcp-reset"];
+            self.iptables(&[&["--append", chain][..], &segments, &answer].concat());
+        }
+    }
+
+    /// Lets everything pass again.
+    ///
+    /// # Panics
+    /// Without `iptables`.
+    pub fn let_pass(&self) {
+        self.iptables(&["--flush"]);
+    }
+
+    fn iptables(&self, words: &[&str]) {
+        ip(&[&["netns", "exec", &self.namespace, "iptables", "--wait"], words].concat());
     }
 
     /// Switches IPv6 off, as many do by `net.ipv6.conf.all.disable_ipv6`.

@@ -13,9 +13,13 @@ use miner_ctrl_protocol::Role;
 use miner_ctrl_protocol::pair::{PairRefusal, Reply};
 use miner_ctrl_protocol::smsg::NodeSecret;
 use miner_ctrl_tests::farm::Station;
+use miner_ctrl_tests::home::free_port;
+use miner_ctrl_tests::processes::miners_under;
 use miner_ctrl_tests::steps::Trap;
 use miner_ctrl_tests::{Caller, Farm, Held, Home, Ran, wait_for};
 use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 
 /// Within this after a restart everything is as it should be.
 const HEALED: Duration = Duration::from_secs(10);
@@ -29,18 +33,24 @@ const FEWEST: usize = 3;
 const MOST: usize = 1000;
 
 const START: &str = "remote start rig-alpha --profile p --from here --miner xmrig-1";
+const START_ITS_OWN: &str = "remote start rig-alpha --profile p --from rig --miner xmrig-1";
+const START_ANOTHER: &str = "remote start rig-alpha --profile p --from here --miner xmrig-2";
 const STOP: &str = "remote stop rig-alpha --all";
 const BOTH: [&str; 2] = ["rig-alpha", "rig-beta"];
 const START_BOTH: &str = "remote start rig-alpha,rig-beta --profile p --from here --miner xmrig-1";
 const STOP_BOTH: &str = "remote stop rig-alpha,rig-beta --all";
 
 /// What an operator does.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 enum Order {
     /// Begins a job over the API, and looks at it until it is over or forgotten.
     Job(Value),
     /// Types a command.
     Line(String),
+    /// Asks as one whom the other side's operator denied: it is done when that is told.
+    Refused(String),
+    /// Types a command and what it reads, or what its editor saves.
+    Typed(&'static str, &'static str),
 }
 
 impl From<String> for Order {
@@ -55,6 +65,12 @@ impl Order {
         let job = match self {
             Self::Job(job) => job,
             Self::Line(line) => return home.run(line).await,
+            Self::Refused(line) => {
+                let ran = home.run(line).await;
+                let is_told = ran.stderr.contains("its operator denied it");
+                return Ran { code: Some(i32::from(!is_told)), ..ran };
+            }
+            Self::Typed(line, typed) => return home.run_typing(line, typed).await,
         };
         let seen = RefCell::new(document(home.call("POST", "/api/v1/mining/jobs", Some(job)).await));
         wait_for("the job is over or forgotten", LONGEST, async || {
@@ -100,6 +116,16 @@ enum Side {
     Rig,
 }
 
+impl Side {
+    /// The node of this side, and that of the other.
+    fn first(self, farm: &Farm) -> [&Station; 2] {
+        match self {
+            Self::Controller => [&farm.controller, farm.rig()],
+            Self::Rig => [farm.rig(), &farm.controller],
+        }
+    }
+}
+
 /// What became of a command whose controller or rig was killed.
 struct Outcome {
     /// What all nodes kept before anything was killed.
@@ -127,7 +153,6 @@ async fn at_each_step<O: Into<Order>>(
 
 /// The same of a command that is given at the one side or the other, in a farm of more rigs than one; of those the first is
 /// killed.
-#[expect(clippy::print_stderr, reason = "whoever reads that a story failed wants to know at which step")]
 async fn at_each_step_among<O: Into<Order>>(
     names: &[&str],
     given_at: Side,
@@ -135,8 +160,20 @@ async fn at_each_step_among<O: Into<Order>>(
     prepare: impl AsyncFn(&Farm) -> O,
     hold: impl AsyncFn(&Farm, Outcome),
 ) {
-    let mut farm = Farm::paired(names).await;
+    at_each_step_in(Farm::paired(names).await, given_at, side, prepare, hold).await;
+}
+
+/// The same in this farm.
+#[expect(clippy::print_stderr, reason = "whoever reads that a story failed wants to know at which step")]
+async fn at_each_step_in<O: Into<Order>>(
+    mut farm: Farm,
+    given_at: Side,
+    side: Side,
+    prepare: impl AsyncFn(&Farm) -> O,
+    hold: impl AsyncFn(&Farm, Outcome),
+) {
     farm.add_profile("p").await;
+    let first = farm.rig().name.clone();
     let (books, past) = (farm.books().await, farm.past().await);
     let mut held = None;
     for step in 1..MOST {
@@ -155,7 +192,7 @@ async fn at_each_step_among<O: Into<Order>>(
         };
         let operator = if side == given_at { &home } else { &other.home };
         // What is said of peers may change what the other side is called, or whether it is known at all.
-        let converges = !matches!(&order, Order::Line(line) if line.starts_with("peer "));
+        let converges = !matches!(&order, Order::Line(line) | Order::Refused(line) if line.starts_with("peer "));
         let trap = Trap::set(node.pid(), step);
         let is_over = Cell::new(false);
         let command = async {
@@ -172,7 +209,7 @@ async fn at_each_step_among<O: Into<Order>>(
                 // From now on, whatever the command still waits for.
                 let (controller, rig) =
                     if side == Side::Controller { (&home, &other.home) } else { (&other.home, &home) };
-                Farm::agreed_on(controller, names[0], rig, HEALED).await;
+                Farm::agreed_on(controller, &first, rig, HEALED).await;
             }
             node
         };
@@ -195,7 +232,13 @@ async fn at_each_step_among<O: Into<Order>>(
         let (done, said, books) = (ran.code == Some(0), ran.stdout, books.clone());
         hold(&farm, Outcome { books, done, said, before, at }).await;
         if !sprung {
-            assert!(step > FEWEST, "fewer than {FEWEST} steps, so that nobody was killed where it matters");
+            // Who is but forgotten has nothing to do, and was killed once all the same.
+            let is_forgotten =
+                given_at != side && matches!(&order, Order::Line(line) if line.starts_with("peer remove "));
+            assert!(
+                step > FEWEST || is_forgotten,
+                "fewer than {FEWEST} steps, so that nobody was killed where it matters"
+            );
             farm.past_is_whole(past).await;
             // As it was then.
             let _: O = prepare(&farm).await;
@@ -235,34 +278,65 @@ async fn runs_one(farm: &Farm, rig: &Station, at: &str) -> i32 {
     .await
 }
 
-async fn starts(side: Side) {
+async fn starts(order: &str, given_at: Side, side: Side) {
     let prepare = async |farm: &Farm| {
         run(farm, STOP).await;
-        START.to_owned()
+        if order == START_ITS_OWN {
+            run(farm, "remote deploy rig-alpha --profile p").await;
+        }
+        order.to_owned()
     };
-    at_each_step(side, prepare, async |farm, Outcome { books, done, said, before, at }| {
+    let hold = async |farm: &Farm, Outcome { books, done, said, before, at }| {
         let miners = agreed(farm).await;
         assert!(before.is_empty() && miners.len() <= 1 && (!done || miners.len() == 1), "{miners:?}: {at}");
         assert!(!done || !said.contains("already"), "this command did it: {at}");
-        run(farm, START).await;
+        run(farm, order).await;
         let now = agreed(farm).await;
         assert!(now.len() == 1 && (miners.is_empty() || now == miners), "{miners:?}, then {now:?}: {at}");
         all_is_whole(farm, &books, &at).await;
-    })
-    .await;
+    };
+    at_each_step_among(&["rig-alpha"], given_at, side, prepare, hold).await;
 }
 
-async fn stops(side: Side) {
+async fn stops(given_at: Side, side: Side) {
     let prepare = async |farm: &Farm| {
         run(farm, START).await;
         STOP.to_owned()
     };
-    at_each_step(side, prepare, async |farm, Outcome { books, done, said, before, at }| {
+    let hold = async |farm: &Farm, Outcome { books, done, said, before, at }| {
         let miners = agreed(farm).await;
         assert!(before.len() == 1 && (miners.is_empty() || !done && miners.len() == 1), "{miners:?}: {at}");
         assert!(!done || !said.contains("already"), "this command did it: {at}");
         run(farm, STOP).await;
         assert_eq!(agreed(farm).await, [0_i32; 0], "{at}");
+        all_is_whole(farm, &books, &at).await;
+    };
+    at_each_step_among(&["rig-alpha"], given_at, side, prepare, hold).await;
+}
+
+/// Of two miners of a rig one is to stop.
+async fn stops_one(side: Side) {
+    let stop = "remote stop rig-alpha xmrig-2";
+    let stays = |farm: &Farm| {
+        let miners = miners_under(farm.rig().home.path());
+        miners.iter().find(|miner| miner.directory.ends_with("xmrig-1")).map(|miner| miner.pid)
+    };
+    let first = Cell::new(None);
+    let prepare = async |farm: &Farm| {
+        run(farm, START).await;
+        run(farm, START_ANOTHER).await;
+        first.set(stays(farm));
+        stop.to_owned()
+    };
+    at_each_step(side, prepare, async |farm, Outcome { books, done, said, before, at }| {
+        let miners = agreed(farm).await;
+        assert!(before.len() == 2 && (miners.len() == 1 || !done && miners.len() == 2), "{miners:?}: {at}");
+        assert!(!done || !said.contains("already"), "this command did it: {at}");
+        // A rig that was started again knows none of that name.
+        if miners.len() == 2 {
+            run(farm, stop).await;
+        }
+        assert_eq!(agreed(farm).await, [first.get().unwrap()], "the other one mines on: {at}");
         all_is_whole(farm, &books, &at).await;
     })
     .await;
@@ -470,67 +544,43 @@ async fn asks_again(farm: &Farm, secret: &Arc<NodeSecret>) -> Reply {
     stranger.knock("rig-new", Role::Worker).await
 }
 
-/// What a controller does with its own files and its registry.
-#[tokio::test]
-#[ignore = "goes through every step; `.ci/run faults` runs it"]
-async fn a_controller_that_is_killed_at_any_step_of_keeping_its_book_has_the_old_page_or_the_new() {
+/// Two commands of a controller about its own files and its registry: by the one a word stands in a list, by the other it is
+/// gone.
+type Page = (Order, Order, &'static str, &'static str);
+
+fn pages() -> Vec<Page> {
+    let as_it_was = r#"{ "name": "p", "program": "xmrig", "algorithm": "rx/0", "wallet": "WALLET",
+        "pools": [{ "url": "pool.example:3333" }] }"#;
+    let edited = r#"{ "name": "p", "program": "xmrig", "algorithm": "rx/0", "wallet": "ANOTHER",
+        "pools": [{ "url": "pool.example:3333" }] }"#;
+    let config = r#"{ "pools": [{ "url": "a.example:1", "user": "W", "algo": "rx/0" }] }"#;
     let add = "profile add q --program xmrig --algorithm rx/0 --pool a.example:1 --wallet W";
+    let line = |line: &str| Order::Line(line.to_owned());
+    vec![
+        (line(add), line("profile remove q"), "profile list", "\"q\""),
+        (Order::Typed("profile import - --name q", config), line("profile remove q"), "profile list", "\"q\""),
+        (Order::Typed("profile edit p", edited), Order::Typed("profile edit p", as_it_was), "profile list", "ANOTHER"),
+        (line("token add t --scope read"), line("token remove t"), "token list", "\"t\""),
+        (line("peer permit rig-alpha view"), line("peer permit rig-alpha none"), "peer list", "\"view\""),
+    ]
+}
+
+/// Kills the controller at each step of the one command or of the other.
+async fn turns((there, gone, list, word): &Page, wanted: bool) {
+    let order = |wanted: bool| if wanted { there } else { gone };
+    let stands = async |farm: &Farm| farm.controller.home.json(list).await.to_string().contains(word);
     let prepare = async |farm: &Farm| {
-        if farm.controller.home.names("profile list").await.contains(&"q".to_owned()) {
-            run(farm, "profile remove q").await;
+        if stands(farm).await == wanted {
+            let _ = order(!wanted).give(&farm.controller.home).await.done();
         }
-        add.to_owned()
-    };
-    at_each_step(Side::Controller, prepare, async |farm, Outcome { done, at, .. }| {
-        let there = farm.controller.home.names("profile list").await;
-        assert!(there == ["p", "q"] || !done && there == ["p"], "{there:?}: {at}");
-    })
-    .await;
-    let prepare = async |farm: &Farm| {
-        if !farm.controller.home.names("profile list").await.contains(&"q".to_owned()) {
-            run(farm, add).await;
-        }
-        "profile remove q".to_owned()
-    };
-    at_each_step(Side::Controller, prepare, async |farm, Outcome { done, at, .. }| {
-        let there = farm.controller.home.names("profile list").await;
-        assert!(there == ["p"] || !done && there == ["p", "q"], "{there:?}: {at}");
-    })
-    .await;
-    let tokens = async |farm: &Farm| farm.controller.home.names("token list").await;
-    let add = "token add t --scope read";
-    let prepare = async |farm: &Farm| {
-        if !tokens(farm).await.is_empty() {
-            run(farm, "token remove t").await;
-        }
-        add.to_owned()
-    };
-    at_each_step(Side::Controller, prepare, async |farm, Outcome { done, at, .. }| {
-        let there = tokens(farm).await;
-        assert!(there == ["t"] || !done && there.is_empty(), "{there:?}: {at}");
-    })
-    .await;
-    let prepare = async |farm: &Farm| {
-        if tokens(farm).await.is_empty() {
-            run(farm, add).await;
-        }
-        "token remove t".to_owned()
-    };
-    at_each_step(Side::Controller, prepare, async |farm, Outcome { done, at, .. }| {
-        let there = tokens(farm).await;
-        assert!(there.is_empty() || !done && there == ["t"], "{there:?}: {at}");
-    })
-    .await;
-    let permission =
-        async |farm: &Farm| farm.controller.home.json("peer list").await[0]["permission"].as_str().unwrap().to_owned();
-    let prepare = async |farm: &Farm| {
-        run(farm, "peer permit rig-alpha none").await;
-        "peer permit rig-alpha view".to_owned()
+        order(wanted).clone()
     };
     at_each_step(Side::Controller, prepare, async |farm, Outcome { books, done, at, .. }| {
-        let granted = permission(farm).await;
-        assert!(granted == "view" || !done && granted == "none", "{granted}: {at}");
-        run(farm, "peer permit rig-alpha none").await;
+        let stands = stands(farm).await;
+        assert!(stands == wanted || !done, "{at}");
+        if stands {
+            let _ = gone.give(&farm.controller.home).await.done();
+        }
         all_is_whole(farm, &books, &at).await;
     })
     .await;
@@ -538,7 +588,68 @@ async fn a_controller_that_is_killed_at_any_step_of_keeping_its_book_has_the_old
 
 #[tokio::test]
 #[ignore = "goes through every step; `.ci/run faults` runs it"]
-async fn a_controller_that_is_killed_at_any_step_of_renaming_or_removing_a_rig_did_it_or_did_not() {
+async fn a_controller_that_is_killed_at_any_step_of_keeping_its_book_has_the_old_page_or_the_new() {
+    for page in &pages() {
+        for wanted in [true, false] {
+            turns(page, wanted).await;
+        }
+    }
+}
+
+/// One request to a dashboard, as a browser on its page makes it; gives the answer, head and all.
+async fn browse(page: &str, method: &str, cookie: &str, body: &str) -> String {
+    let request = format!(
+        "{method} /api/v1/mining/session HTTP/1.1\r\nhost: {page}\r\norigin: http://{page}\r\nconnection: close\r\n\
+         cookie: {cookie}\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
+        body.len()
+    );
+    let mut stream = TcpStream::connect(page).await.unwrap();
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.unwrap();
+    answer
+}
+
+/// The cookie of a browser that signs in; none when the password is wrong.
+async fn sign_in(page: &str, password: &str) -> Option<String> {
+    let answer = browse(page, "POST", "", &json!({ "password": password }).to_string()).await;
+    assert!(answer.starts_with("HTTP/1.1 200 ") || answer.starts_with("HTTP/1.1 401 "), "{answer}");
+    Some(answer.split_once("set-cookie: ")?.1.split_once(';')?.0.to_owned())
+}
+
+#[tokio::test]
+#[ignore = "goes through every step; `.ci/run faults` runs it"]
+async fn a_controller_that_is_killed_at_any_step_of_setting_its_password_has_the_old_one_with_its_browsers_or_the_new()
+{
+    let page = format!("127.0.0.1:{}", free_port());
+    let home = Home::empty().with_variable("MINER_CTRL_DASHBOARD", &page).initialised("control-center", "controller");
+    let home = home.await;
+    let controller = Station { name: "control-center".into(), node: home.serve().await, home };
+    let rig = Station::start("rig-alpha", "worker").await;
+    controller.pair_with(&rig).await;
+    let farm = Farm { controller, rigs: vec![rig] };
+    let (old, new) = ("correct horse battery", "battery staple horse");
+    let browser = RefCell::new(String::new());
+    let prepare = async |farm: &Farm| {
+        let _ = farm.controller.home.run_typing("ui --set-password", old).await.done();
+        browser.replace(sign_in(&page, old).await.expect("it is the password"));
+        Order::Typed("ui --set-password", new)
+    };
+    let hold = async |farm: &Farm, Outcome { books, done, at, .. }| {
+        let cookie = browser.take();
+        let is_signed_in = browse(&page, "GET", &cookie, "").await.contains("\"signed_in\":true");
+        let (by_old, by_new) = (sign_in(&page, old).await, sign_in(&page, new).await);
+        assert!(by_old.is_some() != by_new.is_some(), "it is one of the two: {at}");
+        assert!(by_new.is_some() || !done, "{at}");
+        assert_eq!(is_signed_in, by_old.is_some(), "with the password goes who came by it: {at}");
+        all_is_whole(farm, &books, &at).await;
+    };
+    at_each_step_in(farm, Side::Controller, Side::Controller, prepare, hold).await;
+}
+
+#[tokio::test]
+#[ignore = "goes through every step; `.ci/run faults` runs it"]
+async fn a_controller_that_is_killed_at_any_step_of_renaming_a_rig_did_it_or_did_not() {
     let prepare = async |_: &Farm| "peer rename rig-alpha rig-other".to_owned();
     at_each_step(Side::Controller, prepare, async |farm, Outcome { books, done, at, .. }| {
         let names = farm.controller.home.names("peer list").await;
@@ -549,29 +660,121 @@ async fn a_controller_that_is_killed_at_any_step_of_renaming_or_removing_a_rig_d
         all_is_whole(farm, &books, &at).await;
     })
     .await;
-    let pair = async |farm: &Farm| {
-        let rig = farm.rig();
-        let (address, code) = (rig.home.address(), code_of(rig).await);
-        run(farm, &format!("peer add --address {address} --name rig-alpha --code {code}")).await;
-    };
-    let remove = "peer remove rig-alpha";
+}
+
+/// One forgets the other, and one of the two is killed.
+async fn forgets(given_at: Side, side: Side) {
     let prepare = async |farm: &Farm| {
         run(farm, START).await;
-        remove.to_owned()
+        format!("peer remove {}", given_at.first(farm)[1].name)
     };
-    at_each_step(Side::Controller, prepare, async |farm, Outcome { books, done, before, at, .. }| {
-        let names = farm.controller.home.names("peer list").await;
-        assert!(names.is_empty() || !done && names == ["rig-alpha"], "{names:?}: {at}");
-        if !names.is_empty() {
-            run(farm, remove).await;
-            assert_eq!(farm.controller.home.names("peer list").await, [""; 0], "{at}");
+    let hold = async |farm: &Farm, Outcome { books, done, before, at, .. }| {
+        let [forgetful, other] = given_at.first(farm);
+        let (ours, theirs) = tokio::join!(forgetful.home.names("peer list"), other.home.names("peer list"));
+        assert!(ours.is_empty() || !done && ours == [other.name.as_str()], "{ours:?}: {at}");
+        assert_eq!(theirs, [forgetful.name.as_str()], "who is forgotten forgets nobody: {at}");
+        if !ours.is_empty() {
+            let _ = forgetful.home.run(&format!("peer remove {}", other.name)).await.done();
+            assert_eq!(forgetful.home.names("peer list").await, [""; 0], "{at}");
         }
-        assert_eq!(farm.rig().home.miners(), before, "who is forgotten mines on: {at}");
-        pair(farm).await;
+        assert_eq!(farm.rig().home.miners(), before, "it mines on: {at}");
+        let (address, code) = (farm.rig().home.address(), code_of(farm.rig()).await);
+        run(farm, &format!("peer add --address {address} --name rig-alpha --code {code}")).await;
         Farm::online(&farm.controller.home, "rig-alpha").await;
         all_is_whole(farm, &books, &at).await;
-    })
-    .await;
+    };
+    at_each_step_among(&["rig-alpha"], given_at, side, prepare, hold).await;
+}
+
+#[tokio::test]
+#[ignore = "goes through every step; `.ci/run faults` runs it"]
+async fn a_node_that_is_killed_at_any_step_of_forgetting_a_peer_or_being_forgotten_knows_it_or_does_not() {
+    for given_at in [Side::Controller, Side::Rig] {
+        for side in [Side::Controller, Side::Rig] {
+            forgets(given_at, side).await;
+        }
+    }
+}
+
+/// Whether a rig that has no code is let in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Word {
+    Approve,
+    Deny,
+}
+
+/// A rig without a code asks its controller, and its operator says so much of it, or nothing yet.
+async fn asks(word: Option<Word>, side: Side) {
+    let ask =
+        |farm: &Farm| format!("peer add --address {} --permission control --wait 0", farm.controller.home.address());
+    let say = async |farm: &Farm, word: Word| {
+        let id = farm.rig().node.line("node id");
+        let line = match word {
+            Word::Approve => format!("peer approve {id}"),
+            Word::Deny => format!("peer deny {id}"),
+        };
+        run(farm, &line).await;
+    };
+    let names =
+        async |farm: &Farm| tokio::join!(farm.controller.home.names("peer list"), farm.rig().home.names("peer list"));
+    let prepare = async |farm: &Farm| {
+        let (ours, theirs) = names(farm).await;
+        if !ours.is_empty() {
+            run(farm, "peer remove rig-alpha").await;
+        }
+        if !theirs.is_empty() {
+            let _ = farm.rig().home.run("peer remove control-center").await.done();
+        }
+        let Some(word) = word else { return Order::Line(ask(farm)) };
+        // Who was turned away is not asked about again.
+        if farm.rig().home.run(&ask(farm)).await.code == Some(0) {
+            say(farm, word).await;
+        }
+        match word {
+            Word::Approve => Order::Line(ask(farm)),
+            Word::Deny => Order::Refused(ask(farm)),
+        }
+    };
+    let hold = async |farm: &Farm, Outcome { books, done, at, .. }| {
+        let (ours, theirs) = names(farm).await;
+        let wait = async || farm.controller.home.names("peer pending").await;
+        if word == Some(Word::Approve) {
+            assert!(ours == ["rig-alpha"] && wait().await.is_empty(), "{ours:?}: {at}");
+            assert!(theirs == ["control-center"] || !done && theirs.is_empty(), "{theirs:?}: {at}");
+        } else {
+            assert!(ours.is_empty() && theirs.is_empty(), "{ours:?}, {theirs:?}: {at}");
+        }
+        if word == Some(Word::Deny) {
+            assert_eq!(wait().await, [""; 0], "{at}");
+            let _ = farm.rig().home.run(&add_controller(&farm.controller).await).await.done();
+        } else if word.is_none() {
+            let _ = farm.rig().home.run(&ask(farm)).await.done();
+            let once = async || (wait().await == ["rig-alpha"]).then_some(());
+            wait_for(&format!("it waits, once: {at}"), HEALED, once).await;
+            say(farm, Word::Approve).await;
+        }
+        let _ = farm.rig().home.run(&ask(farm)).await.done();
+        Farm::online(&farm.controller.home, "rig-alpha").await;
+        run(farm, "peer ping rig-alpha").await;
+        all_is_whole(farm, &books, &at).await;
+    };
+    at_each_step_among(&["rig-alpha"], Side::Rig, side, prepare, hold).await;
+}
+
+#[tokio::test]
+#[ignore = "goes through every step; `.ci/run faults` runs it"]
+async fn a_stranger_that_is_killed_at_any_step_of_asking_is_let_in_by_its_operators_word_alone() {
+    for word in [None, Some(Word::Approve), Some(Word::Deny)] {
+        asks(word, Side::Rig).await;
+    }
+}
+
+#[tokio::test]
+#[ignore = "goes through every step; `.ci/run faults` runs it"]
+async fn a_controller_that_is_killed_at_any_step_of_being_asked_by_a_stranger_lets_it_in_by_its_operators_word_alone() {
+    for word in [None, Some(Word::Approve)] {
+        asks(word, Side::Controller).await;
+    }
 }
 
 #[tokio::test]
@@ -709,25 +912,49 @@ async fn a_rig_that_is_killed_at_any_step_of_adding_its_controller_has_it_or_ask
 #[tokio::test]
 #[ignore = "goes through every step; `.ci/run faults` runs it"]
 async fn a_start_whose_controller_is_killed_at_any_step_is_done_once_or_not() {
-    starts(Side::Controller).await;
+    starts(START, Side::Controller, Side::Controller).await;
 }
 
 #[tokio::test]
 #[ignore = "goes through every step; `.ci/run faults` runs it"]
 async fn a_start_whose_rig_is_killed_at_any_step_is_done_once_or_not() {
-    starts(Side::Rig).await;
+    starts(START, Side::Controller, Side::Rig).await;
+}
+
+#[tokio::test]
+#[ignore = "goes through every step; `.ci/run faults` runs it"]
+async fn a_start_of_the_rigs_own_profile_is_done_once_or_not_whoever_is_killed_at_any_step_and_whoever_gives_it() {
+    for (given_at, side) in
+        [(Side::Controller, Side::Controller), (Side::Controller, Side::Rig), (Side::Rig, Side::Rig)]
+    {
+        starts(START_ITS_OWN, given_at, side).await;
+    }
 }
 
 #[tokio::test]
 #[ignore = "goes through every step; `.ci/run faults` runs it"]
 async fn a_stop_whose_controller_is_killed_at_any_step_leaves_nothing_half_stopped() {
-    stops(Side::Controller).await;
+    stops(Side::Controller, Side::Controller).await;
 }
 
 #[tokio::test]
 #[ignore = "goes through every step; `.ci/run faults` runs it"]
 async fn a_stop_whose_rig_is_killed_at_any_step_leaves_nothing_half_stopped() {
-    stops(Side::Rig).await;
+    stops(Side::Controller, Side::Rig).await;
+}
+
+#[tokio::test]
+#[ignore = "goes through every step; `.ci/run faults` runs it"]
+async fn a_stop_that_a_rig_is_given_on_its_own_machine_leaves_nothing_half_stopped() {
+    stops(Side::Rig, Side::Rig).await;
+}
+
+#[tokio::test]
+#[ignore = "goes through every step; `.ci/run faults` runs it"]
+async fn a_stop_of_one_miner_of_two_leaves_the_other_alone_whoever_is_killed_at_any_step() {
+    for side in [Side::Controller, Side::Rig] {
+        stops_one(side).await;
+    }
 }
 
 #[tokio::test]

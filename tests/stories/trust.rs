@@ -8,8 +8,8 @@ use miner_ctrl::worker::CONSOLE_WAITS;
 use miner_ctrl_protocol::codec::{self, MAX_BODY, MAX_MESSAGE};
 use miner_ctrl_protocol::message::LogPage;
 use miner_ctrl_protocol::pair::Reply;
-use miner_ctrl_protocol::smsg::{PendingAnswer, Sender};
 use miner_ctrl_protocol::{PAIR_PROTOCOL, RPC_PROTOCOL, Refusal, Request, Response, Role};
+use miner_ctrl_tests::caller::{opened, sealed};
 use miner_ctrl_tests::farm::Station;
 use miner_ctrl_tests::processes::{descriptors_of, resident_bytes_of};
 use miner_ctrl_tests::{Caller, DEADLINE, Farm, Home, wait_for};
@@ -90,17 +90,6 @@ async fn where_pairing_is_off_a_stranger_is_refused_at_the_door() {
     }
 }
 
-/// A request of a caller, sealed; and what opens its answer.
-fn sealed(sender: &mut Sender, request: &Request) -> (Vec<u8>, PendingAnswer) {
-    let body = codec::encode(request, MAX_BODY).expect("it fits");
-    sender.seal(&body, Duration::ZERO, &mut rand::rng()).expect("it can be sealed")
-}
-
-fn opened(answer: PendingAnswer, payload: &[u8]) -> Response {
-    let body = answer.open(payload).expect("an answer to this request");
-    codec::decode(&body, MAX_BODY).expect("an answer")
-}
-
 #[tokio::test]
 async fn a_registered_key_is_served_and_each_message_once() {
     let rig = Station::start("rig-alpha", "worker").await;
@@ -109,8 +98,7 @@ async fn a_registered_key_is_served_and_each_message_once() {
     let mut link = caller.link(&caller.hello("caller", Role::Controller)).await;
     let hello = link.hello.clone().expect("the node greets");
     assert_eq!(hello.node_id.to_string(), rig.node.line("node id"));
-    let rig_key = key_of(&rig.home);
-    let mut sender = Sender::new(caller.secret().clone(), rig_key, hello.nonce);
+    let mut sender = caller.sender(&rig, &link);
 
     let (bytes, answer) = sealed(&mut sender, &Request::Ping { sent_at: 7 });
     link.say(1, 1, &bytes).await;
@@ -148,8 +136,7 @@ async fn however_many_wait_for_a_silent_console_a_stop_is_answered() {
     }
     let caller = Caller::admitted(&rig, "caller", Role::Controller).await;
     let mut link = caller.link(&caller.hello("caller", Role::Controller)).await;
-    let nonce = link.hello.clone().expect("the node greets").nonce;
-    let mut sender = Sender::new(caller.secret().clone(), key_of(&rig.home), nonce);
+    let mut sender = caller.sender(&rig, &link);
     let logs = |after| Request::Logs { miner: None, lines: 1, after, wait: 30 };
     let (bytes, answer) = sealed(&mut sender, &logs(None));
     link.say(1, 99, &bytes).await;
@@ -177,8 +164,7 @@ async fn a_worker_cannot_command_whatever_it_says_of_itself() {
     let caller = Caller::admitted(&rig, "worker", Role::Worker).await;
     // It says in its greeting that it is a controller now.
     let mut link = caller.link(&caller.hello("worker", Role::Controller)).await;
-    let nonce = link.hello.clone().expect("the node greets").nonce;
-    let mut sender = Sender::new(caller.secret().clone(), key_of(&rig.home), nonce);
+    let mut sender = caller.sender(&rig, &link);
     for (id, request) in [Request::Stats, Request::StopMiner { miner: miner_ctrl_protocol::message::MinerChoice::All }]
         .iter()
         .enumerate()
@@ -189,11 +175,6 @@ async fn a_worker_cannot_command_whatever_it_says_of_itself() {
         let answer = opened(answer, &payload);
         assert!(matches!(answer, Response::Refused(Refusal::NotAllowed { .. })), "{request:?}: {answer:?}");
     }
-}
-
-fn key_of(home: &Home) -> miner_ctrl_protocol::PeerKey {
-    let seed = std::fs::read(home.node_dir().join("private.key")).expect("a key file");
-    miner_ctrl_protocol::smsg::NodeSecret::from_seed(&seed).expect("a seed").public()
 }
 
 #[tokio::test]
@@ -224,7 +205,7 @@ async fn a_peer_that_talks_nonsense_is_dropped_and_the_node_lives_on() {
     // Greetings that are none: of another node, of another version, and no CBOR.
     let connection = caller.again(&rig).await;
     let mut false_id = honest(&connection);
-    false_id.node_id = key_of(&rig.home).node_id();
+    false_id.node_id = rig.home.key().node_id();
     assert!(connection.link(&false_id).await.ends().await);
     let connection = caller.again(&rig).await;
     let mut version = honest(&connection);

@@ -9,7 +9,7 @@ use miner_ctrl_tests::farm::Station;
 use miner_ctrl_tests::{DEADLINE, Farm, Host, Lan, wait_for};
 use serde_json::Value;
 
-use crate::{CUT, HEALED, is_online};
+use crate::{CUT, HEALED, Held, Kept, is_online, mines};
 
 /// `/etc/hosts` as what runs on this host sees it.
 fn hosts_file(host: &Host) -> PathBuf {
@@ -47,10 +47,15 @@ async fn a_controller_that_is_known_by_name_is_found_at_another_address() {
     let (port, code) = (controller.home.port(), controller.node.code().to_owned());
     let _ = rig.home.run(&format!("peer add --address control-center.hall:{port} --code {code}")).await.done();
     Farm::online(&rig.home, "control-center").await;
+    let farm = Farm { controller, rigs: vec![rig] };
+    let miner = mines(&farm).await;
+    let kept = Kept::by(&farm).await;
+    let held = Held::by(farm.rig()).await;
 
-    let Station { name, node, home } = controller;
+    let Farm { controller: Station { name, node, home }, rigs } = farm;
     node.kill();
     at_first.wire(CUT);
+    let rig = &rigs[0];
     wait_for("the rig looks for it where it was", DEADLINE, async || {
         let peers = rig.home.json("peer list").await;
         (peers[0]["online"] == false && peers[0]["problem"].is_string()).then_some(())
@@ -64,6 +69,10 @@ async fn a_controller_that_is_known_by_name_is_found_at_another_address() {
     wait_for("the rig has found it", HEALED, async || is_online(&controller.home, "rig-alpha").await.then_some(()))
         .await;
     assert!(moved.elapsed() < HEALED, "it took {:?}", moved.elapsed());
+    assert_eq!(Farm::agreed(&controller.home, &rigs[0], HEALED).await, miner);
+    let farm = Farm { controller, rigs };
+    kept.is_whole(&farm).await;
+    held.no_more().await;
 }
 
 /// There `[::]` can be bound, and nothing ever says where it listens.
@@ -79,14 +88,22 @@ async fn a_controller_without_ipv6_listens_at_once_and_has_its_rig_back() {
     );
     rig.pair_with(&controller).await;
     Farm::online(&rig.home, "control-center").await;
-    let Station { name, node, home } = controller;
+    let farm = Farm { controller, rigs: vec![rig] };
+    let miner = mines(&farm).await;
+    let kept = Kept::by(&farm).await;
+    let held = Held::by(farm.rig()).await;
+    let Farm { controller: Station { name, node, home }, rigs } = farm;
     node.kill();
     let killed = Instant::now();
     let controller = Station { name, node: home.serve().await, home };
     let served = killed.elapsed();
     wait_for("the rig is back", HEALED, async || is_online(&controller.home, "rig-alpha").await.then_some(())).await;
-    let peers = rig.home.json("peer list").await;
+    let peers = rigs[0].home.json("peer list").await;
     assert_eq!(peers[0]["problem"], Value::Null, "it was never turned away");
     // libp2p waits 5 s for what never comes.
     assert!(served < Duration::from_secs(5), "{served:?}");
+    assert_eq!(Farm::agreed(&controller.home, &rigs[0], HEALED).await, miner);
+    let farm = Farm { controller, rigs };
+    kept.is_whole(&farm).await;
+    held.no_more().await;
 }

@@ -11,7 +11,7 @@ use miner_ctrl_tests::history::{now, told};
 use miner_ctrl_tests::{DEADLINE, Farm, Home};
 
 use crate::clocks::Clock;
-use crate::{HEALED, Held, Kept, agreed, hashes, left_nothing_behind};
+use crate::{HEALED, Held, Kept, agreed, hashes, left_nothing_behind, mines};
 
 /// A file system of its own, with little room.
 struct SmallDisk(PathBuf);
@@ -124,6 +124,52 @@ async fn on_a_full_disk_nothing_is_lost_and_nothing_is_claimed() {
     kept.is_whole(&Farm { controller, rigs: vec![rig] }).await;
     // Before the homes, which cannot be removed from under them.
     drop((disk, rig_disk));
+}
+
+/// What a rig says of a stop is what the next node does, which finds the disk as full as it was.
+#[tokio::test]
+#[ignore = "needs root for a disk of its own; `.ci/run faults` runs it"]
+async fn a_stop_that_is_not_written_down_is_told_so_and_holds_until_the_next_node() {
+    let home = Home::empty();
+    // Its log has another disk, so that it can say where it listens.
+    let data = home.path().join(".local");
+    fs::create_dir(&data).unwrap();
+    let disk = SmallDisk::over(&data, 24);
+    let home = home.initialised("rig-alpha", "worker").await;
+    let rig = Station { name: "rig-alpha".into(), node: home.serve().await, home };
+    let controller = Station::start("control-center", "controller").await;
+    controller.pair_with(&rig).await;
+    let mut farm = Farm { controller, rigs: vec![rig] };
+    let _ = mines(&farm).await;
+    let kept = Kept::by(&farm).await;
+    let held = Held::by(&farm.controller).await;
+
+    let stop = "remote stop rig-alpha xmrig-1";
+    let filler = disk.fill();
+    // At the first stop and at one that finds it stopped; and who only looks is told as well.
+    for order in [stop, stop, "remote status rig-alpha"] {
+        let told = farm.controller.home.run(order).await.done();
+        // The miner that ended has made room.
+        disk.fill();
+        assert!(told.contains("its stop is not written down, and the next node starts it again"), "{order}: {told}");
+        assert_eq!(farm.rig().home.miners(), [0_i32; 0], "{order}");
+    }
+    let rig = farm.rigs.remove(0).killed_and_back().await;
+    farm.rigs.push(rig);
+    fs::remove_file(filler).unwrap();
+    hashes(&farm.controller.home, "rig-alpha", HEALED).await;
+    assert_eq!(agreed(&farm.controller.home, farm.rig(), HEALED).await, 1, "as it was told");
+
+    let told = farm.controller.home.run(stop).await.done();
+    assert!(told.contains("is stopped") && !told.contains("not written down"), "{told}");
+    let rig = farm.rigs.remove(0).killed_and_back().await;
+    farm.rigs.push(rig);
+    Farm::online(&farm.controller.home, "rig-alpha").await;
+    assert_eq!(agreed(&farm.controller.home, farm.rig(), HEALED).await, 0, "done is done");
+    kept.is_whole(&farm).await;
+    held.no_more().await;
+    // Before the home, which cannot be removed from under it.
+    drop(disk);
 }
 
 /// A controller whose disk is full for long writes a minute of numbers each minute, in vain.

@@ -65,6 +65,13 @@ async fn starts(controller: &Home, miner: &str) -> usize {
     console.lines().filter(|line| line.contains(BANNER)).count()
 }
 
+/// Has the farm's one rig mine, and gives its miner.
+async fn mines(farm: &Farm) -> Vec<i32> {
+    farm.add_profile("p").await;
+    let _ = farm.controller.home.run("remote start rig-alpha --profile p --from here").await.done();
+    farm.rig().home.miners()
+}
+
 /// What a farm has to keep through whatever happens: registry, profiles and history.
 struct Kept {
     books: Vec<Value>,

@@ -3,21 +3,21 @@
 
 use std::cell::Cell;
 use std::convert::Infallible;
-use std::fs;
 use std::time::{Duration, Instant};
 
 use futures::future::join_all;
 use miner_ctrl_protocol::codec::{self, MAX_BODY};
-use miner_ctrl_protocol::smsg::{NodeSecret, Sender};
 use miner_ctrl_protocol::{Refusal, Request, Role};
+use miner_ctrl_tests::caller::sealed;
 use miner_ctrl_tests::farm::Station;
-use miner_ctrl_tests::processes::{proceed, stand_still};
+use miner_ctrl_tests::processes::{kill, proceed, stand_still};
 use miner_ctrl_tests::{Caller, DEADLINE, Farm, Lan, Ran, wait_for};
 use serde_json::Value;
 use tokio::time::timeout;
 
 use crate::{
-    AT_ONCE, CUT, HEALED, Held, Kept, MINUTE, NOTICED, UNKNOWN, agreed, hashes, is_online, left_nothing_behind, starts,
+    AT_ONCE, CUT, HEALED, Held, Kept, MINUTE, NOTICED, UNKNOWN, agreed, hashes, is_online, left_nothing_behind, mines,
+    starts,
 };
 
 /// Requests that a rig which floods says in one breath.
@@ -116,20 +116,19 @@ async fn a_rig_that_floods_its_controller_holds_up_nobody_else() {
     ];
     let kept = Kept::by(&farm).await;
     let held = Held::in_all(&farm).await;
-    let seed = fs::read(farm.controller.home.node_dir().join("private.key")).unwrap();
-    let key = NodeSecret::from_seed(&seed).unwrap().public();
-    let ping = codec::encode(&Request::Ping { sent_at: 0 }, MAX_BODY).unwrap();
 
     // Who is given up comes again.
     let flooding = async |caller: &Caller, name: &str, busy: Option<&Cell<usize>>| -> Infallible {
         loop {
             let connection = caller.again(&farm.controller).await;
             let mut link = connection.link(&connection.hello(name, Role::Worker)).await;
-            let Some(hello) = link.hello.clone() else { continue };
-            let mut sender = Sender::new(connection.secret().clone(), key, hello.nonce);
+            if link.hello.is_none() {
+                continue;
+            }
+            let mut sender = connection.sender(&farm.controller, &link);
             while !connection.seen().closed {
                 for id in 0..BURST {
-                    let (bytes, _) = sender.seal(&ping, Duration::ZERO, &mut rand::rng()).unwrap();
+                    let (bytes, _) = sealed(&mut sender, &Request::Ping { sent_at: 0 });
                     link.say(1, id, &bytes).await;
                 }
                 let Some(busy) = busy else { continue };
@@ -280,13 +279,19 @@ async fn a_rig_that_comes_back_before_it_was_missed_is_one_rig() {
     let rig = Station::start_on(host, "rig-alpha", "worker").await;
     rig.home.add(&controller.home).await;
     Farm::online(&controller.home, "rig-alpha").await;
-    // It says no goodbye.
+    let farm = Farm { controller, rigs: vec![rig] };
+    let miner = mines(&farm).await;
+    let kept = Kept::by(&farm).await;
+    let held = Held::by(&farm.controller).await;
+    let Farm { controller, mut rigs } = farm;
+    // It says no goodbye, and its miner goes with it.
     host.wire(CUT);
     let cut = Instant::now();
-    let Station { node, home, .. } = rig;
+    let Station { name, node, home } = rigs.remove(0);
     node.kill();
+    miner.into_iter().for_each(kill);
     let home = home.on(elsewhere);
-    let _node = home.serve().await;
+    let node = home.serve().await;
     let sees_it = async || {
         let peers = home.json("peer list").await;
         (peers[0]["online"] == true).then_some(())
@@ -298,6 +303,10 @@ async fn a_rig_that_comes_back_before_it_was_missed_is_one_rig() {
     // By then nobody can have answered on the old one.
     wait_for("the old one is over", DEADLINE, async || (cut.elapsed() > NOTICED).then_some(())).await;
     assert_eq!(controller.home.json("peer list").await[0]["problem"], Value::Null);
+    let farm = Farm { controller, rigs: vec![Station { name, node, home }] };
+    assert_eq!(agreed(&farm.controller.home, farm.rig(), HEALED).await, 1, "it mines again");
+    kept.is_whole(&farm).await;
+    held.no_more().await;
 }
 
 #[tokio::test]

@@ -3,7 +3,6 @@
 use std::time::{Duration, Instant};
 
 use futures::future::join_all;
-use miner_ctrl_tests::farm::Station;
 use miner_ctrl_tests::history::{now, told};
 use miner_ctrl_tests::{Cut, DEADLINE, Farm, Home, Host, Lan, Wire, wait_for};
 use serde_json::Value;
@@ -69,12 +68,7 @@ async fn over_slow_lossy_and_narrow_wires_every_command_is_done_once() {
 async fn on_a_way_that_is_narrower_than_anybody_is_told_large_messages_pass() {
     let lan = Lan::new(3);
     let names = ["rig-alpha", "rig-beta"];
-    let farm = {
-        let [first, hosts @ ..] = lan.hosts() else { unreachable!("three hosts") };
-        let rigs = join_all(names.iter().zip(hosts).map(|(rig, host)| Station::start_on(host, rig, "worker")));
-        let (controller, rigs) = tokio::join!(Station::start_on(first, "control-center", "controller"), rigs);
-        Farm { controller, rigs }
-    };
+    let farm = Farm::strangers_on(&lan, &names).await;
     for host in &lan.hosts()[1..] {
         // What IPv6 takes for granted, and what a mesh of WireGuard offers by default.
         host.wire(Wire { largest: Some(1280), ..Wire::default() });
@@ -233,12 +227,7 @@ async fn a_hole_in_one_way_alone_is_noticed_at_both_ends_whoever_dialled_and_hea
     let names = ["rig-deaf", "rig-mute", "rig-deaf-caller", "rig-mute-caller"];
     let holes = [Cut::ToHost, Cut::FromHost, Cut::ToHost, Cut::FromHost];
     let lan = Lan::new(5);
-    let farm = {
-        let [first, hosts @ ..] = lan.hosts() else { unreachable!("five hosts") };
-        let rigs = join_all(names.iter().zip(hosts).map(|(rig, host)| Station::start_on(host, rig, "worker")));
-        let (controller, rigs) = tokio::join!(Station::start_on(first, "control-center", "controller"), rigs);
-        Farm { controller, rigs }
-    };
+    let farm = Farm::strangers_on(&lan, &names).await;
     let (controller, rigs) = (&farm.controller.home, &farm.rigs);
     for rig in &rigs[..2] {
         farm.controller.pair_with(rig).await;
@@ -315,26 +304,49 @@ async fn a_hole_in_one_way_alone_is_noticed_at_both_ends_whoever_dialled_and_hea
     left_nothing_behind(held).await;
 }
 
-/// Pulled out, a host knows of it and its controller hears nothing; reset, both know at once.
+/// Pulled out, a host knows of it and its controller hears nothing; reset, both know at once; turned away, both are told so
+/// whatever they send, for as long as it lasts. The last one dials, the others are dialled.
 #[tokio::test]
 #[ignore = "needs root for network namespaces; `.ci/run faults` runs it"]
-async fn a_rig_that_is_unplugged_or_reset_mines_on_and_does_what_it_was_told_once() {
-    let names = ["rig-unplugged", "rig-reset"];
-    let lan = Lan::new(3);
-    let farm = Farm::paired_on(&lan, &names).await;
-    farm.add_profile("p").await;
+async fn a_rig_that_is_unplugged_reset_or_turned_away_mines_on_and_does_what_it_was_told_once() {
+    // What begins, what ends it, and within which time it shows.
+    let cuts: [(&str, fn(&Host), fn(&Host), Duration); 4] = [
+        ("rig-unplugged", Host::unplug, Host::plug_in, NOTICED),
+        (
+            "rig-reset",
+            |host| {
+                host.reset_connections();
+                host.unplug();
+            },
+            Host::plug_in,
+            AT_ONCE,
+        ),
+        ("rig-turned-away", Host::turn_away, Host::let_pass, AT_ONCE),
+        ("rig-turned-away-caller", Host::turn_away, Host::let_pass, AT_ONCE),
+    ];
+    let names = cuts.map(|(name, ..)| name);
+    let lan = Lan::new(5);
+    let farm = Farm::strangers_on(&lan, &names).await;
     let (controller, hosts) = (&farm.controller.home, &lan.hosts()[1..]);
+    for rig in &farm.rigs[..3] {
+        farm.controller.pair_with(rig).await;
+    }
+    farm.rigs[3].home.add(controller).await;
+    Farm::online(controller, names[3]).await;
+    farm.add_profile("p").await;
     let all = names.join(",");
     let _ = controller.run(&format!("remote start {all} --profile p --from here --miner xmrig-1")).await.done();
     let miners: Vec<Vec<i32>> = farm.rigs.iter().map(|rig| rig.home.miners()).collect();
     let kept = Kept::by(&farm).await;
     let held = Held::in_all(&farm).await;
 
-    hosts[1].reset_connections();
-    hosts.iter().for_each(Host::unplug);
+    let cut = Instant::now();
+    for (host, (_, begin, ..)) in hosts.iter().zip(cuts) {
+        begin(host);
+    }
     let second = |rig: &str| format!("remote start {rig} --profile p --from here --miner xmrig-2");
     let told = join_all(names.map(async |rig| controller.run(&second(rig)).await));
-    let gone = join_all(names.into_iter().zip([NOTICED, AT_ONCE]).map(async |(rig, within)| {
+    let gone = join_all(cuts.map(async |(rig, .., within)| {
         wait_for(&format!("{rig} shows as offline"), within, async || {
             (!is_online(controller, rig).await).then_some(())
         })
@@ -348,7 +360,10 @@ async fn a_rig_that_is_unplugged_or_reset_mines_on_and_does_what_it_was_told_onc
         assert_eq!(rig.home.miners(), *miners, "{} mines on, and was not reached", rig.name);
     }
 
-    hosts.iter().for_each(Host::plug_in);
+    wait_for("it lasted", NOTICED, async || (cut.elapsed() > AT_ONCE).then_some(())).await;
+    for (host, (_, _, end, _)) in hosts.iter().zip(cuts) {
+        end(host);
+    }
     let back = Instant::now();
     let running = join_all(farm.rigs.iter().map(|rig| agreed(controller, rig, HEALED))).await;
     assert!(back.elapsed() < HEALED, "it took {:?}", back.elapsed());
