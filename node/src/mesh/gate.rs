@@ -233,7 +233,7 @@ impl Door {
             let quietest = self.rates.iter().min_by_key(|(_, rate)| rate.at()).map(|(ip, _)| *ip);
             quietest.and_then(|ip| self.rates.remove(&ip));
         }
-        self.rates.entry(ip).or_insert(Allowance::new(STRANGER_RATE, now)).take(now)
+        self.rates.entry(ip).or_insert_with(|| Allowance::new(STRANGER_RATE, now)).take(now)
     }
 
     fn allowance_used_up(&self, ip: &IpAddr, now: Instant) -> bool {

@@ -310,7 +310,8 @@ async fn a_hole_in_one_way_alone_is_noticed_at_both_ends_whoever_dialled_and_hea
 #[ignore = "needs root for network namespaces; `.ci/run faults` runs it"]
 async fn a_rig_that_is_unplugged_reset_or_turned_away_mines_on_and_does_what_it_was_told_once() {
     // What begins, what ends it, and within which time it shows.
-    let cuts: [(&str, fn(&Host), fn(&Host), Duration); 4] = [
+    type Cut = (&'static str, fn(&Host), fn(&Host), Duration);
+    let cuts: [Cut; 4] = [
         ("rig-unplugged", Host::unplug, Host::plug_in, NOTICED),
         (
             "rig-reset",
