@@ -234,16 +234,16 @@ async fn profiles_are_added_shown_edited_imported_and_removed() {
 }
 
 #[tokio::test]
-async fn a_wrong_profile_is_refused_by_the_name_of_the_field() {
+async fn a_wrong_profile_is_refused_by_the_flag_that_was_typed() {
     let home = Home::init("control-center", "controller").await;
     let add = "profile add p --program xmrig --algorithm rx/0 --pool pool.example:1 --wallet W";
     for (line, words) in [
-        (format!("{add} --threads 0"), "threads"),
-        (format!("{add} --argument=--http-port=1"), "arguments[0]"),
-        (add.replace("pool.example:1", "pool.example:0"), "pools[0].url"),
-        (add.replace("rx/0", "no-such-algorithm"), "algorithm"),
-        (format!("{add} --rig-name {{nam}}"), "rig_name"),
-        (format!("{add} --tls --fingerprint abc"), "pools[0].fingerprint"),
+        (format!("{add} --threads 0"), "--threads is"),
+        (format!("{add} --argument=--http-port=1"), "--argument `--http-port`"),
+        (add.replace("pool.example:1", "pool.example:0"), "--pool "),
+        (add.replace("rx/0", "no-such-algorithm"), "--algorithm "),
+        (format!("{add} --rig-name {{nam}}"), "--rig-name "),
+        (format!("{add} --tls --fingerprint abc"), "--fingerprint is"),
         (add.replace("xmrig", "excel"), "--program"),
     ] {
         home.run(&line).await.fails(2, &[words]);
