@@ -149,16 +149,20 @@ pub async fn start(places: Places, lock: Lock, config: NodeConfig, mode: Mode) -
         ups,
         orders: Arc::default(),
     });
-    let peers = match mode {
+    let (peers, hosts) = match mode {
         // Registered when the command needs them.
-        Mode::Command => vec![],
+        Mode::Command => (vec![], vec![]),
         Mode::Serve => {
             let fleet = fleet.now();
-            fleet.peers.iter().map(|peer| (peer.peer.key, dialable(&peer.peer.addresses))).collect()
+            let peers = || fleet.peers.iter().map(|peer| &peer.peer);
+            (
+                peers().map(|peer| (peer.key, dialable(&peer.addresses))).collect(),
+                peers().filter_map(|peer| Some((peer.key, peer.host?))).collect(),
+            )
         }
     };
     let rate = RequestRate::default();
-    let mesh_config = MeshConfig { secret, name: record.name.clone(), role: record.role, listen, peers, rate };
+    let mesh_config = MeshConfig { secret, name: record.name.clone(), role: record.role, listen, peers, hosts, rate };
     let household: Arc<dyn Household> = Arc::clone(&house) as Arc<dyn Household>;
     let started = mesh::start(mesh_config, household, stop_mesh.clone()).await;
     let (mesh, mesh_task) = match started {

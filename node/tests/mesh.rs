@@ -4,6 +4,7 @@
 
 use std::collections::HashMap;
 use std::future::Future;
+use std::net::Ipv4Addr;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
@@ -16,6 +17,8 @@ use miner_ctrl::mesh::{
 use miner_ctrl_protocol::pair::PairRefusal;
 use miner_ctrl_protocol::smsg::{NodeSecret, PairingCode};
 use miner_ctrl_protocol::{PeerKey, Refusal, Request, Response, Role};
+use tokio::io::AsyncReadExt;
+use tokio::net::TcpSocket;
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
@@ -114,6 +117,7 @@ impl Node {
             role: Role::Dual,
             listen: listen_addresses(listen).unwrap(),
             peers: vec![],
+            hosts: vec![],
             rate,
         };
         let (mesh, _) = start(config, Arc::clone(&house) as Arc<dyn Household>, stop.clone()).await.unwrap();
@@ -184,6 +188,32 @@ async fn with_pairing_off_the_door_stays_closed() {
     let refused = controller.pair(&rig, CODE).await;
     assert_eq!(refused, Err(PairError::NotPairing));
     assert_eq!(rig.mesh.counts().turned_away.load(Ordering::Relaxed), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn however_many_come_and_say_nothing_whoever_comes_from_elsewhere_pairs() {
+    let (controller, rig) = (Node::start("control", None).await, Node::start("rig", Some(CODE)).await);
+    let to = (Ipv4Addr::LOCALHOST, port_of(&rig)).into();
+    let mut silent = Vec::new();
+    while rig.mesh.counts().turned_away.load(Ordering::Relaxed) == 0 {
+        for from in [[127, 0, 1, 1], [127, 0, 2, 1]] {
+            let socket = TcpSocket::new_v4().unwrap();
+            socket.bind((Ipv4Addr::from(from), 0).into()).unwrap();
+            silent.push(socket.connect(to).await.unwrap());
+        }
+    }
+    controller.pair(&rig, CODE).await.unwrap();
+    // The oldest of one of them made room.
+    let (first, second) = silent.split_at_mut(1);
+    let closed = async {
+        let (mut one, mut other) = ([0], [0]);
+        tokio::select! {
+            read = first[0].read(&mut one) => read,
+            read = second[0].read(&mut other) => read,
+        }
+    };
+    let read = timeout(Duration::from_secs(5), closed).await.expect("sooner than a handshake is given up");
+    assert!(read.is_err() || read.is_ok_and(|count| count == 0));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -87,6 +87,7 @@ async fn member(number: u32, listen: &str, peers: Vec<(PeerKey, Vec<Address>)>, 
         role: Role::Dual,
         listen: if listen.is_empty() { vec![] } else { listen_addresses(listen).expect("an address") },
         peers,
+        hosts: vec![],
         // The wire is measured here, not the limit that a flooding peer meets.
         rate: RequestRate { per_second: f64::INFINITY, burst: f64::MAX },
     };

@@ -1,5 +1,6 @@
 //! The door of the fleet task: every caller has a clone of it.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -41,6 +42,8 @@ pub enum Observation {
     Failed,
     /// It said Hello. What it calls itself is not taken: people and scripts go by our name for it.
     Greeted {
+        /// The address of its link; none when it was dialled by a name.
+        host: Option<IpAddr>,
         /// What it is for.
         role: Role,
         /// Program and version.

@@ -1,6 +1,7 @@
 //! Who is registered. Decisions are made here and carried out once they are stored.
 
 use std::collections::{BTreeMap, HashMap};
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use miner_ctrl_protocol::name::MAX_NAME;
@@ -42,6 +43,8 @@ pub struct Peer {
     pub paired_at: u64,
     /// Unix time of the last sign of life, seconds.
     pub last_seen: Option<u64>,
+    /// Where it was last. Who comes from there is let in before those that nobody knows.
+    pub host: Option<IpAddr>,
     /// Program and version, by its own word.
     pub agent: Option<String>,
     /// How it answers.
@@ -207,6 +210,7 @@ impl Registry {
             addresses,
             paired_at: known.map_or(new.now, |known| known.paired_at),
             last_seen: Some(new.now),
+            host: known.and_then(|known| known.host),
             agent: known.and_then(|known| known.agent.clone()),
             reputation: known.map(|known| known.reputation).unwrap_or_default(),
         })

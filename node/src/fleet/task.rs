@@ -425,7 +425,8 @@ impl Fleet {
                 state.copied = Some((for_people(&why), Instant::now()));
             }
             Observation::Failed => peer.reputation.record(Outcome::Failed),
-            Observation::Greeted { role, agent } => {
+            Observation::Greeted { host, role, agent } => {
+                peer.host = host.or(peer.host);
                 peer.role = role;
                 peer.set_agent(&agent);
             }

@@ -210,12 +210,17 @@ async fn a_code_is_shown_until_it_is_used_or_an_hour_has_passed() {
 }
 
 #[tokio::test]
-async fn scores_and_last_seen_survive_a_stop() {
+async fn scores_and_where_and_when_it_was_last_seen_survive_a_stop() {
     let (_directory, path) = place();
     let running = Running::on(Database::open(&path).unwrap(), PairingMode::Ask);
     running.fleet.register(new_peer(1, "alpha")).await.unwrap();
     for _ in 0..10 {
         running.fleet.observe(key(1), Observation::Answered);
+    }
+    // The second was dialled by its name.
+    for host in [Some([192, 0, 2, 1].into()), None] {
+        let agent = "miner-ctrl/8".to_owned();
+        running.fleet.observe(key(1), Observation::Greeted { host, role: Role::Worker, agent });
     }
     running.fleet.observe(key(1), Observation::Identified { agent: "miner-ctrl/9".into() });
     running.fleet.observe(key(1), Observation::TimedOut);
@@ -224,6 +229,7 @@ async fn scores_and_last_seen_survive_a_stop() {
     let peer = again.fleet.now().peers[0].peer.clone();
     assert_eq!((peer.reputation.successes(), peer.reputation.timeouts()), (10, 1));
     assert_eq!((peer.last_seen, peer.agent.as_deref()), (Some(5_000), Some("miner-ctrl/9")));
+    assert_eq!(peer.host, Some([192, 0, 2, 1].into()));
     assert!(peer.reputation.score() > 50);
 }
 

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::future::Future;
+use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
@@ -50,6 +51,8 @@ pub enum Event {
     Up {
         /// Where it is.
         address: String,
+        /// The IP address in it, if it has one.
+        host: Option<IpAddr>,
         /// Whether it dialled us.
         inbound: bool,
         /// What it said of itself.

@@ -6,7 +6,7 @@
 //!
 //! The first field of the composed behaviour, so that nothing behind it ever hears of a connection refused here.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{HashMap, VecDeque};
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::atomic::Ordering;
@@ -26,13 +26,11 @@ use tokio::time::Instant;
 use super::allowance::Allowance;
 use super::command::Counts;
 use super::convert::peer_key;
+use super::handshakes::{Full, Handshakes, Latest, Origin};
 use super::link::RequestRate;
 use super::streams::{Opened, Protocol, Streams};
 use super::turns::Seat;
 
-/// Handshakes under way. Each costs about 1 ms of CPU, and 15 KB until it is done or [`super::transport`]'s timeout
-/// ends it. A hall that gets its power back dials all at once, and whoever is turned away waits for seconds.
-const MAX_HANDSHAKES: usize = 4096;
 /// Strangers connected at once. Pairing takes under a second.
 const MAX_STRANGERS: usize = 16;
 /// Of these, from one address.
@@ -47,9 +45,6 @@ pub(crate) const STRANGER_LIFE: Duration = Duration::from_secs(10);
 const STRANGER_RATE: RequestRate = RequestRate { per_second: 4.0, burst: 60.0 };
 /// Addresses whose rate is remembered; the ones that were quiet longest are forgotten first.
 const MAX_RATES: usize = 1024;
-
-/// Addresses of registered peers that are remembered: as many as peers may be registered.
-const MAX_TRUSTED: usize = 10_000;
 
 /// Why a connection was turned away.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -98,25 +93,6 @@ struct Stranger {
     since: Instant,
 }
 
-/// How many handshakes may be under way.
-#[derive(Debug, Clone, Copy)]
-struct Room {
-    all: usize,
-    /// Of these, from addresses that no registered peer ever came from: whoever says nothing on many connections leaves
-    /// room for those that are known.
-    unknown: usize,
-    /// Of these, from one address: a hall behind one NAT.
-    per_ip: usize,
-}
-
-impl Room {
-    /// For a process that may have so many open files: strangers that say nothing take no more than half of them.
-    fn of(files: u64) -> Self {
-        let all = usize::try_from(files / 2).unwrap_or(usize::MAX).min(MAX_HANDSHAKES);
-        Self { all, unknown: all / 4 * 3, per_ip: all / 2 }
-    }
-}
-
 /// Who is registered. The transport knows it too: what a connection may carry is settled before the door is asked.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Known(Arc<RwLock<HashMap<PeerId, PeerKey>>>);
@@ -136,15 +112,16 @@ impl Known {
 }
 
 pub(crate) struct Door {
-    room: Room,
     registered: Known,
     pairing_possible: Box<dyn Fn() -> bool + Send>,
-    handshakes: HashMap<ConnectionId, IpAddr>,
-    handshakes_per_ip: HashMap<IpAddr, usize>,
+    handshakes: Handshakes,
+    latest: Latest,
     strangers: HashMap<ConnectionId, Stranger>,
     rates: HashMap<IpAddr, Allowance>,
-    /// Addresses that registered peers came from since the start: strangers there never cost them the handshake.
-    trusted: HashSet<IpAddr>,
+    /// Where each registered peer was last. One address of each: a peer that is everywhere at once makes room for nobody.
+    came_from: HashMap<PeerId, IpAddr>,
+    /// How many of them were last at these addresses, which are known: strangers there never cost them the handshake.
+    at: HashMap<IpAddr, usize>,
     connections: HashMap<ConnectionId, PeerId>,
     per_peer: HashMap<PeerId, usize>,
     events: VecDeque<ToSwarm<DoorEvent, Protocol>>,
@@ -161,19 +138,20 @@ impl Door {
     /// `files` is how many open files this process may have.
     pub(crate) fn new(
         registered: Known,
+        latest: Latest,
         pairing_possible: Box<dyn Fn() -> bool + Send>,
         counts: Arc<Counts>,
         files: u64,
     ) -> Self {
         Self {
-            room: Room::of(files),
             registered,
             pairing_possible,
-            handshakes: HashMap::new(),
-            handshakes_per_ip: HashMap::new(),
+            handshakes: Handshakes::new(files),
+            latest,
             strangers: HashMap::new(),
             rates: HashMap::new(),
-            trusted: HashSet::new(),
+            came_from: HashMap::new(),
+            at: HashMap::new(),
             connections: HashMap::new(),
             per_peer: HashMap::new(),
             events: VecDeque::new(),
@@ -187,6 +165,22 @@ impl Door {
 
     pub(crate) fn remove(&mut self, peer: &PeerId) {
         self.registered.change().remove(peer);
+        if let Some(ip) = self.came_from.remove(peer) {
+            take_one(&mut self.at, &ip);
+        }
+    }
+
+    /// A registered peer is at this address, or was before this node started.
+    pub(crate) fn came_from(&mut self, peer: PeerId, ip: IpAddr) {
+        let ip = host(ip);
+        *self.at.entry(ip).or_default() += 1;
+        if let Some(before) = self.came_from.insert(peer, ip) {
+            take_one(&mut self.at, &before);
+        }
+    }
+
+    fn is_known(&self, ip: &IpAddr) -> bool {
+        self.at.contains_key(ip)
     }
 
     pub(crate) fn is_registered(&self, peer: &PeerId) -> bool {
@@ -256,14 +250,8 @@ impl Door {
         Ok(())
     }
 
-    fn end_handshake(&mut self, id: ConnectionId) {
-        if let Some(ip) = self.handshakes.remove(&id) {
-            take_one(&mut self.handshakes_per_ip, &ip);
-        }
-    }
-
     fn forget(&mut self, id: ConnectionId) {
-        self.end_handshake(id);
+        self.handshakes.end(id);
         self.strangers.remove(&id);
         if let Some(peer) = self.connections.remove(&id) {
             take_one(&mut self.per_peer, &peer);
@@ -283,10 +271,13 @@ fn take_one<K: std::hash::Hash + Eq>(counts: &mut HashMap<K, usize>, key: &K) {
 /// Whom limits are counted by: an IPv4 address, or the /64 that one IPv6 host may choose its addresses from. Addresses
 /// without an IP share one place.
 fn ip_of(address: &Multiaddr) -> IpAddr {
-    match super::convert::ip_of(address) {
-        Some(IpAddr::V6(ip)) => IpAddr::V6(Ipv6Addr::from_bits(ip.to_bits() & !u128::from(u64::MAX))),
-        Some(ip) => ip,
-        None => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+    super::convert::ip_of(address).map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), host)
+}
+
+fn host(ip: IpAddr) -> IpAddr {
+    match ip {
+        IpAddr::V6(ip) => IpAddr::V6(Ipv6Addr::from_bits(ip.to_bits() & !u128::from(u64::MAX))),
+        ip => ip,
     }
 }
 
@@ -301,21 +292,15 @@ impl NetworkBehaviour for Door {
         remote: &Multiaddr,
     ) -> Result<(), ConnectionDenied> {
         let ip = ip_of(remote);
-        let same_ip = self.handshakes_per_ip.get(&ip).copied().unwrap_or_default();
-        let known = self.trusted.contains(&ip);
-        let of_unknown = |(ip, count): (&IpAddr, &usize)| if self.trusted.contains(ip) { 0 } else { *count };
-        let unknown: usize = self.handshakes_per_ip.iter().map(of_unknown).sum();
-        if self.handshakes.len() >= self.room.all
-            || same_ip >= self.room.per_ip
-            || (!known && unknown >= self.room.unknown)
-        {
-            return Err(self.turn_away(TurnedAway::TooManyHandshakes));
-        }
-        if !known && self.allowance_used_up(&ip, Instant::now()) {
+        let origin = Origin { ip, known: self.is_known(&ip) };
+        if !origin.known && self.allowance_used_up(&ip, Instant::now()) {
             return Err(self.turn_away(TurnedAway::TooOften));
         }
-        self.handshakes.insert(id, ip);
-        *self.handshakes_per_ip.entry(ip).or_default() += 1;
+        let let_go = self.handshakes.begin(id, origin, self.latest.stop());
+        if let Some(other) = let_go.map_err(|Full| self.turn_away(TurnedAway::TooManyHandshakes))? {
+            other.abort();
+            self.counts.turned_away.fetch_add(1, Ordering::Relaxed);
+        }
         Ok(())
     }
 
@@ -326,7 +311,7 @@ impl NetworkBehaviour for Door {
         _local: &Multiaddr,
         remote: &Multiaddr,
     ) -> Result<THandler<Self>, ConnectionDenied> {
-        self.end_handshake(id);
+        self.handshakes.end(id);
         let ip = ip_of(remote);
         if self.registered.has(&peer) {
             let count = self.per_peer.entry(peer).or_default();
@@ -334,9 +319,7 @@ impl NetworkBehaviour for Door {
                 return Err(self.turn_away(TurnedAway::TooManyConnections));
             }
             *count += 1;
-            if self.trusted.len() < MAX_TRUSTED {
-                self.trusted.insert(ip);
-            }
+            self.came_from(peer, ip);
             self.connections.insert(id, peer);
             return Ok(Streams::serving(&[Protocol::Rpc, Protocol::Pair]));
         }
@@ -400,35 +383,22 @@ mod tests {
     use super::*;
 
     #[test]
-    fn silent_strangers_leave_room_for_addresses_that_are_known() {
-        for (files, room) in [(1024, 384), (20_000, 3072), (u64::MAX, 3072)] {
-            let mut door = Door::new(Known::default(), Box::new(|| true), Arc::default(), files);
-            door.trusted.insert(IpAddr::from([127, 0, 0, 1]));
-            let taken = (0..2 * MAX_HANDSHAKES).filter(|n| knock(&mut door, *n, &format!("10.0.0.{}", n % 4))).count();
-            assert_eq!(taken, room);
-            assert!(knock(&mut door, 2 * MAX_HANDSHAKES, "127.0.0.1"));
-        }
-    }
-
-    #[test]
-    fn a_handshake_that_ends_leaves_its_place_to_another() {
-        let mut door = Door::new(Known::default(), Box::new(|| true), Arc::default(), 1024);
-        for round in 0..3 {
-            let ids: Vec<_> = (round * 1000..).take(256).collect();
-            assert!(ids.iter().all(|id| knock(&mut door, *id, "10.0.0.1")));
-            assert!(!knock(&mut door, 999_999, "10.0.0.1"), "one address has its part");
-            for id in ids {
-                door.forget(ConnectionId::new_unchecked(id));
-                door.forget(ConnectionId::new_unchecked(id));
-            }
-        }
-        assert!(door.handshakes.is_empty() && door.handshakes_per_ip.is_empty());
-    }
-
-    fn knock(door: &mut Door, id: usize, ip: &str) -> bool {
-        let (local, remote) = ("/ip4/127.0.0.1/tcp/9091/ws".parse().unwrap(), format!("/ip4/{ip}/tcp/1/ws"));
-        let remote = remote.parse().unwrap();
-        door.handle_pending_inbound_connection(ConnectionId::new_unchecked(id), &local, &remote).is_ok()
+    fn each_peer_makes_one_address_known_and_takes_it_along() {
+        let mut door = Door::new(Known::default(), Latest::default(), Box::new(|| true), Arc::default(), 1024);
+        let (one, other) = (PeerId::random(), PeerId::random());
+        let ips: [IpAddr; 2] = [[10, 0, 0, 1].into(), [10, 0, 0, 2].into()];
+        let known = |door: &Door| ips.map(|ip| door.is_known(&ip));
+        door.came_from(one, ips[0]);
+        door.came_from(other, ips[0]);
+        assert_eq!(known(&door), [true, false]);
+        door.came_from(one, ips[1]);
+        door.came_from(one, ips[1]);
+        assert_eq!(known(&door), [true, true]);
+        door.came_from(other, ips[1]);
+        assert_eq!(known(&door), [false, true]);
+        door.remove(&one);
+        door.remove(&other);
+        assert_eq!(known(&door), [false, false]);
     }
 
     #[test]

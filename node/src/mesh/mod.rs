@@ -8,7 +8,7 @@
 //!   dialer      whom to dial, when      names      peers dialled by name        listening  where others dial us
 //!   convert     keys and addresses      words      why two did not meet         command    the handle
 //!   muxer       Yamux, its limits       websocket  frames on TCP                tcp        segments that pass
-//!   heartbeat   who is there        allowance  how often one may ask
+//!   heartbeat   who is there        allowance  how often one may ask            handshakes how many at once
 //! ```
 //!
 //! What may not enter: what a request means (the worker answers it), who is registered (the fleet knows).
@@ -21,6 +21,7 @@ mod dialer;
 mod event_loop;
 mod frame;
 mod gate;
+mod handshakes;
 mod heartbeat;
 mod link;
 mod listening;

@@ -4,6 +4,7 @@
 //! gathered, so that what a frame announces costs nothing. libp2p's own transport keeps 10 KB for each connection, sets
 //! memory aside for whatever a frame announces where it dials, and takes frames that a client did not mask.
 
+use std::cell::Cell;
 use std::future::Future;
 use std::io;
 use std::mem::take;
@@ -47,6 +48,11 @@ const NO_UPGRADE: &str =
 const NORMAL: [u8; 2] = 1000_u16.to_be_bytes();
 /// … and the peer broke the protocol.
 const WRONG: [u8; 2] = 1002_u16.to_be_bytes();
+
+tokio::task_local! {
+    /// Bytes that may yet be read, while it is a handshake that reads.
+    pub(super) static HANDSHAKE_READS: Cell<usize>;
+}
 
 /// Upgrades what `T` dials and hears to WebSocket. `/ws` is the last part of its addresses.
 pub(super) struct WebSocket<T> {
@@ -439,48 +445,60 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
 
 impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Socket<S> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &mut [u8]) -> Poll<io::Result<usize>> {
-        let this = &mut *self;
+        let most = HANDSHAKE_READS.try_with(Cell::get).unwrap_or(usize::MAX).min(bytes.len());
+        if most == 0 && !bytes.is_empty() {
+            return Poll::Ready(Err(invalid("more than a handshake takes")));
+        }
+        let count = ready!(self.poll_payload(cx, &mut bytes[..most]))?;
+        // Most reads are of no handshake.
+        let _ = HANDSHAKE_READS.try_with(|left| left.set(left.get() - count));
+        Poll::Ready(Ok(count))
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
+    fn poll_payload(&mut self, cx: &mut Context<'_>, bytes: &mut [u8]) -> Poll<io::Result<usize>> {
         if bytes.is_empty() {
             return Poll::Ready(Ok(0));
         }
-        this.push(cx);
+        self.push(cx);
         for _ in 0..READS {
-            if !this.ahead.is_empty() {
-                let mut ahead = take(&mut this.ahead);
-                let (used, made) = this.take_in(cx, &ahead[this.read..], bytes)?;
-                this.read += used;
-                if this.read < ahead.len() {
+            if !self.ahead.is_empty() {
+                let mut ahead = take(&mut self.ahead);
+                let (used, made) = self.take_in(cx, &ahead[self.read..], bytes)?;
+                self.read += used;
+                if self.read < ahead.len() {
                     if made == 0 {
                         // A part of a header or of a control frame stays alone: more comes behind it, perhaps without end.
-                        ahead.drain(..this.read);
-                        this.read = 0;
+                        ahead.drain(..self.read);
+                        self.read = 0;
                     }
-                    this.ahead = ahead;
+                    self.ahead = ahead;
                 }
                 if made > 0 {
                     return Poll::Ready(Ok(made));
                 }
             }
-            if this.ended {
+            if self.ended {
                 return Poll::Ready(Ok(0));
             }
-            if this.ahead.is_empty() && this.left > AHEAD && bytes.len() > AHEAD {
-                let most = this.left.min(bytes.len());
-                let count = ready!(Pin::new(&mut this.tcp).poll_read(cx, &mut bytes[..most]))?;
-                this.passed(&mut bytes[..count]);
+            if self.ahead.is_empty() && self.left > AHEAD && bytes.len() > AHEAD {
+                let most = self.left.min(bytes.len());
+                let count = ready!(Pin::new(&mut self.tcp).poll_read(cx, &mut bytes[..most]))?;
+                self.passed(&mut bytes[..count]);
                 return Poll::Ready(Ok(count));
             }
             let mut read = [0; AHEAD];
-            let count = ready!(Pin::new(&mut this.tcp).poll_read(cx, &mut read))?;
+            let count = ready!(Pin::new(&mut self.tcp).poll_read(cx, &mut read))?;
             if count == 0 {
                 return Poll::Ready(Ok(0));
             }
-            if !this.ahead.is_empty() {
-                this.ahead.extend_from_slice(&read[..count]);
+            if !self.ahead.is_empty() {
+                self.ahead.extend_from_slice(&read[..count]);
                 continue;
             }
-            let (used, made) = this.take_in(cx, &read[..count], bytes)?;
-            (this.ahead, this.read) = (read[used..count].to_vec(), 0);
+            let (used, made) = self.take_in(cx, &read[..count], bytes)?;
+            (self.ahead, self.read) = (read[used..count].to_vec(), 0);
             if made > 0 {
                 return Poll::Ready(Ok(made));
             }

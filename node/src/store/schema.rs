@@ -100,4 +100,6 @@ pub(super) const MIGRATIONS: &[&str] = &[
         rig TEXT PRIMARY KEY NOT NULL,
         since INTEGER NOT NULL
     ) STRICT, WITHOUT ROWID",
+    // 7: the IP address at which a peer was last.
+    "ALTER TABLE peers ADD COLUMN host TEXT",
 ];

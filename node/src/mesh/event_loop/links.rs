@@ -15,7 +15,7 @@ use super::swarm::{Connection, EventLoop, LinkState, Unlinked};
 use crate::mesh::allowance::Allowance;
 use crate::mesh::behaviour::agent;
 use crate::mesh::command::Event;
-use crate::mesh::convert::host_of;
+use crate::mesh::convert::{host_of, ip_of};
 use crate::mesh::link::{Answer, Greeting, Link, LinkEnd, LinkTask};
 use crate::mesh::turns::Seat;
 
@@ -77,6 +77,7 @@ impl EventLoop {
         self.dialer.on_ended(id);
         let (peer, key, dialer) = (connection.peer, connection.key, connection.dialer);
         let (address, host) = (connection.address.to_string(), host_of(&connection.address));
+        let ip = ip_of(&connection.address);
         let now = Instant::now();
         if let Some(state) = &mut connection.link {
             state.up = Some((link.clone(), now));
@@ -105,7 +106,7 @@ impl EventLoop {
         let hello = Arc::clone(&link.hello);
         self.links.put(key, link);
         self.dialer.on_up(&peer, now, &mut rand::rng());
-        self.household.observe(key, Event::Up { address, inbound: !dialer, hello });
+        self.household.observe(key, Event::Up { address, host: ip, inbound: !dialer, hello });
         self.dial_more();
     }
 

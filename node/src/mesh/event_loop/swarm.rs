@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::io;
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -26,6 +27,7 @@ use crate::mesh::command::{COMMANDS, Command, Counts, Event, Household, Links, M
 use crate::mesh::convert::{self, peer_id};
 use crate::mesh::dialer::Dialer;
 use crate::mesh::gate::{Door, DoorEvent, Known};
+use crate::mesh::handshakes::Latest;
 use crate::mesh::link::{Link, LinkEnd, RequestRate};
 use crate::mesh::listening;
 use crate::mesh::pairing::Ourselves;
@@ -59,6 +61,8 @@ pub struct MeshConfig {
     pub listen: Vec<Multiaddr>,
     /// Peers registered from the start, with the addresses to dial.
     pub peers: Vec<(PeerKey, Vec<Multiaddr>)>,
+    /// Where some of these were last: who comes from there is let in before others.
+    pub hosts: Vec<(PeerKey, IpAddr)>,
     /// How many requests each peer may make.
     pub rate: RequestRate,
 }
@@ -97,13 +101,14 @@ pub async fn start(
         listening::claim(address)?;
     }
     let counts = Arc::new(Counts::default());
-    let known = Known::default();
+    let (known, latest) = (Known::default(), Latest::default());
     let door = {
-        let (household, known) = (Arc::clone(&household), known.clone());
-        Door::new(known, Box::new(move || household.pairing_possible()), Arc::clone(&counts), files::allowed())
+        let (household, known, latest) = (Arc::clone(&household), known.clone(), latest.clone());
+        let pairing_possible = Box::new(move || household.pairing_possible());
+        Door::new(known, latest, pairing_possible, Arc::clone(&counts), files::allowed())
     };
     let swarm = Swarm::new(
-        transport::build(&keypair, known).map_err(StartError::Noise)?,
+        transport::build(&keypair, known, latest).map_err(StartError::Noise)?,
         Behaviour::new(door, &keypair),
         keypair.public().to_peer_id(),
         swarm::Config::with_executor(turns::Tasks)
@@ -147,6 +152,9 @@ pub async fn start(
     };
     for (key, addresses) in config.peers {
         event_loop.on_register(key, addresses);
+    }
+    for (key, ip) in config.hosts {
+        event_loop.swarm.behaviour_mut().door.came_from(peer_id(&key), ip);
     }
     // They are known by now: who dials at once is no stranger.
     for event in listening::listen(&mut event_loop.swarm, &config.listen).await? {

@@ -95,6 +95,7 @@ impl Rig {
             role: Role::Worker,
             listen: vec![],
             peers,
+            hosts: vec![],
             rate: RequestRate::default(),
         };
         let (mesh, task) = start(config, Arc::new(AtHome(Arc::clone(self))), stop.clone()).await?;
