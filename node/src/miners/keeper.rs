@@ -170,12 +170,12 @@ impl Keeper {
         }
         // Dropping the tasks that watch processes leaves the processes alone.
         self.jobs.abort_all();
-        for waiting in self.waiting.drain(..) {
-            match waiting {
-                Waiting::Start { reply, .. } => drop(reply.send(Err(shutting_down()))),
-                Waiting::Stop { reply, .. } => drop(reply.send(Err(shutting_down()))),
-            }
+        // Whoever still waits is told what came of it so far: a refusal would say that nothing was done.
+        let now = Instant::now();
+        for Waiting::Start { until, .. } | Waiting::Stop { until, .. } in &mut self.waiting {
+            *until = now;
         }
+        self.answer(now);
         for reply in self.closing {
             let _ = reply.send(Ok(()));
         }
@@ -704,6 +704,21 @@ mod tests {
         let (miner, changed) = answer.try_recv().unwrap().unwrap();
         assert!(changed && miner.state == MinerState::Stopped, "{miner:?}");
         assert_eq!(miner.problem.as_deref(), Some("it was stopped meanwhile"));
+    }
+
+    #[tokio::test]
+    async fn an_order_that_the_end_of_the_node_overtakes_is_answered_with_the_state_that_it_led_to() {
+        let (directory, now) = (tempfile::tempdir().unwrap(), Instant::now());
+        let mut keeper = keeper(directory.path());
+        keeper.on_shutdown = OnShutdown::Leave;
+        keeper.miners.get_mut(&name()).unwrap().state = State::adopted(Phase::Mining, now);
+        let (reply, answer) = tokio::sync::oneshot::channel();
+        keeper.on_command(Command::Restart { miner: None, reply }, now);
+        let (reply, _ended) = tokio::sync::oneshot::channel();
+        keeper.on_command(Command::Shutdown { reply }, now);
+        keeper.run(mpsc::channel(1).1, mpsc::channel(1).1).await;
+        let (miner, changed) = answer.await.unwrap().unwrap();
+        assert!(changed && miner.state == MinerState::Stopping, "{miner:?}");
     }
 
     #[tokio::test]
