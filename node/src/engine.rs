@@ -303,7 +303,10 @@ fn make_identity(places: &Places, name: Option<NodeName>, role: Role) -> Result<
         Failure::new(Exit::Error, "no-directories", "cannot make the node's directories").caused_by(&error)
     });
     made?;
-    if let Some(there) = identity::load(places).map_err(|error| bad_identity(&error))? {
+    // Before the lock, which a node that runs here has. One that was cut short in the making has no record yet.
+    if places.node_file().exists()
+        && let Some(there) = identity::load(places).map_err(|error| bad_identity(&error))?
+    {
         return Err(bad_identity(&IdentityError::Exists { record: Box::new(there.record) }));
     }
     // Two first starts at once must not make two keys.

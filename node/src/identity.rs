@@ -129,13 +129,16 @@ impl Identity {
     }
 }
 
-/// Creates the node's identity; left out, the name is the machine's.
+/// Creates the node's identity; left out, the name is the machine's. One whose creation was cut short after the key is
+/// finished, as this name and role have it.
 ///
 /// # Errors
 /// [`IdentityError::Exists`] when there is one, and everything that [`load`] finds wrong.
 pub fn init(places: &Places, name: Option<NodeName>, role: Role) -> Result<Identity, IdentityError> {
-    if let Some(found) = load(places)? {
-        return Err(IdentityError::Exists { record: Box::new(found.record) });
+    match load_or_finish(places, name.clone(), role)? {
+        Some((found, false)) => return Err(IdentityError::Exists { record: Box::new(found.record) }),
+        Some((finished, true)) => return Ok(finished),
+        None => {}
     }
     places.make_directories()?;
     let mut seed = Zeroizing::new([0; KEY_BYTES]);
@@ -163,6 +166,15 @@ pub fn init(places: &Places, name: Option<NodeName>, role: Role) -> Result<Ident
 /// # Errors
 /// [`IdentityError`]; nothing that was found is changed.
 pub fn load(places: &Places) -> Result<Option<Identity>, IdentityError> {
+    Ok(load_or_finish(places, None, Role::default())?.map(|(identity, _)| identity))
+}
+
+/// The same, by name and role where there is a key without `node.json`; and whether there was.
+fn load_or_finish(
+    places: &Places,
+    name: Option<NodeName>,
+    role: Role,
+) -> Result<Option<(Identity, bool)>, IdentityError> {
     let Some(Secret { bytes, modified }) = file::read_secret(&places.key_file(), KEY_BYTES as u64)? else {
         for trace in [places.node_file(), places.database_file()] {
             if file::exists(&trace)? {
@@ -174,18 +186,18 @@ pub fn load(places: &Places) -> Result<Option<Identity>, IdentityError> {
     // The directory too: who may write to it could have put another key there.
     places.make_directories()?;
     let secret = parse_key(places, &bytes)?;
-    let record = match read_record(places)? {
+    let (record, is_new) = match read_record(places)? {
         Some(record) => {
             check_record(places, &record, &secret.public())?;
-            record
+            (record, false)
         }
         None => {
-            let record = describe(&secret.public(), None, Role::default(), unix_seconds(modified));
+            let record = describe(&secret.public(), name, role, unix_seconds(modified));
             write_record(places, &record)?;
-            record
+            (record, true)
         }
     };
-    Ok(Some(Identity { secret: Arc::new(secret), record }))
+    Ok(Some((Identity { secret: Arc::new(secret), record }, is_new)))
 }
 
 /// Names a node that goes by the name of its machine, and says what it is for; left out, what it is already. A node
@@ -354,6 +366,11 @@ mod tests {
         assert_eq!((found.record.id, &found.record.peer_id), (made.record.id, &made.record.peer_id));
         assert_eq!(found.record.role, Role::Dual);
         assert_eq!(load(&places).unwrap().unwrap().record, found.record);
+        // Whoever was cut short in making it asks again.
+        fs::remove_file(places.node_file()).unwrap();
+        let finished = init(&places, Some("rig-alpha".parse().unwrap()), Role::Worker).unwrap();
+        assert_eq!((finished.key(), finished.record.role), (made.key(), Role::Worker));
+        assert_eq!(load(&places).unwrap().unwrap().record, finished.record);
     }
 
     #[test]
