@@ -280,11 +280,19 @@ impl Home {
     /// # Panics
     /// When it does not end.
     pub async fn run_typing(&self, line: &str, typed: &str) -> Ran {
-        let words: Vec<&str> = line.split_whitespace().collect();
+        Self::run_to_its_end(self.typing(line, typed), &line.split_whitespace().collect::<Vec<_>>()).await
+    }
+
+    /// The same, not begun.
+    ///
+    /// # Panics
+    /// When what is typed cannot be kept.
+    #[must_use]
+    pub fn typing(&self, line: &str, typed: &str) -> Command {
+        let mut command = self.command(&line.split_whitespace().collect::<Vec<_>>());
         let typed = std::fs::File::open(self.write("typed", typed)).expect("it was written");
-        let mut command = self.command(&words);
-        command.stdin(typed).env("EDITOR", "tee");
-        Self::run_to_its_end(command, &words).await
+        command.stdin(typed).env("EDITOR", "cat >");
+        command
     }
 
     async fn run_to_its_end(command: Command, words: &[&str]) -> Ran {

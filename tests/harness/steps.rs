@@ -89,12 +89,13 @@ impl Trap {
         self.sprung.load(Ordering::SeqCst)
     }
 
-    /// Waits until the watch is over, once the process is dead.
+    /// Waits until the watch is over, once the process is dead; says whether the step came.
     ///
     /// # Panics
     /// When the watch met what it does not know.
-    pub fn gone(self) {
+    pub fn gone(self) -> bool {
         self.tracer.join().expect("the watch ends");
+        self.sprung.load(Ordering::SeqCst)
     }
 }
 

@@ -6,6 +6,9 @@
 #![expect(clippy::unwrap_used, reason = "a story that cannot go on says where")]
 
 use std::cell::{Cell, RefCell};
+use std::fs;
+use std::io::Read as _;
+use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -60,6 +63,15 @@ impl From<String> for Order {
 }
 
 impl Order {
+    /// The command of one that is typed.
+    fn command(&self, home: &Home) -> Command {
+        match self {
+            Self::Job(job) => panic!("nobody types {job}"),
+            Self::Line(line) | Self::Refused(line) => home.command(&line.split_whitespace().collect::<Vec<_>>()),
+            Self::Typed(line, typed) => home.typing(line, typed),
+        }
+    }
+
     /// Gives it to the node of this home, and says how it ended. A job is said as a command to many is.
     async fn give(&self, home: &Home) -> Ran {
         let job = match self {
@@ -215,7 +227,7 @@ async fn at_each_step_in<O: Into<Order>>(
         };
         let (ran, node) = tokio::join!(command, back);
         let sprung = trap.is_sprung();
-        trap.gone();
+        let _ = trap.gone();
         let at = format!("{side:?}, `{}`, killed before step {step}: {ran:#?}", ran.line);
         assert!(ran.code == Some(0) || sprung, "not killed, and not done: {at}");
         // Of many rigs each has its reason in its own line.
@@ -594,6 +606,70 @@ async fn a_controller_that_is_killed_at_any_step_of_keeping_its_book_has_the_old
             turns(page, wanted).await;
         }
     }
+}
+
+/// Begins a command that finds no node and does all of it itself, and kills it before this step. Says whether that came, and
+/// what was told of its work.
+fn kill_at(step: usize, mut command: Command) -> (bool, String) {
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+    let is_killed = Trap::set(i32::try_from(child.id()).unwrap(), step).gone();
+    let mut told = String::new();
+    child.stdout.take().unwrap().read_to_string(&mut told).unwrap();
+    // The watch may have reaped it already.
+    let _ = child.wait();
+    assert!(is_killed || !told.is_empty(), "not killed before step {step}, and not done: {command:?}");
+    assert!(is_killed || step > FEWEST, "fewer than {FEWEST} steps, so that nobody was killed where it matters");
+    (is_killed, told)
+}
+
+#[tokio::test]
+#[ignore = "goes through every step; `.ci/run faults` runs it"]
+async fn a_command_without_a_node_that_is_killed_at_any_step_leaves_the_old_page_or_the_new() {
+    for (there, gone, list, word) in pages().into_iter().filter(|(_, _, list, _)| *list != "peer list") {
+        for wanted in [true, false] {
+            let home = Home::init("control-center", "controller").await;
+            let _ = home
+                .run("profile add p --program xmrig --algorithm rx/0 --pool pool.example:3333 --wallet W")
+                .await
+                .done();
+            let [order, back] = if wanted { [&there, &gone] } else { [&gone, &there] };
+            let stands = async || home.json(list).await.to_string().contains(word);
+            for step in 1..MOST {
+                if stands().await == wanted {
+                    let _ = back.give(&home).await.done();
+                }
+                let (is_killed, told) = kill_at(step, order.command(&home));
+                let at = format!("{order:?}, killed before step {step}: {told}");
+                assert!(stands().await == wanted || told.is_empty(), "{at}");
+                assert_eq!(home.names("profile list").await[0], "p", "{at}");
+                if !is_killed {
+                    break;
+                }
+            }
+        }
+    }
+}
+
+#[tokio::test]
+#[ignore = "goes through every step; `.ci/run faults` runs it"]
+async fn a_node_whose_making_is_killed_at_any_step_is_made_by_the_next_and_keeps_the_key_it_has() {
+    let init = "node init --name rig-alpha --role worker";
+    for step in 1..MOST {
+        let home = Home::empty();
+        let (is_killed, told) = kill_at(step, Order::Line(init.to_owned()).command(&home));
+        let at = format!("killed before step {step}: {told}");
+        let key = fs::read(home.node_dir().join("private.key")).ok();
+        let again = home.run(init).await;
+        assert!(again.code == Some(0) || again.stderr.contains("already node rig-alpha"), "{again:#?}: {at}");
+        let node = home.json("node info").await;
+        assert_eq!([&node["name"], &node["role"]], ["rig-alpha", "worker"], "{at}");
+        assert!(told.is_empty() || told.contains(node["id"].as_str().unwrap()), "it is who it was told to be: {at}");
+        assert!(key.is_none_or(|key| key == fs::read(home.node_dir().join("private.key")).unwrap()), "{at}");
+        if !is_killed {
+            return;
+        }
+    }
+    panic!("{MOST} steps and no end")
 }
 
 /// One request to a dashboard, as a browser on its page makes it; gives the answer, head and all.
