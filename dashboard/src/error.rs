@@ -125,7 +125,7 @@ codes! {
         "look at the state of the rig, then try again";
     /// Something broke at the rig.
     RigInternal = "rig-internal", BAD_GATEWAY, "Something broke on the rig",
-        "make room on the rig where its disk is full; the rig's log has the cause under this number";
+        "if its disk is full, make room on the rig; its log has the cause under this number";
     /// A pure controller runs no miner.
     RunsNoMiner = "runs-no-miner", CONFLICT, "It is a controller and runs no miner",
         "choose a worker or a dual node";

@@ -1,4 +1,4 @@
-//! gzip (RFC 1952): of what is known whole, and of streams whose pieces are compressed once for all who hear them.
+//! gzip (RFC 1952): who reads it, and streams whose pieces are compressed once for all who hear them.
 
 use std::io::Write;
 

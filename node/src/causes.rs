@@ -1,4 +1,4 @@
-//! Why, and why that.
+//! Why, and why that; and what of it an asker is told.
 
 use std::io;
 use std::iter::successors;
@@ -15,8 +15,8 @@ pub(crate) fn chain(error: &dyn std::error::Error) -> String {
 pub(crate) fn internal(error: &(dyn std::error::Error + 'static)) -> Refusal {
     let id = u64::from(rand::random::<u32>());
     tracing::error!(id, error, "a request failed");
-    let said = successors(Some(error), |error| error.source()).find_map(|error| error.downcast_ref::<io::Error>());
     // Of one that the system did not say the text is ours, or a library's.
-    let code = said.and_then(io::Error::raw_os_error);
+    let code = successors(Some(error), |error| error.source())
+        .find_map(|error| error.downcast_ref::<io::Error>()?.raw_os_error());
     Refusal::Internal { id, why: code.map(|code| io::Error::from_raw_os_error(code).to_string()) }
 }

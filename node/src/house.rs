@@ -154,12 +154,12 @@ impl Household for House {
             Event::Down => self.fleet.observe(key, Observation::Disconnected),
             Event::Identified { agent } => self.fleet.observe(key, Observation::Identified { agent }),
             Event::Pinged(round_trip) => self.fleet.observe(key, Observation::Pinged(round_trip)),
-            Event::Up { address, host, inbound, hello } => {
+            Event::Up { address, ip, inbound, hello } => {
                 self.fleet.observe(key, Observation::Connected { dialled: (!inbound).then_some(address) });
                 self.fleet.observe(
                     key,
                     Observation::Greeted {
-                        host,
+                        ip,
                         role: hello.role,
                         agent: hello.agent.chars().filter(|c| !c.is_control()).take(64).collect(),
                     },

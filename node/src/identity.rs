@@ -135,9 +135,10 @@ impl Identity {
 /// # Errors
 /// [`IdentityError::Exists`] when there is one, and everything that [`load`] finds wrong.
 pub fn init(places: &Places, name: Option<NodeName>, role: Role) -> Result<Identity, IdentityError> {
+    let is_cut_short = !file::exists(&places.node_file())?;
     match load_or_finish(places, name.clone(), role)? {
-        Some((found, false)) => return Err(IdentityError::Exists { record: Box::new(found.record) }),
-        Some((finished, true)) => return Ok(finished),
+        Some(finished) if is_cut_short => return Ok(finished),
+        Some(found) => return Err(IdentityError::Exists { record: Box::new(found.record) }),
         None => {}
     }
     places.make_directories()?;
@@ -166,15 +167,11 @@ pub fn init(places: &Places, name: Option<NodeName>, role: Role) -> Result<Ident
 /// # Errors
 /// [`IdentityError`]; nothing that was found is changed.
 pub fn load(places: &Places) -> Result<Option<Identity>, IdentityError> {
-    Ok(load_or_finish(places, None, Role::default())?.map(|(identity, _)| identity))
+    load_or_finish(places, None, Role::default())
 }
 
-/// The same, by name and role where there is a key without `node.json`; and whether there was.
-fn load_or_finish(
-    places: &Places,
-    name: Option<NodeName>,
-    role: Role,
-) -> Result<Option<(Identity, bool)>, IdentityError> {
+/// The same; a key without `node.json` gets one with this name and role.
+fn load_or_finish(places: &Places, name: Option<NodeName>, role: Role) -> Result<Option<Identity>, IdentityError> {
     let Some(Secret { bytes, modified }) = file::read_secret(&places.key_file(), KEY_BYTES as u64)? else {
         for trace in [places.node_file(), places.database_file()] {
             if file::exists(&trace)? {
@@ -186,18 +183,18 @@ fn load_or_finish(
     // The directory too: who may write to it could have put another key there.
     places.make_directories()?;
     let secret = parse_key(places, &bytes)?;
-    let (record, is_new) = match read_record(places)? {
+    let record = match read_record(places)? {
         Some(record) => {
             check_record(places, &record, &secret.public())?;
-            (record, false)
+            record
         }
         None => {
             let record = describe(&secret.public(), name, role, unix_seconds(modified));
             write_record(places, &record)?;
-            (record, true)
+            record
         }
     };
-    Ok(Some((Identity { secret: Arc::new(secret), record }, is_new)))
+    Ok(Some(Identity { secret: Arc::new(secret), record }))
 }
 
 /// Names a node that goes by the name of its machine, and says what it is for; left out, what it is already. A node
@@ -366,10 +363,16 @@ mod tests {
         assert_eq!((found.record.id, &found.record.peer_id), (made.record.id, &made.record.peer_id));
         assert_eq!(found.record.role, Role::Dual);
         assert_eq!(load(&places).unwrap().unwrap().record, found.record);
-        // Whoever was cut short in making it asks again.
+    }
+
+    #[test]
+    fn a_making_that_was_cut_short_is_finished_by_the_name_that_the_next_asks_for() {
+        let (_home, places) = home();
+        let made = init(&places, None, Role::Dual).unwrap();
         fs::remove_file(places.node_file()).unwrap();
         let finished = init(&places, Some("rig-alpha".parse().unwrap()), Role::Worker).unwrap();
-        assert_eq!((finished.key(), finished.record.role), (made.key(), Role::Worker));
+        assert_eq!(finished.key(), made.key());
+        assert_eq!((finished.record.name.as_str(), finished.record.role), ("rig-alpha", Role::Worker));
         assert_eq!(load(&places).unwrap().unwrap().record, finished.record);
     }
 

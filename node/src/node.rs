@@ -16,7 +16,7 @@ use crate::fleet::{self, FleetSettings};
 use crate::handle::{Inner, NodeHandle};
 use crate::house::{House, dialable};
 use crate::identity::{self, Identity, IdentityError, NodeRecord};
-use crate::mesh::{self, AddressError, Household, MeshConfig, RequestRate, listen_addresses};
+use crate::mesh::{self, AddressError, Household, MeshConfig, REQUEST_RATE, listen_addresses};
 use crate::miners::profiles::ProfileStore;
 use crate::miners::{MinersConfig, MinersError, MinersHandle, ProgramPath, supervisor};
 use crate::recorded::Recorded;
@@ -149,7 +149,7 @@ pub async fn start(places: Places, lock: Lock, config: NodeConfig, mode: Mode) -
         ups,
         orders: Arc::default(),
     });
-    let (peers, hosts) = match mode {
+    let (peers, last_ips) = match mode {
         // Registered when the command needs them.
         Mode::Command => (vec![], vec![]),
         Mode::Serve => {
@@ -157,12 +157,19 @@ pub async fn start(places: Places, lock: Lock, config: NodeConfig, mode: Mode) -
             let peers = || fleet.peers.iter().map(|peer| &peer.peer);
             (
                 peers().map(|peer| (peer.key, dialable(&peer.addresses))).collect(),
-                peers().filter_map(|peer| Some((peer.key, peer.host?))).collect(),
+                peers().filter_map(|peer| Some((peer.key, peer.ip?))).collect(),
             )
         }
     };
-    let rate = RequestRate::default();
-    let mesh_config = MeshConfig { secret, name: record.name.clone(), role: record.role, listen, peers, hosts, rate };
+    let mesh_config = MeshConfig {
+        secret,
+        name: record.name.clone(),
+        role: record.role,
+        listen,
+        peers,
+        last_ips,
+        rate: REQUEST_RATE,
+    };
     let household: Arc<dyn Household> = Arc::clone(&house) as Arc<dyn Household>;
     let started = mesh::start(mesh_config, household, stop_mesh.clone()).await;
     let (mesh, mesh_task) = match started {

@@ -11,8 +11,8 @@ use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 use miner_ctrl::mesh::{
-    Answer, AskError, Event, Household, Knocked, Later, MeshConfig, MeshHandle, PairBy, PairError, Paired, RequestRate,
-    Stranger, dial_address, listen_addresses, start,
+    Answer, AskError, Event, Household, Knocked, Later, MeshConfig, MeshHandle, PairBy, PairError, Paired,
+    REQUEST_RATE, Rate, Stranger, dial_address, listen_addresses, start,
 };
 use miner_ctrl_protocol::pair::PairRefusal;
 use miner_ctrl_protocol::smsg::{NodeSecret, PairingCode};
@@ -94,16 +94,10 @@ impl Node {
     }
 
     async fn with_secret(name: &str, code: Option<&str>, secret: Arc<NodeSecret>, listen: &str) -> Self {
-        Self::with_rate(name, code, secret, listen, RequestRate::default()).await
+        Self::with_rate(name, code, secret, listen, REQUEST_RATE).await
     }
 
-    async fn with_rate(
-        name: &str,
-        code: Option<&str>,
-        secret: Arc<NodeSecret>,
-        listen: &str,
-        rate: RequestRate,
-    ) -> Self {
+    async fn with_rate(name: &str, code: Option<&str>, secret: Arc<NodeSecret>, listen: &str, rate: Rate) -> Self {
         let house = Arc::new(House {
             code: Mutex::new(code.map(|code| code.parse().unwrap())),
             wrong: AtomicU32::new(0),
@@ -117,7 +111,7 @@ impl Node {
             role: Role::Dual,
             listen: listen_addresses(listen).unwrap(),
             peers: vec![],
-            hosts: vec![],
+            last_ips: vec![],
             rate,
         };
         let (mesh, _) = start(config, Arc::clone(&house) as Arc<dyn Household>, stop.clone()).await.unwrap();
@@ -294,7 +288,7 @@ async fn after_a_restart_of_the_rig_the_next_request_just_works() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_peer_that_comes_back_may_ask_no_more_than_one_that_stayed() {
-    let rate = RequestRate { per_second: 0.0, burst: 3.0 };
+    let rate = Rate { per_second: 0.0, burst: 3.0 };
     let secret = Arc::new(NodeSecret::generate(&mut rand::rng()));
     let rig = Node::with_rate("rig", Some(CODE), secret, "127.0.0.1:0", rate).await;
     let secret = Arc::new(NodeSecret::generate(&mut rand::rng()));

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use miner_ctrl::mesh::{
-    Address, Answer, Household, MeshConfig, MeshHandle, RequestRate, dial_address, listen_addresses, start,
+    Address, Answer, Household, MeshConfig, MeshHandle, Rate, dial_address, listen_addresses, start,
 };
 use miner_ctrl::miners::MinersHandle;
 use miner_ctrl_protocol::message::ProfileChoice;
@@ -87,9 +87,9 @@ async fn member(number: u32, listen: &str, peers: Vec<(PeerKey, Vec<Address>)>, 
         role: Role::Dual,
         listen: if listen.is_empty() { vec![] } else { listen_addresses(listen).expect("an address") },
         peers,
-        hosts: vec![],
+        last_ips: vec![],
         // The wire is measured here, not the limit that a flooding peer meets.
-        rate: RequestRate { per_second: f64::INFINITY, burst: f64::MAX },
+        rate: Rate { per_second: f64::INFINITY, burst: f64::MAX },
     };
     let (mesh, _) = start(config, Arc::new(rig), stop.clone()).await.expect("the mesh starts");
     Member { mesh, stop }

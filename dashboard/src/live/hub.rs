@@ -42,7 +42,7 @@ pub(crate) struct Topics {
     pub(crate) pairing: bool,
 }
 
-/// One event or several, ready for the wire, shared by all streams.
+/// Text for the wire, shared by all streams: an event, several, or a part of one.
 #[derive(Debug, Clone)]
 pub(super) struct Frame {
     pub(super) topic: Topic,

@@ -22,7 +22,8 @@ pub(crate) struct Which {
     /// Some of `activity`, `fleet`, `jobs`, `pairing`, parted by commas; left out, all.
     #[schemars(regex(pattern = "^(activity|fleet|jobs|pairing)(,(activity|fleet|jobs|pairing))*$"))]
     topics: Option<String>,
-    /// Whether it is sent as it is, also to who reads gzip: for what can't read that piece by piece.
+    /// Whether it is sent uncompressed, whatever `Accept-Encoding` says: for who can't read gzip piece by piece, or asks through
+    /// something that keeps compressed pieces back.
     #[serde(default)]
     plain: bool,
 }

@@ -185,7 +185,10 @@ fn flag(pointer: &str) -> String {
         ["pools", place, "url"] => ("--pool", place),
         ["arguments"] => ("--argument", "0"),
         ["arguments", place] => ("--argument", place),
+        // It may have come from a file.
+        ["password"] => return "the password".to_owned(),
         [.., field] => return format!("--{}", field.replace('_', "-")),
+        // What was split has a part.
         [] => return String::new(),
     };
     match place.parse::<usize>() {

@@ -43,7 +43,7 @@ pub enum Observation {
     /// It said Hello. What it calls itself is not taken: people and scripts go by our name for it.
     Greeted {
         /// The address of its link; none when it was dialled by a name.
-        host: Option<IpAddr>,
+        ip: Option<IpAddr>,
         /// What it is for.
         role: Role,
         /// Program and version.

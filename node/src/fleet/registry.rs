@@ -44,7 +44,7 @@ pub struct Peer {
     /// Unix time of the last sign of life, seconds.
     pub last_seen: Option<u64>,
     /// Where it was last. Who comes from there is let in before those that nobody knows.
-    pub host: Option<IpAddr>,
+    pub ip: Option<IpAddr>,
     /// Program and version, by its own word.
     pub agent: Option<String>,
     /// How it answers.
@@ -210,7 +210,7 @@ impl Registry {
             addresses,
             paired_at: known.map_or(new.now, |known| known.paired_at),
             last_seen: Some(new.now),
-            host: known.and_then(|known| known.host),
+            ip: known.and_then(|known| known.ip),
             agent: known.and_then(|known| known.agent.clone()),
             reputation: known.map(|known| known.reputation).unwrap_or_default(),
         })

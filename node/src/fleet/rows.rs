@@ -57,7 +57,7 @@ pub(super) fn to_row(peer: &Peer) -> PeerRow {
         paired_at: peer.paired_at,
         life: PeerLife {
             last_seen: peer.last_seen,
-            host: peer.host.map(|ip| ip.to_string()),
+            ip: peer.ip.map(|ip| ip.to_string()),
             agent: peer.agent.clone(),
             score: peer.reputation.mean(),
             successes: peer.reputation.successes(),
@@ -81,7 +81,7 @@ fn from_row(row: &PeerRow) -> Result<Peer, String> {
         addresses: serde_json::from_str(&row.addresses).map_err(|error| odd(&error))?,
         paired_at: row.paired_at,
         last_seen: row.life.last_seen,
-        host: row.life.host.as_deref().map(str::parse).transpose().map_err(|error: AddrParseError| odd(&error))?,
+        ip: row.life.ip.as_deref().map(str::parse).transpose().map_err(|error: AddrParseError| odd(&error))?,
         agent: row.life.agent.clone(),
         reputation: Reputation::from_parts(row.life.score, row.life.successes, row.life.failures, row.life.timeouts),
     })
@@ -97,7 +97,7 @@ mod tests {
     fn a_peer_reads_back_as_it_was_stored() {
         let mut peer = Registry::default().admit(new_peer(1, "alpha")).unwrap();
         peer.addresses = vec!["a\"b".into(), "\u{e9}".into()];
-        peer.host = Some([192, 0, 2, 1].into());
+        peer.ip = Some([192, 0, 2, 1].into());
         peer.set_agent("miner-ctrl/0.1.0");
         peer.reputation.record(Outcome::TimedOut);
         assert_eq!(from_row(&to_row(&peer)), Ok(peer));
@@ -113,7 +113,7 @@ mod tests {
             |row: &mut PeerRow| row.role = "king".into(),
             |row: &mut PeerRow| row.permission = "all".into(),
             |row: &mut PeerRow| row.addresses = "{}".into(),
-            |row: &mut PeerRow| row.life.host = Some("rig.local".into()),
+            |row: &mut PeerRow| row.life.ip = Some("rig.local".into()),
         ] {
             let database = Database::in_memory().unwrap();
             let mut row = to_row(&peer);

@@ -425,8 +425,8 @@ impl Fleet {
                 state.copied = Some((for_people(&why), Instant::now()));
             }
             Observation::Failed => peer.reputation.record(Outcome::Failed),
-            Observation::Greeted { host, role, agent } => {
-                peer.host = host.or(peer.host);
+            Observation::Greeted { ip, role, agent } => {
+                peer.ip = ip.or(peer.ip);
                 peer.role = role;
                 peer.set_agent(&agent);
             }

@@ -218,9 +218,9 @@ async fn scores_and_where_and_when_it_was_last_seen_survive_a_stop() {
         running.fleet.observe(key(1), Observation::Answered);
     }
     // The second was dialled by its name.
-    for host in [Some([192, 0, 2, 1].into()), None] {
+    for ip in [Some([192, 0, 2, 1].into()), None] {
         let agent = "miner-ctrl/8".to_owned();
-        running.fleet.observe(key(1), Observation::Greeted { host, role: Role::Worker, agent });
+        running.fleet.observe(key(1), Observation::Greeted { ip, role: Role::Worker, agent });
     }
     running.fleet.observe(key(1), Observation::Identified { agent: "miner-ctrl/9".into() });
     running.fleet.observe(key(1), Observation::TimedOut);
@@ -229,7 +229,7 @@ async fn scores_and_where_and_when_it_was_last_seen_survive_a_stop() {
     let peer = again.fleet.now().peers[0].peer.clone();
     assert_eq!((peer.reputation.successes(), peer.reputation.timeouts()), (10, 1));
     assert_eq!((peer.last_seen, peer.agent.as_deref()), (Some(5_000), Some("miner-ctrl/9")));
-    assert_eq!(peer.host, Some([192, 0, 2, 1].into()));
+    assert_eq!(peer.ip, Some([192, 0, 2, 1].into()));
     assert!(peer.reputation.score() > 50);
 }
 

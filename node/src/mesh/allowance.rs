@@ -1,19 +1,26 @@
-//! How often one may ask or come: so often at once, and then so often a second.
+//! How often a peer may ask, and a stranger come.
 
 use tokio::time::Instant;
 
-use super::link::RequestRate;
+/// So often at once, and then so often a second.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Rate {
+    /// In the long run.
+    pub per_second: f64,
+    /// At once, after a pause.
+    pub burst: f64,
+}
 
 /// What is left of a rate.
 #[derive(Debug)]
 pub(super) struct Allowance {
-    rate: RequestRate,
+    rate: Rate,
     left: f64,
     at: Instant,
 }
 
 impl Allowance {
-    pub(super) const fn new(rate: RequestRate, now: Instant) -> Self {
+    pub(super) const fn new(rate: Rate, now: Instant) -> Self {
         Self { rate, left: rate.burst, at: now }
     }
 
@@ -51,7 +58,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn so_many_at_once_and_then_so_many_a_second() {
         let now = Instant::now();
-        let mut allowance = Allowance::new(RequestRate { per_second: 2.0, burst: 3.0 }, now);
+        let mut allowance = Allowance::new(Rate { per_second: 2.0, burst: 3.0 }, now);
         assert_eq!((0..5).filter(|_| allowance.take(now)).count(), 3);
         let soon = now + Duration::from_millis(400);
         assert!(allowance.is_used_up(soon) && !allowance.take(soon));

@@ -52,7 +52,7 @@ pub enum Event {
         /// Where it is.
         address: String,
         /// The IP address in it, if it has one.
-        host: Option<IpAddr>,
+        ip: Option<IpAddr>,
         /// Whether it dialled us.
         inbound: bool,
         /// What it said of itself.

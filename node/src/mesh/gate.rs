@@ -23,11 +23,10 @@ use libp2p::{Multiaddr, PeerId, Stream};
 use miner_ctrl_protocol::PeerKey;
 use tokio::time::Instant;
 
-use super::allowance::Allowance;
+use super::allowance::{Allowance, Rate};
 use super::command::Counts;
-use super::convert::peer_key;
+use super::convert::{ip_of, peer_key};
 use super::handshakes::{Full, Handshakes, Latest, Origin};
-use super::link::RequestRate;
 use super::streams::{Opened, Protocol, Streams};
 use super::turns::Seat;
 
@@ -42,7 +41,7 @@ const MAX_PER_PEER: usize = 4;
 pub(crate) const STRANGER_LIFE: Duration = Duration::from_secs(10);
 /// Strangers' connections that one address may make: a waiting `peer add` asks every 2 s, a dozen of them may share an
 /// address, and come to it at once.
-const STRANGER_RATE: RequestRate = RequestRate { per_second: 4.0, burst: 60.0 };
+const STRANGER_RATE: Rate = Rate { per_second: 4.0, burst: 60.0 };
 /// Addresses whose rate is remembered; the ones that were quiet longest are forgotten first.
 const MAX_RATES: usize = 1024;
 
@@ -119,7 +118,7 @@ pub(crate) struct Door {
     strangers: HashMap<ConnectionId, Stranger>,
     rates: HashMap<IpAddr, Allowance>,
     /// Where each registered peer was last. One address of each: a peer that is everywhere at once makes room for nobody.
-    came_from: HashMap<PeerId, IpAddr>,
+    last_ips: HashMap<PeerId, IpAddr>,
     /// How many of them were last at these addresses, which are known: strangers there never cost them the handshake.
     at: HashMap<IpAddr, usize>,
     connections: HashMap<ConnectionId, PeerId>,
@@ -150,7 +149,7 @@ impl Door {
             latest,
             strangers: HashMap::new(),
             rates: HashMap::new(),
-            came_from: HashMap::new(),
+            last_ips: HashMap::new(),
             at: HashMap::new(),
             connections: HashMap::new(),
             per_peer: HashMap::new(),
@@ -165,16 +164,16 @@ impl Door {
 
     pub(crate) fn remove(&mut self, peer: &PeerId) {
         self.registered.change().remove(peer);
-        if let Some(ip) = self.came_from.remove(peer) {
+        if let Some(ip) = self.last_ips.remove(peer) {
             take_one(&mut self.at, &ip);
         }
     }
 
     /// A registered peer is at this address, or was before this node started.
-    pub(crate) fn came_from(&mut self, peer: PeerId, ip: IpAddr) {
-        let ip = host(ip);
+    pub(crate) fn is_at(&mut self, peer: PeerId, ip: IpAddr) {
+        let ip = network_of(ip);
         *self.at.entry(ip).or_default() += 1;
-        if let Some(before) = self.came_from.insert(peer, ip) {
+        if let Some(before) = self.last_ips.insert(peer, ip) {
             take_one(&mut self.at, &before);
         }
     }
@@ -268,13 +267,13 @@ fn take_one<K: std::hash::Hash + Eq>(counts: &mut HashMap<K, usize>, key: &K) {
     }
 }
 
-/// Whom limits are counted by: an IPv4 address, or the /64 that one IPv6 host may choose its addresses from. Addresses
-/// without an IP share one place.
-fn ip_of(address: &Multiaddr) -> IpAddr {
-    super::convert::ip_of(address).map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), host)
+/// Whom limits are counted by. Addresses without an IP share one place.
+fn counted_as(address: &Multiaddr) -> IpAddr {
+    ip_of(address).map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), network_of)
 }
 
-fn host(ip: IpAddr) -> IpAddr {
+/// An IPv4 address, or the /64 that one IPv6 host may choose its addresses from.
+fn network_of(ip: IpAddr) -> IpAddr {
     match ip {
         IpAddr::V6(ip) => IpAddr::V6(Ipv6Addr::from_bits(ip.to_bits() & !u128::from(u64::MAX))),
         ip => ip,
@@ -291,7 +290,7 @@ impl NetworkBehaviour for Door {
         _local: &Multiaddr,
         remote: &Multiaddr,
     ) -> Result<(), ConnectionDenied> {
-        let ip = ip_of(remote);
+        let ip = counted_as(remote);
         let origin = Origin { ip, known: self.is_known(&ip) };
         if !origin.known && self.allowance_used_up(&ip, Instant::now()) {
             return Err(self.turn_away(TurnedAway::TooOften));
@@ -312,14 +311,14 @@ impl NetworkBehaviour for Door {
         remote: &Multiaddr,
     ) -> Result<THandler<Self>, ConnectionDenied> {
         self.handshakes.end(id);
-        let ip = ip_of(remote);
+        let ip = counted_as(remote);
         if self.registered.has(&peer) {
             let count = self.per_peer.entry(peer).or_default();
             if *count >= MAX_PER_PEER {
                 return Err(self.turn_away(TurnedAway::TooManyConnections));
             }
             *count += 1;
-            self.came_from(peer, ip);
+            self.is_at(peer, ip);
             self.connections.insert(id, peer);
             return Ok(Streams::serving(&[Protocol::Rpc, Protocol::Pair]));
         }
@@ -336,11 +335,15 @@ impl NetworkBehaviour for Door {
         &mut self,
         _: ConnectionId,
         peer: PeerId,
-        _: &Multiaddr,
+        address: &Multiaddr,
         _: Endpoint,
         _: PortUse,
     ) -> Result<THandler<Self>, ConnectionDenied> {
         if self.registered.has(&peer) {
+            // One that was dialled by a name is where it was.
+            if let Some(ip) = ip_of(address) {
+                self.is_at(peer, ip);
+            }
             return Ok(Streams::serving(&[Protocol::Rpc]));
         }
         if peer_key(&peer).is_none() {
@@ -388,13 +391,13 @@ mod tests {
         let (one, other) = (PeerId::random(), PeerId::random());
         let ips: [IpAddr; 2] = [[10, 0, 0, 1].into(), [10, 0, 0, 2].into()];
         let known = |door: &Door| ips.map(|ip| door.is_known(&ip));
-        door.came_from(one, ips[0]);
-        door.came_from(other, ips[0]);
+        door.is_at(one, ips[0]);
+        door.is_at(other, ips[0]);
         assert_eq!(known(&door), [true, false]);
-        door.came_from(one, ips[1]);
-        door.came_from(one, ips[1]);
+        door.is_at(one, ips[1]);
+        door.is_at(one, ips[1]);
         assert_eq!(known(&door), [true, true]);
-        door.came_from(other, ips[1]);
+        door.is_at(other, ips[1]);
         assert_eq!(known(&door), [false, true]);
         door.remove(&one);
         door.remove(&other);
@@ -402,8 +405,27 @@ mod tests {
     }
 
     #[test]
+    fn where_a_peer_was_dialled_is_known_too() {
+        let mut door = Door::new(Known::default(), Latest::default(), Box::new(|| true), Arc::default(), 1024);
+        let key = miner_ctrl_protocol::smsg::NodeSecret::from_seed(&[7; 32]).unwrap().public();
+        let peer = crate::mesh::peer_id(&key);
+        let ip: IpAddr = [10, 0, 0, 1].into();
+        let dialled = |door: &mut Door, address: &str| {
+            let (id, address) = (ConnectionId::new_unchecked(0), address.parse().unwrap());
+            door.handle_established_outbound_connection(id, peer, &address, Endpoint::Dialer, PortUse::New).unwrap();
+        };
+        dialled(&mut door, "/ip4/10.0.0.1/tcp/9091/ws");
+        assert!(!door.is_known(&ip), "a stranger");
+        door.register(peer, key);
+        dialled(&mut door, "/ip4/10.0.0.1/tcp/9091/ws");
+        assert!(door.is_known(&ip));
+        dialled(&mut door, "/dns4/rig.local/tcp/9091/ws");
+        assert!(door.is_known(&ip), "a name says nothing else");
+    }
+
+    #[test]
     fn the_addresses_of_one_ipv6_host_are_counted_together() {
-        let ip = |text: &str| ip_of(&format!("/ip6/{text}/tcp/1/ws").parse().unwrap());
+        let ip = |text: &str| counted_as(&format!("/ip6/{text}/tcp/1/ws").parse().unwrap());
         assert_eq!(ip("2001:db8::1"), ip("2001:db8::ffff:1"));
         assert_ne!(ip("2001:db8::1"), ip("2001:db8:0:1::1"));
     }

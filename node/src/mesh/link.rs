@@ -18,7 +18,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio_util::codec::FramedRead;
 use tokio_util::compat::FuturesAsyncReadCompatExt;
 
-use super::allowance::Allowance;
+use super::allowance::{Allowance, Rate};
 use super::command::Counts;
 use super::frame::{Frame, FrameError, Frames, Kind};
 use super::heartbeat::DEAD;
@@ -32,21 +32,9 @@ const READ_BUFFER: usize = 512;
 /// How long the first frame may take.
 const HELLO_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// How often a peer may ask, on however many links one after the other; or a stranger come.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct RequestRate {
-    /// In the long run.
-    pub per_second: f64,
-    /// At once, after a pause.
-    pub burst: f64,
-}
-
-impl Default for RequestRate {
-    /// A dashboard of one controller needs under 10 a second.
-    fn default() -> Self {
-        Self { per_second: 200.0, burst: 400.0 }
-    }
-}
+/// How often a peer may ask, on however many links one after the other. A dashboard of one controller needs under 10 a
+/// second.
+pub const REQUEST_RATE: Rate = Rate { per_second: 200.0, burst: 400.0 };
 
 /// Answers requests of a peer; the worker implements it.
 pub trait Answer: Send + Sync + 'static {

@@ -38,6 +38,7 @@ mod turns;
 mod websocket;
 mod words;
 
+pub use allowance::Rate;
 pub use command::{
     Counts, Event, Household, Knocked, Later, MeshHandle, PairBy, PairError, Paired, RefusedMessages, Stranger,
 };
@@ -45,4 +46,4 @@ pub use convert::{AddressError, DEFAULT_PORT, dial_address, listen_addresses, pe
 pub(crate) use convert::{ip_of, port_of};
 pub use event_loop::{MeshConfig, StartError, start};
 pub use libp2p::Multiaddr as Address;
-pub use link::{Answer, AskError, Link, RequestRate};
+pub use link::{Answer, AskError, Link, REQUEST_RATE};

@@ -13,7 +13,7 @@ use tokio_util::compat::{FuturesAsyncReadCompatExt, TokioAsyncReadCompatExt};
 use yamux::DEFAULT_CREDIT;
 
 use super::*;
-use crate::mesh::link::{Link, LinkTask, RequestRate, greeting_of};
+use crate::mesh::link::{Link, LinkTask, REQUEST_RATE, greeting_of};
 
 const RIGS: u8 = 20;
 const LIMIT: Duration = Duration::from_secs(30);
@@ -75,7 +75,7 @@ where
     let hello = greeting_of(&secret.public());
     let greeting = Greeting { hello, secret, signer };
     let (up, is_up) = oneshot::channel();
-    let allowance = Arc::new(Mutex::new(Allowance::new(RequestRate::default(), Instant::now())));
+    let allowance = Arc::new(Mutex::new(Allowance::new(REQUEST_RATE, Instant::now())));
     let task = LinkTask { peer, stream, dialer, greeting, answer, counts: Arc::default(), allowance };
     let ended = tokio::spawn(task.run(move |link| up.send(link).is_ok()));
     (is_up.await.unwrap(), ended)

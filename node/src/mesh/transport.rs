@@ -23,9 +23,10 @@ use super::websocket::{HANDSHAKE_READS, WebSocket};
 /// TCP, WebSocket, Noise and Yamux together. 5 000 rigs that connect at once on two cores need 8 s.
 const HANDSHAKE: Duration = Duration::from_secs(20);
 
-/// Bytes that are read of whoever dials us before its handshake is done. One of a node's takes 300; other libraries may add
-/// to what they say of their key, for which 8 KiB are plenty, and 8 KiB more may be read ahead. Noise would wait for a
-/// message of 64 KiB, and keep what came of it: 78 KiB for each handshake were measured, in place of 31.
+/// Bytes that are read of whoever dials us, in WebSocket messages, before its handshake is done. One of a node's takes 300;
+/// other libraries may add to what they say of their key, for which 8 KiB are plenty, and 8 KiB more may be read ahead.
+/// Noise would wait for a message of 64 KiB, and keep what came of it: 78 KiB for each handshake were measured, in place
+/// of 31.
 const MOST_READ: usize = 16 * 1024;
 
 type Connected = (PeerId, StreamMuxerBox);
@@ -45,7 +46,7 @@ pub(crate) fn build(
     Ok(Bounded { transport, latest }.boxed())
 }
 
-/// What is beneath, where a handshake that others began can be stopped, and does not read without end.
+/// Gives each handshake that others begin what stops it ([`Latest`]), and an end to what it reads ([`MOST_READ`]).
 struct Bounded {
     transport: Boxed<Connected>,
     latest: Latest,

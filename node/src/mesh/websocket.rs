@@ -50,7 +50,8 @@ const NORMAL: [u8; 2] = 1000_u16.to_be_bytes();
 const WRONG: [u8; 2] = 1002_u16.to_be_bytes();
 
 tokio::task_local! {
-    /// Bytes that may yet be read, while it is a handshake that reads.
+    /// Bytes that may yet be read, while it is a handshake that reads: whoever polls knows that, and the socket, which Noise
+    /// has inside, does not.
     pub(super) static HANDSHAKE_READS: Cell<usize>;
 }
 

@@ -175,11 +175,13 @@ pub fn check_wanted(data_dir: &Path) -> Result<(), MinersError> {
 
 impl MinersHandle {
     /// Starts a profile, or finds it running; returns once its API has been verified, or after 12 s with the state
-    /// reached. The flag says whether anything was done.
+    /// reached. One that a stop or the node's end overtakes comes back with the state that came of it. The flag says whether
+    /// anything was done.
     ///
     /// # Errors
-    /// [`Refusal::Invalid`], [`Refusal::Conflict`] when the name runs another profile,
-    /// [`Refusal::MinerUnavailable`] when the start failed, [`Refusal::Busy`].
+    /// [`Refusal::Invalid`], [`Refusal::Conflict`] when the name runs another profile or as many miners run as may,
+    /// [`Refusal::MinerUnavailable`] when the start failed, [`Refusal::Internal`] when it cannot be written down,
+    /// [`Refusal::Busy`].
     pub async fn start(&self, profile: Profile, miner: Option<MinerName>) -> Result<(MinerStatus, bool), Refusal> {
         driver(profile.program).check(&profile)?;
         ask(&self.commands, |reply| Command::Start { profile: Box::new(profile), miner, reply }).await

@@ -34,7 +34,7 @@ pub struct PeerLife {
     /// Unix time of the last sign of life, seconds.
     pub last_seen: Option<u64>,
     /// The IP address at which it was last.
-    pub host: Option<String>,
+    pub ip: Option<String>,
     /// Program and version.
     pub agent: Option<String>,
     /// 0.0 to 1.0.
@@ -81,7 +81,7 @@ pub fn load(database: &Database) -> Result<Vec<PeerRow>, DatabaseError> {
                 paired_at: number(row, "paired_at")?,
                 life: PeerLife {
                     last_seen: row.get::<_, Option<i64>>("last_seen")?.map(|at| u64::try_from(at).unwrap_or(0)),
-                    host: row.get("host")?,
+                    ip: row.get("ip")?,
                     agent: row.get("agent")?,
                     score: row.get("score")?,
                     successes: number(row, "successes")?,
@@ -120,11 +120,11 @@ fn insert(connection: &Connection, peer: &PeerRow) -> rusqlite::Result<()> {
     // Not INSERT OR REPLACE: that would remove another peer of the same name instead of refusing.
     let mut statement = connection.prepare_cached(
         "INSERT INTO peers (key, name, role, permission, addresses, paired_at, last_seen, agent, score, successes,
-             failures, timeouts, node_id, host)
+             failures, timeouts, node_id, ip)
          VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)
          ON CONFLICT (key) DO UPDATE SET name = ?2, role = ?3, permission = ?4, addresses = ?5, paired_at = ?6,
              last_seen = ?7, agent = ?8, score = ?9, successes = ?10, failures = ?11, timeouts = ?12,
-             host = ?14",
+             ip = ?14",
     )?;
     statement.execute(params![
         peer.key,
@@ -140,7 +140,7 @@ fn insert(connection: &Connection, peer: &PeerRow) -> rusqlite::Result<()> {
         integer(peer.life.failures),
         integer(peer.life.timeouts),
         peer.node_id,
-        peer.life.host,
+        peer.life.ip,
     ])?;
     Ok(())
 }
@@ -164,7 +164,7 @@ pub async fn update(database: &Database, peers: Vec<PeerRow>) -> Result<(), Data
             {
                 let mut statement = transaction.prepare_cached(
                     "UPDATE peers SET role = ?2, addresses = ?3, last_seen = ?4, agent = ?5, score = ?6,
-                         successes = ?7, failures = ?8, timeouts = ?9, host = ?10
+                         successes = ?7, failures = ?8, timeouts = ?9, ip = ?10
                      WHERE key = ?1",
                 )?;
                 for peer in &peers {
@@ -178,7 +178,7 @@ pub async fn update(database: &Database, peers: Vec<PeerRow>) -> Result<(), Data
                         integer(peer.life.successes),
                         integer(peer.life.failures),
                         integer(peer.life.timeouts),
-                        peer.life.host,
+                        peer.life.ip,
                     ])?;
                 }
             }

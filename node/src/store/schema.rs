@@ -101,5 +101,5 @@ pub(super) const MIGRATIONS: &[&str] = &[
         since INTEGER NOT NULL
     ) STRICT, WITHOUT ROWID",
     // 7: the IP address at which a peer was last.
-    "ALTER TABLE peers ADD COLUMN host TEXT",
+    "ALTER TABLE peers ADD COLUMN ip TEXT",
 ];

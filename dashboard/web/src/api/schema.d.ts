@@ -3107,7 +3107,10 @@ export interface operations {
     listen: {
         parameters: {
             query?: {
-                /** @description Whether it is sent as it is, also to who reads gzip: for what can't read that piece by piece. */
+                /**
+                 * @description Whether it is sent uncompressed, whatever `Accept-Encoding` says: for who can't read gzip piece by piece, or asks through
+                 *     something that keeps compressed pieces back.
+                 */
                 plain?: boolean;
                 /** @description Some of `activity`, `fleet`, `jobs`, `pairing`, parted by commas; left out, all. */
                 topics?: string;

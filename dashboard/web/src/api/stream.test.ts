@@ -7,11 +7,11 @@ import { Parser, SILENCE_MS, Stream, type Link, type Message } from './stream';
 class FakeWorld {
   time = 0;
   lot = 0.5;
-  opened: { say: (text: string) => void; end: () => void; fail: (failure: Failure) => void; signal: AbortSignal }[] = [];
+  opened: { plain: boolean; letIn: () => void; say: (text: string) => void; end: () => void; fail: (failure: Failure) => void; signal: AbortSignal }[] = [];
   private timers: { at: number; run: () => void }[] = [];
 
-  connect = (signal: AbortSignal, onText: (piece: string) => void) =>
-    new Promise<void>((resolve, reject) => this.opened.push({ say: onText, end: resolve, fail: reject, signal }));
+  connect = (signal: AbortSignal, plain: boolean, letIn: () => void, say: (piece: string) => void) =>
+    new Promise<void>((resolve, reject) => this.opened.push({ plain, letIn, say, end: resolve, fail: reject, signal }));
   now = () => this.time;
   random = () => this.lot;
   after = (ms: number, run: () => void) => {
@@ -74,6 +74,27 @@ test('it is live only once an event arrived', () => {
   expect(kind()).toBe('connecting');
   world.last.say(hello);
   expect(kind()).toBe('live');
+});
+
+test('one that is let in and never heard is asked for uncompressed from then on', async () => {
+  stream.open();
+  expect(world.last.plain).toBe(false);
+  // Not let in is another matter.
+  world.last.fail(refused(503));
+  await settle();
+  world.pass(2000);
+  expect(world.last.plain).toBe(false);
+  world.last.letIn();
+  world.last.say(hello);
+  world.pass(SILENCE_MS + 2000);
+  expect(world.last.plain).toBe(false);
+  world.last.letIn();
+  world.pass(SILENCE_MS);
+  expect(world.last.plain).toBe(true);
+  world.last.letIn();
+  world.last.say(hello);
+  world.pass(SILENCE_MS + 2000);
+  expect(world.last.plain).toBe(true);
 });
 
 test('silence ends it, and it is opened again', () => {

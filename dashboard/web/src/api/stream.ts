@@ -60,8 +60,8 @@ export type Link =
 
 /** What the stream needs of the world; tests have a clock of their own. */
 export interface World {
-  /** Opens the stream and hands pieces of text over until it ends. Throws a `Failure` for an HTTP error. */
-  connect(signal: AbortSignal, onText: (piece: string) => void): Promise<void>;
+  /** Opens the stream, uncompressed where it is to be plain; says that it is let in, and hands pieces of text over until it ends. Throws a `Failure` for an HTTP error. */
+  connect(signal: AbortSignal, plain: boolean, onLetIn: () => void, onText: (piece: string) => void): Promise<void>;
   now(): number;
   after(ms: number, run: () => void): () => void;
   random(): number;
@@ -79,6 +79,10 @@ export class Stream {
   private lostSince: number | null = null;
   private cancelTimer: () => void = () => undefined;
   private abort: AbortController | null = null;
+  private isLetIn = false;
+  private isHeard = false;
+  /** One was let in and never heard: something on the way keeps compressed pieces back. */
+  private plain = false;
 
   constructor(private readonly world: World, private readonly listener: Listener) {}
 
@@ -88,15 +92,21 @@ export class Stream {
     this.abort = abort;
     if (this.lostSince === null) this.tell({ kind: 'connecting' });
     this.watch(HELLO_MS);
+    this.isLetIn = false;
+    this.isHeard = false;
+    const onLetIn = () => {
+      if (!abort.signal.aborted) this.isLetIn = true;
+    };
     const parser = new Parser();
     const onText = (piece: string) => {
       if (abort.signal.aborted) return;
+      this.isHeard = true;
       for (const message of parser.feed(piece)) {
         this.onMessage(message);
         if (abort.signal.aborted) return;
       }
     };
-    this.world.connect(abort.signal, onText).then(
+    this.world.connect(abort.signal, this.plain, onLetIn, onText).then(
       () => this.onEnd(abort, null),
       (thrown: unknown) => this.onEnd(abort, failure(thrown)),
     );
@@ -147,6 +157,7 @@ export class Stream {
 
   private lose(why: Failure | null): void {
     this.close();
+    this.plain ||= this.isLetIn && !this.isHeard;
     const now = this.world.now();
     this.lostSince ??= now;
     const pause = Math.min(FIRST_RETRY_MS * 2 ** this.attempt, LAST_RETRY_MS);

@@ -151,11 +151,8 @@ export async function loadNode(): Promise<void> {
   }
 }
 
-/** The last stream was let in and never heard: something on the way keeps compressed pieces back. */
-let plain = false;
-
 const world: World = {
-  async connect(signal, onText) {
+  async connect(signal, plain, onLetIn, onText) {
     let response: Response;
     try {
       response = await fetch(`${API}/events${plain ? '?plain=true' : ''}`, { signal, headers: { Accept: 'text/event-stream' }, cache: 'no-store', credentials: 'same-origin' });
@@ -164,13 +161,11 @@ const world: World = {
     }
     if (!response.ok) throw await failureOf(response);
     if (!response.body) return;
+    onLetIn();
     const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
-    const asked = plain;
-    plain = true;
     for (;;) {
       const { done, value } = await reader.read();
       if (done) return;
-      plain = asked;
       onText(value);
     }
   },

@@ -106,7 +106,7 @@ impl EventLoop {
         let hello = Arc::clone(&link.hello);
         self.links.put(key, link);
         self.dialer.on_up(&peer, now, &mut rand::rng());
-        self.household.observe(key, Event::Up { address, host: ip, inbound: !dialer, hello });
+        self.household.observe(key, Event::Up { address, ip, inbound: !dialer, hello });
         self.dial_more();
     }
 

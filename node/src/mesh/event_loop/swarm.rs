@@ -21,14 +21,14 @@ use tokio_util::sync::CancellationToken;
 
 use super::pairings::{PairingAsked, PairingDone};
 use crate::files;
-use crate::mesh::allowance::Allowance;
+use crate::mesh::allowance::{Allowance, Rate};
 use crate::mesh::behaviour::{Behaviour, BehaviourEvent};
 use crate::mesh::command::{COMMANDS, Command, Counts, Event, Household, Links, MeshHandle, PairError};
 use crate::mesh::convert::{self, peer_id};
 use crate::mesh::dialer::Dialer;
 use crate::mesh::gate::{Door, DoorEvent, Known};
 use crate::mesh::handshakes::Latest;
-use crate::mesh::link::{Link, LinkEnd, RequestRate};
+use crate::mesh::link::{Link, LinkEnd};
 use crate::mesh::listening;
 use crate::mesh::pairing::Ourselves;
 use crate::mesh::signer::Signer;
@@ -62,9 +62,9 @@ pub struct MeshConfig {
     /// Peers registered from the start, with the addresses to dial.
     pub peers: Vec<(PeerKey, Vec<Multiaddr>)>,
     /// Where some of these were last: who comes from there is let in before others.
-    pub hosts: Vec<(PeerKey, IpAddr)>,
+    pub last_ips: Vec<(PeerKey, IpAddr)>,
     /// How many requests each peer may make.
-    pub rate: RequestRate,
+    pub rate: Rate,
 }
 
 /// Why the mesh did not start.
@@ -153,8 +153,8 @@ pub async fn start(
     for (key, addresses) in config.peers {
         event_loop.on_register(key, addresses);
     }
-    for (key, ip) in config.hosts {
-        event_loop.swarm.behaviour_mut().door.came_from(peer_id(&key), ip);
+    for (key, ip) in config.last_ips {
+        event_loop.swarm.behaviour_mut().door.is_at(peer_id(&key), ip);
     }
     // They are known by now: who dials at once is no stranger.
     for event in listening::listen(&mut event_loop.swarm, &config.listen).await? {
@@ -210,7 +210,7 @@ pub(super) struct EventLoop {
     pub(super) signer: Signer,
     pub(super) links: Arc<Links>,
     pub(super) counts: Arc<Counts>,
-    pub(super) rate: RequestRate,
+    pub(super) rate: Rate,
     /// What is left of it to each peer that had a link: of registered ones alone.
     pub(super) allowances: HashMap<PeerKey, Arc<Mutex<Allowance>>>,
     pub(super) listening: watch::Sender<Vec<Multiaddr>>,

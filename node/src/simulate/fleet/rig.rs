@@ -15,7 +15,7 @@ use tokio::time::Instant;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::miner::Works;
-use crate::mesh::{Address, Answer, Event, Household, MeshConfig, MeshHandle, RequestRate, StartError, start};
+use crate::mesh::{Address, Answer, Event, Household, MeshConfig, MeshHandle, REQUEST_RATE, StartError, start};
 use crate::news;
 
 /// What a simulated console says.
@@ -95,8 +95,8 @@ impl Rig {
             role: Role::Worker,
             listen: vec![],
             peers,
-            hosts: vec![],
-            rate: RequestRate::default(),
+            last_ips: vec![],
+            rate: REQUEST_RATE,
         };
         let (mesh, task) = start(config, Arc::new(AtHome(Arc::clone(self))), stop.clone()).await?;
         Ok(Seat { mesh, stop: stop.drop_guard(), task })
