@@ -26,7 +26,7 @@ use tokio::time::Instant;
 use super::allowance::{Allowance, Rate};
 use super::command::Counts;
 use super::convert::{ip_of, peer_key};
-use super::handshakes::{Full, Handshakes, Latest, Origin};
+use super::handshakes::{Full, Handshakes, Latest};
 use super::streams::{Opened, Protocol, Streams};
 use super::turns::Seat;
 
@@ -117,7 +117,7 @@ pub(crate) struct Door {
     latest: Latest,
     strangers: HashMap<ConnectionId, Stranger>,
     rates: HashMap<IpAddr, Allowance>,
-    /// Where each registered peer was last. One address of each: a peer that is everywhere at once makes room for nobody.
+    /// Where each registered peer was last. One address of each: a peer that goes from one to the next leaves none known.
     last_ips: HashMap<PeerId, IpAddr>,
     /// How many of them were last at these addresses, which are known: strangers there never cost them the handshake.
     at: HashMap<IpAddr, usize>,
@@ -165,16 +165,32 @@ impl Door {
     pub(crate) fn remove(&mut self, peer: &PeerId) {
         self.registered.change().remove(peer);
         if let Some(ip) = self.last_ips.remove(peer) {
-            take_one(&mut self.at, &ip);
+            self.left(ip);
         }
     }
 
     /// A registered peer is at this address, or was before this node started.
-    pub(crate) fn is_at(&mut self, peer: PeerId, ip: IpAddr) {
+    pub(crate) fn moved_to(&mut self, peer: PeerId, ip: IpAddr) {
         let ip = network_of(ip);
-        *self.at.entry(ip).or_default() += 1;
-        if let Some(before) = self.last_ips.insert(peer, ip) {
-            take_one(&mut self.at, &before);
+        let before = self.last_ips.insert(peer, ip);
+        if before == Some(ip) {
+            return;
+        }
+        let peers = self.at.entry(ip).or_default();
+        *peers += 1;
+        if *peers == 1 {
+            self.handshakes.relabel(ip, true);
+        }
+        if let Some(before) = before {
+            self.left(before);
+        }
+    }
+
+    /// A registered peer is at this address no more.
+    fn left(&mut self, ip: IpAddr) {
+        take_one(&mut self.at, &ip);
+        if !self.is_known(&ip) {
+            self.handshakes.relabel(ip, false);
         }
     }
 
@@ -291,11 +307,11 @@ impl NetworkBehaviour for Door {
         remote: &Multiaddr,
     ) -> Result<(), ConnectionDenied> {
         let ip = counted_as(remote);
-        let origin = Origin { ip, known: self.is_known(&ip) };
-        if !origin.known && self.allowance_used_up(&ip, Instant::now()) {
+        let known = self.is_known(&ip);
+        if !known && self.allowance_used_up(&ip, Instant::now()) {
             return Err(self.turn_away(TurnedAway::TooOften));
         }
-        let let_go = self.handshakes.begin(id, origin, self.latest.stop());
+        let let_go = self.handshakes.begin(id, ip, known, self.latest.stop());
         if let Some(other) = let_go.map_err(|Full| self.turn_away(TurnedAway::TooManyHandshakes))? {
             other.abort();
             self.counts.turned_away.fetch_add(1, Ordering::Relaxed);
@@ -318,7 +334,7 @@ impl NetworkBehaviour for Door {
                 return Err(self.turn_away(TurnedAway::TooManyConnections));
             }
             *count += 1;
-            self.is_at(peer, ip);
+            self.moved_to(peer, ip);
             self.connections.insert(id, peer);
             return Ok(Streams::serving(&[Protocol::Rpc, Protocol::Pair]));
         }
@@ -342,7 +358,7 @@ impl NetworkBehaviour for Door {
         if self.registered.has(&peer) {
             // One that was dialled by a name is where it was.
             if let Some(ip) = ip_of(address) {
-                self.is_at(peer, ip);
+                self.moved_to(peer, ip);
             }
             return Ok(Streams::serving(&[Protocol::Rpc]));
         }
@@ -391,13 +407,13 @@ mod tests {
         let (one, other) = (PeerId::random(), PeerId::random());
         let ips: [IpAddr; 2] = [[10, 0, 0, 1].into(), [10, 0, 0, 2].into()];
         let known = |door: &Door| ips.map(|ip| door.is_known(&ip));
-        door.is_at(one, ips[0]);
-        door.is_at(other, ips[0]);
+        door.moved_to(one, ips[0]);
+        door.moved_to(other, ips[0]);
         assert_eq!(known(&door), [true, false]);
-        door.is_at(one, ips[1]);
-        door.is_at(one, ips[1]);
+        door.moved_to(one, ips[1]);
+        door.moved_to(one, ips[1]);
         assert_eq!(known(&door), [true, true]);
-        door.is_at(other, ips[1]);
+        door.moved_to(other, ips[1]);
         assert_eq!(known(&door), [false, true]);
         door.remove(&one);
         door.remove(&other);
@@ -421,6 +437,23 @@ mod tests {
         assert!(door.is_known(&ip));
         dialled(&mut door, "/dns4/rig.local/tcp/9091/ws");
         assert!(door.is_known(&ip), "a name says nothing else");
+    }
+
+    #[test]
+    fn where_a_peer_was_before_its_handshakes_are_those_of_anybody() {
+        let mut door = Door::new(Known::default(), Latest::default(), Box::new(|| true), Arc::default(), 32);
+        let peer = PeerId::random();
+        let mut ids = 0..;
+        let mut come = |door: &mut Door, last: u8| {
+            let id = ConnectionId::new_unchecked(ids.next().unwrap());
+            let [here, from] = [9, last].map(|n| format!("/ip4/10.0.0.{n}/tcp/9091/ws").parse().unwrap());
+            door.handle_pending_inbound_connection(id, &here, &from).is_ok()
+        };
+        for last in [1, 2] {
+            door.moved_to(peer, [10, 0, 0, last].into());
+            assert_eq!((0..16).filter(|_| come(&mut door, last)).count(), 8);
+        }
+        assert_eq!((10..99).filter(|last| come(&mut door, *last)).count(), 7, "all but one of the first address go");
     }
 
     #[test]

@@ -4,7 +4,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use futures::future::AbortHandle;
@@ -19,35 +19,47 @@ const MOST: usize = 4096;
 #[derive(Debug, Clone, Copy)]
 struct Room {
     all: usize,
-    /// Of these, from addresses that no registered peer came from last: whoever fills it from thousands of addresses leaves
-    /// room for those that are known.
-    unknown: usize,
-    /// Of these, from one address: a hall behind one NAT.
-    per_ip: usize,
+    /// Of these, kept for networks where a registered peer was last, and as many for those where none was: those who fill
+    /// the house from thousands of networks leave room for who is known, and those who are known for who is not.
+    kept: usize,
+    /// From one network: a hall behind one NAT.
+    per_network: usize,
 }
 
 impl Room {
     /// For a process that may have so many open files: strangers that say nothing take no more than half of them.
     fn of(files: u64) -> Self {
         let all = usize::try_from(files / 2).unwrap_or(usize::MAX).min(MOST);
-        Self { all, unknown: all / 4 * 3, per_ip: all / 2 }
+        Self { all, kept: all / 4, per_network: all / 2 }
     }
 }
 
-/// Whom one is counted for.
+/// Whom one is counted for: where a registered peer was last an IPv4 address or a /64, which one IPv6 host has; elsewhere
+/// an IPv4 address or a /48, which one site has, and has 65 536 networks in (RFC 6177).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(super) struct Origin {
-    pub(super) ip: IpAddr,
-    /// Whether a registered peer came from there last.
-    pub(super) known: bool,
+struct Network {
+    ip: IpAddr,
+    known: bool,
 }
 
-/// There is no room, and nobody holds so many more that it would have to make some.
+impl Network {
+    fn of(ip: IpAddr, known: bool) -> Self {
+        let ip = match ip {
+            IpAddr::V6(ip) if !known => IpAddr::V6(Ipv6Addr::from_bits(ip.to_bits() >> 80 << 80)),
+            ip => ip,
+        };
+        Self { ip, known }
+    }
+}
+
+/// There is no room, and nobody who would have to make some.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Full;
 
 struct Handshake {
-    origin: Origin,
+    /// An IPv6 host by its /64.
+    ip: IpAddr,
+    network: Network,
     stop: AbortHandle,
 }
 
@@ -55,9 +67,9 @@ pub(super) struct Handshakes {
     room: Room,
     /// By age: the ids of connections grow.
     under_way: BTreeMap<ConnectionId, Handshake>,
-    held: HashMap<Origin, usize>,
-    /// Of unknown origins, all together.
-    unknown: usize,
+    held: HashMap<Network, usize>,
+    /// Of known networks, all together.
+    known: usize,
 }
 
 impl fmt::Debug for Handshakes {
@@ -69,55 +81,88 @@ impl fmt::Debug for Handshakes {
 impl Handshakes {
     /// `files` is how many open files this process may have.
     pub(super) fn new(files: u64) -> Self {
-        Self { room: Room::of(files), under_way: BTreeMap::new(), held: HashMap::new(), unknown: 0 }
+        Self { room: Room::of(files), under_way: BTreeMap::new(), held: HashMap::new(), known: 0 }
     }
 
-    /// Takes one in; what stops the one that made room for it, if one did.
+    /// Takes one in; what stops the one that made room for it, if one did. `known` says whether a registered peer was last at
+    /// `ip`.
     pub(super) fn begin(
         &mut self,
         id: ConnectionId,
-        origin: Origin,
+        ip: IpAddr,
+        known: bool,
         stop: AbortHandle,
     ) -> Result<Option<AbortHandle>, Full> {
-        let full = self.under_way.len() >= self.room.all || (!origin.known && self.unknown >= self.room.unknown);
-        if self.held_by(&origin) >= self.room.per_ip {
+        let network = Network::of(ip, known);
+        if self.held_by(&network) >= self.room.per_network {
             return Err(Full);
         }
-        let let_go = if full { Some(self.make_room(&origin).ok_or(Full)?) } else { None };
-        self.under_way.insert(id, Handshake { origin, stop });
-        *self.held.entry(origin).or_default() += 1;
-        self.unknown += usize::from(!origin.known);
+        let all = self.under_way.len();
+        let is_full = all >= self.room.all || !known && all - self.known >= self.room.all - self.room.kept;
+        let let_go = if is_full { Some(self.make_room(&network).ok_or(Full)?) } else { None };
+        self.under_way.insert(id, Handshake { ip, network, stop });
+        self.count(network);
         Ok(let_go)
     }
 
     /// It is done, or broke off, or was never taken in.
     pub(super) fn end(&mut self, id: ConnectionId) -> Option<AbortHandle> {
-        let Handshake { origin, stop } = self.under_way.remove(&id)?;
-        self.unknown -= usize::from(!origin.known);
-        if let Some(held) = self.held.get_mut(&origin) {
-            *held -= 1;
-            if *held == 0 {
-                self.held.remove(&origin);
-            }
-        }
+        let Handshake { network, stop, .. } = self.under_way.remove(&id)?;
+        self.discount(&network);
         Some(stop)
     }
 
-    fn held_by(&self, origin: &Origin) -> usize {
-        self.held.get(origin).copied().unwrap_or_default()
+    /// A registered peer is at `ip`, or none any more. It looks at all under way from a network that has some.
+    pub(super) fn relabel(&mut self, ip: IpAddr, known: bool) {
+        let [before, now] = [!known, known].map(|known| Network::of(ip, known));
+        if !self.held.contains_key(&before) {
+            return;
+        }
+        let same = self.under_way.values_mut().filter(|handshake| handshake.ip == ip && handshake.network == before);
+        let moved = same.map(|handshake| handshake.network = now).count();
+        for _ in 0..moved {
+            self.discount(&before);
+            self.count(now);
+        }
+    }
+
+    fn count(&mut self, network: Network) {
+        *self.held.entry(network).or_default() += 1;
+        self.known += usize::from(network.known);
+    }
+
+    fn discount(&mut self, network: &Network) {
+        self.known -= usize::from(network.known);
+        if let Some(held) = self.held.get_mut(network) {
+            *held -= 1;
+            if *held == 0 {
+                self.held.remove(network);
+            }
+        }
+    }
+
+    fn held_by(&self, network: &Network) -> usize {
+        self.held.get(network).copied().unwrap_or_default()
     }
 
     /// Lets go of the oldest of whoever holds most, unless the newcomer would hold as many then: two halls would end each
-    /// other's without end, and none would ever be done. One that is known never makes room for one that is not. It looks at
-    /// all, which takes 40 us at most, and only when there is no room.
-    fn make_room(&mut self, newcomer: &Origin) -> Option<AbortHandle> {
-        let asked = self.held.iter().filter(|(origin, _)| newcomer.known || !origin.known);
-        let (most, held) = asked.max_by_key(|(_, held)| **held)?;
-        if *held < self.held_by(newcomer) + 2 {
-            return None;
-        }
-        let oldest = self.under_way.iter().find(|(_, handshake)| handshake.origin == *most).map(|(id, _)| *id)?;
-        self.end(oldest)
+    /// other's without end, and none would ever be done. Who is known makes room for who is not only where these have less
+    /// than is kept for them. What is kept for those that are known they have however few each of the others holds. It looks
+    /// at all, which takes 40 us at most, and only when there is no room.
+    fn make_room(&mut self, newcomer: &Network) -> Option<AbortHandle> {
+        let kind = if newcomer.known { self.known } else { self.under_way.len() - self.known };
+        let is_kept = kind < self.room.kept;
+        let asked = self.held.iter().filter(|(network, _)| newcomer.known || is_kept || !network.known);
+        let (most, held) = asked.max_by_key(|(network, held)| (**held, !network.known))?;
+        let oldest = if *held >= self.held_by(newcomer) + 2 {
+            self.under_way.iter().find(|(_, handshake)| handshake.network == *most)
+        } else if newcomer.known && is_kept {
+            self.under_way.iter().find(|(_, handshake)| !handshake.network.known)
+        } else {
+            None
+        };
+        let id = *oldest?.0;
+        self.end(id)
     }
 }
 
@@ -158,11 +203,11 @@ mod tests {
         }
 
         /// Its number, if it is let in.
-        fn come(&mut self, ip: [u8; 4], known: bool) -> Option<usize> {
+        fn come(&mut self, ip: impl Into<IpAddr>, known: bool) -> Option<usize> {
             let (stop, _) = AbortHandle::new_pair();
             let id = self.stops.len();
             self.stops.push(stop.clone());
-            let let_go = self.handshakes.begin(ConnectionId::new_unchecked(id), Origin { ip: ip.into(), known }, stop);
+            let let_go = self.handshakes.begin(ConnectionId::new_unchecked(id), ip.into(), known, stop);
             if let Some(other) = let_go.as_ref().ok()?.as_ref() {
                 other.abort();
             }
@@ -176,9 +221,14 @@ mod tests {
         fn under_way(&self) -> usize {
             let count = self.handshakes.under_way.len();
             assert_eq!(self.handshakes.held.values().sum::<usize>(), count);
-            let unknown = self.handshakes.under_way.values().filter(|handshake| !handshake.origin.known).count();
-            assert_eq!(self.handshakes.unknown, unknown);
+            let known = self.handshakes.under_way.values().filter(|handshake| handshake.network.known).count();
+            assert_eq!(self.handshakes.known, known);
             count
+        }
+
+        /// Thousands of networks, of which each holds one.
+        fn come_from_everywhere(&mut self) -> usize {
+            (0..2 * MOST).filter(|n| self.come([10, 9, (n / 250) as u8, (n % 250) as u8], false).is_some()).count()
         }
     }
 
@@ -205,9 +255,7 @@ mod tests {
     fn silent_strangers_of_many_addresses_leave_room_for_those_that_are_known() {
         for (files, all) in [(1024, 512), (20_000, MOST), (u64::MAX, MOST)] {
             let mut comers = Comers::at(files);
-            let silent: Vec<_> =
-                (0..2 * MOST).filter_map(|n| comers.come([10, 0, (n / 250) as u8, (n % 250) as u8], false)).collect();
-            assert_eq!(silent.len(), all / 4 * 3);
+            assert_eq!(comers.come_from_everywhere(), all / 4 * 3);
             let rigs: Vec<_> = (0..MOST).filter_map(|_| comers.come([127, 0, 0, 1], true)).collect();
             assert_eq!((rigs.len(), comers.under_way()), (all / 4, all));
             // And one that floods from where a rig is keeps out none that is elsewhere.
@@ -215,6 +263,59 @@ mod tests {
             assert!(comers.is_let_go(rigs[0]) && !comers.is_let_go(rig));
             assert_eq!(comers.come([10, 1, 0, 1], false), None, "none that is known makes room for one that is not");
         }
+    }
+
+    /// A registered peer may turn hostile, and go from one address to another.
+    #[test]
+    fn who_was_known_and_who_is_leave_room_for_who_is_not() {
+        let (one, other) = (IpAddr::from([10, 0, 0, 1]), IpAddr::from([10, 0, 0, 2]));
+        for moves in [true, false] {
+            let mut comers = Comers::at(u64::MAX);
+            assert_eq!((0..MOST).filter(|_| comers.come(one, true).is_some()).count(), MOST / 2);
+            if moves {
+                comers.handshakes.relabel(one, false);
+                assert_eq!(comers.handshakes.known, 0);
+                assert_eq!(comers.come(one, false), None, "it has its part already");
+            }
+            assert_eq!((0..MOST).filter(|_| comers.come(other, true).is_some()).count(), MOST / 2);
+            let rigs: Vec<_> = (0..200).filter_map(|n| comers.come([10, 1, 0, n], false)).collect();
+            assert_eq!((rigs.len(), comers.under_way()), (200, MOST));
+            assert!(!rigs.iter().any(|id| comers.is_let_go(*id)));
+        }
+    }
+
+    #[test]
+    fn who_is_known_has_what_is_kept_however_few_each_of_the_others_holds() {
+        let mut comers = Comers::at(1024);
+        assert_eq!(comers.come_from_everywhere(), 384);
+        // It was known at each of these for a moment.
+        for n in 0..128 {
+            let ip = IpAddr::from([10, 8, 0, n]);
+            assert!(comers.come(ip, true).is_some());
+            comers.handshakes.relabel(ip, false);
+        }
+        assert_eq!((comers.under_way(), comers.handshakes.known), (512, 0));
+        assert_eq!((0..200).filter(|n| comers.come([10, 1, 0, *n], true).is_some()).count(), 128);
+        assert_eq!(comers.under_way(), 512);
+    }
+
+    #[test]
+    fn the_networks_of_one_ipv6_site_are_one_while_nobody_is_known_there() {
+        let ip = |site: u16, network: u16| IpAddr::from([0x2001, 0xdb8, site, network, 0, 0, 0, 0]);
+        let mut comers = Comers::at(1024);
+        assert_eq!((0..1000).filter(|n| comers.come(ip(1, *n), false).is_some()).count(), 256);
+        assert_eq!(
+            (0..1000).filter(|n| comers.come(ip(2, *n), false).is_some()).count(),
+            192,
+            "one makes room for one"
+        );
+        let rig = comers.come(ip(3, 1), false).unwrap();
+        assert!(!comers.is_let_go(rig));
+        // One of a site becomes known, and is counted by itself.
+        comers.handshakes.relabel(ip(2, 7), true);
+        comers.handshakes.relabel(ip(3, 1), true);
+        assert_eq!(comers.handshakes.held.get(&Network::of(ip(3, 1), true)), Some(&1));
+        comers.under_way();
     }
 
     #[test]

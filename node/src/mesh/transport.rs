@@ -23,7 +23,7 @@ use super::websocket::{HANDSHAKE_READS, WebSocket};
 /// TCP, WebSocket, Noise and Yamux together. 5 000 rigs that connect at once on two cores need 8 s.
 const HANDSHAKE: Duration = Duration::from_secs(20);
 
-/// Bytes that are read of whoever dials us, in WebSocket messages, before its handshake is done. One of a node's takes 300;
+/// Bytes that are read of whoever dials us, once it is a WebSocket, before its handshake is done. One of a node's takes 300;
 /// other libraries may add to what they say of their key, for which 8 KiB are plenty, and 8 KiB more may be read ahead.
 /// Noise would wait for a message of 64 KiB, and keep what came of it: 78 KiB for each handshake were measured, in place
 /// of 31.
@@ -100,7 +100,7 @@ mod tests {
     }
 
     /// Why a handshake failed that somebody began who sends this, and then waits to be told.
-    async fn failed(sent: &[u8], stop: bool) -> String {
+    async fn failed(sent: Vec<Message>, stop: bool) -> String {
         let latest = Latest::default();
         let mut transport = built(latest.clone());
         transport.listen_on(ListenerId::next(), "/ip4/127.0.0.1/tcp/0/ws".parse().unwrap()).unwrap();
@@ -116,8 +116,8 @@ mod tests {
         let told = async {
             // It may be closed at any moment.
             if let Ok((mut client, _)) = tokio_tungstenite::connect_async(format!("ws://127.0.0.1:{port}/")).await {
-                for part in sent.chunks(4096) {
-                    let _ = client.send(Message::Binary(part.to_vec().into())).await;
+                for message in sent {
+                    let _ = client.send(message).await;
                 }
                 while let Some(Ok(_)) = client.next().await {}
             }
@@ -126,21 +126,24 @@ mod tests {
     }
 
     /// multistream, and a message of Noise of 64 KiB.
-    fn long_handshake(length: usize) -> Vec<u8> {
+    fn long_handshake(length: usize) -> Vec<Message> {
         let mut bytes = b"\x13/multistream/1.0.0\n\x07/noise\n\xff\xff".to_vec();
         bytes.resize(length, 0);
-        bytes
+        bytes.chunks(4096).map(|part| Message::Binary(part.to_vec().into())).collect()
     }
 
     #[tokio::test]
     async fn a_handshake_that_sends_without_end_is_given_up() {
-        let error = failed(&long_handshake(MOST_READ + 1), false).await;
-        assert!(error.contains("more than a handshake takes"), "{error}");
+        let pings = vec![Message::Ping(vec![0; 125].into()); MOST_READ / 125 + 1];
+        for sent in [long_handshake(MOST_READ + 1), pings] {
+            let error = failed(sent, false).await;
+            assert!(error.contains("more than a handshake takes"), "{error}");
+        }
     }
 
     #[tokio::test]
     async fn a_handshake_that_is_stopped_closes_its_connection() {
-        let error = failed(&long_handshake(100), true).await;
+        let error = failed(long_handshake(100), true).await;
         assert!(error.contains("it made room"), "{error}");
     }
 

@@ -428,6 +428,18 @@ impl<S: AsyncWrite + Unpin> Socket<S> {
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
+    /// What comes from TCP, and in a handshake no more than [`HANDSHAKE_READS`].
+    fn poll_tcp(&mut self, cx: &mut Context<'_>, bytes: &mut [u8]) -> Poll<io::Result<usize>> {
+        // Most reads are of no handshake.
+        let most = HANDSHAKE_READS.try_with(Cell::get).unwrap_or(usize::MAX).min(bytes.len());
+        if most == 0 {
+            return Poll::Ready(Err(invalid("more than a handshake takes")));
+        }
+        let count = ready!(Pin::new(&mut self.tcp).poll_read(cx, &mut bytes[..most]))?;
+        let _ = HANDSHAKE_READS.try_with(|left| left.set(left.get() - count));
+        Poll::Ready(Ok(count))
+    }
+
     /// Sends an answer, or what is left of a frame. Who does not take it is not heard the less: that the connection broke is
     /// told by the next read or flush.
     fn push(&mut self, cx: &mut Context<'_>) {
@@ -446,60 +458,48 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
 
 impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Socket<S> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &mut [u8]) -> Poll<io::Result<usize>> {
-        let most = HANDSHAKE_READS.try_with(Cell::get).unwrap_or(usize::MAX).min(bytes.len());
-        if most == 0 && !bytes.is_empty() {
-            return Poll::Ready(Err(invalid("more than a handshake takes")));
-        }
-        let count = ready!(self.poll_payload(cx, &mut bytes[..most]))?;
-        // Most reads are of no handshake.
-        let _ = HANDSHAKE_READS.try_with(|left| left.set(left.get() - count));
-        Poll::Ready(Ok(count))
-    }
-}
-
-impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
-    fn poll_payload(&mut self, cx: &mut Context<'_>, bytes: &mut [u8]) -> Poll<io::Result<usize>> {
         if bytes.is_empty() {
             return Poll::Ready(Ok(0));
         }
-        self.push(cx);
+        let this = &mut *self;
+        this.push(cx);
         for _ in 0..READS {
-            if !self.ahead.is_empty() {
-                let mut ahead = take(&mut self.ahead);
-                let (used, made) = self.take_in(cx, &ahead[self.read..], bytes)?;
-                self.read += used;
-                if self.read < ahead.len() {
+            if !this.ahead.is_empty() {
+                let mut ahead = take(&mut this.ahead);
+                let (used, made) = this.take_in(cx, &ahead[this.read..], bytes)?;
+                this.read += used;
+                if this.read < ahead.len() {
                     if made == 0 {
                         // A part of a header or of a control frame stays alone: more comes behind it, perhaps without end.
-                        ahead.drain(..self.read);
-                        self.read = 0;
+                        ahead.drain(..this.read);
+                        this.read = 0;
                     }
-                    self.ahead = ahead;
+                    this.ahead = ahead;
                 }
                 if made > 0 {
                     return Poll::Ready(Ok(made));
                 }
             }
-            if self.ended {
+            if this.ended {
                 return Poll::Ready(Ok(0));
             }
-            if self.ahead.is_empty() && self.left > AHEAD && bytes.len() > AHEAD {
-                let most = self.left.min(bytes.len());
-                let count = ready!(Pin::new(&mut self.tcp).poll_read(cx, &mut bytes[..most]))?;
-                self.passed(&mut bytes[..count]);
+            if this.ahead.is_empty() && this.left > AHEAD && bytes.len() > AHEAD {
+                let most = this.left.min(bytes.len());
+                let count = ready!(this.poll_tcp(cx, &mut bytes[..most]))?;
+                this.passed(&mut bytes[..count]);
                 return Poll::Ready(Ok(count));
             }
             let mut read = [0; AHEAD];
-            let count = ready!(Pin::new(&mut self.tcp).poll_read(cx, &mut read))?;
+            let count = ready!(this.poll_tcp(cx, &mut read))?;
             if count == 0 {
                 return Poll::Ready(Ok(0));
             }
-            if !self.ahead.is_empty() {
-                self.ahead.extend_from_slice(&read[..count]);
+            if !this.ahead.is_empty() {
+                this.ahead.extend_from_slice(&read[..count]);
                 continue;
             }
-            let (used, made) = self.take_in(cx, &read[..count], bytes)?;
-            (self.ahead, self.read) = (read[used..count].to_vec(), 0);
+            let (used, made) = this.take_in(cx, &read[..count], bytes)?;
+            (this.ahead, this.read) = (read[used..count].to_vec(), 0);
             if made > 0 {
                 return Poll::Ready(Ok(made));
             }

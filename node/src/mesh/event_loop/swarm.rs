@@ -154,7 +154,7 @@ pub async fn start(
         event_loop.on_register(key, addresses);
     }
     for (key, ip) in config.last_ips {
-        event_loop.swarm.behaviour_mut().door.is_at(peer_id(&key), ip);
+        event_loop.swarm.behaviour_mut().door.moved_to(peer_id(&key), ip);
     }
     // They are known by now: who dials at once is no stranger.
     for event in listening::listen(&mut event_loop.swarm, &config.listen).await? {
