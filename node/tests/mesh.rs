@@ -79,6 +79,7 @@ struct Node {
     house: Arc<House>,
     mesh: MeshHandle,
     stop: CancellationToken,
+    task: tokio::task::JoinHandle<()>,
 }
 
 impl Drop for Node {
@@ -114,9 +115,15 @@ impl Node {
             last_ips: vec![],
             rate,
         };
-        let (mesh, _) = start(config, Arc::clone(&house) as Arc<dyn Household>, stop.clone()).await.unwrap();
+        let (mesh, task) = start(config, Arc::clone(&house) as Arc<dyn Household>, stop.clone()).await.unwrap();
         house.mesh.set(mesh.clone()).unwrap();
-        Self { key: secret.public(), house, mesh, stop }
+        Self { key: secret.public(), house, mesh, stop, task }
+    }
+
+    /// Its port is free when this returns.
+    async fn end(mut self) {
+        self.stop.cancel();
+        timeout(DEADLINE, &mut self.task).await.expect("it ends").unwrap();
     }
 
     fn address(&self) -> String {
@@ -277,7 +284,7 @@ async fn after_a_restart_of_the_rig_the_next_request_just_works() {
     let ping = Request::Ping { sent_at: 1 };
     controller.mesh.ask(&rig.key, &ping, DEADLINE).await.unwrap();
     let port = port_of(&rig);
-    drop(rig);
+    rig.end().await;
     controller.saw(secret.public(), |event| matches!(event, Event::Down)).await;
     let rig = Node::with_secret("rig", None, secret, &format!("127.0.0.1:{port}")).await;
     rig.mesh.register(controller.key, vec![]).await;
