@@ -8,13 +8,12 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use miner_ctrl_dashboard::node::NodeInfo;
 use miner_ctrl_dashboard::{Gateway, Node as _};
 use miner_ctrl_protocol::{NodeName, PeerKey, Permission, Program, Role};
 use tokio_util::sync::CancellationToken;
 
 use crate::causes::chain;
-use crate::cli::{Engine, Exit, Failure, Local, ServeOptions, Serving};
+use crate::cli::{Engine, Exit, Failure, Local, Made, ServeOptions, Serving};
 use crate::config::{self, ConfigError, DashboardChoice, NodeConfig, Settings, TlsMode};
 use crate::control;
 use crate::door::Door;
@@ -23,12 +22,12 @@ use crate::fleet::{self, NewPeer, PairingMode};
 use crate::identity::{self, IdentityError};
 use crate::mesh;
 use crate::miners::profiles::ProfileStore;
-use crate::miners::{ProgramFound, check_wanted, look_for};
+use crate::miners::{ProgramFound, check_wanted, look_for, wrongly_named};
 use crate::node::{self, Mode, Node, StartError};
 use crate::simulate;
 use crate::store::clock::unix_now;
 use crate::store::permissions::OpenToOthers;
-use crate::store::{Database, Lock, LockError, Places};
+use crate::store::{Database, Lock, LockError, Places, PlacesError};
 
 /// Open files that a serving node asks for: as many peers as may be registered, each with a connection that takes over from
 /// another, the handshakes under way, and its own.
@@ -53,8 +52,11 @@ impl ThisMachine {
         })
     }
 
-    async fn start(&self, config: NodeConfig, mode: Mode) -> Result<Node, Failure> {
-        let lock = Lock::after_commands(&self.places).await.map_err(|error| not_started(&error.into()))?;
+    async fn lock(&self) -> Result<Lock, Failure> {
+        Lock::after_commands(&self.places).await.map_err(|error| not_started(&error.into()))
+    }
+
+    async fn start(&self, lock: Lock, config: NodeConfig, mode: Mode) -> Result<Node, Failure> {
         node::start(self.places.clone(), lock, config, mode).await.map_err(|error| not_started(&error))
     }
 }
@@ -81,11 +83,15 @@ impl Engine for ThisMachine {
         self.places.socket()
     }
 
+    fn check_home(&self) -> Result<(), Failure> {
+        self.places.check_owner().map_err(|error| not_started(&error.into()))
+    }
+
     fn check_socket(&self) -> Result<(), Failure> {
-        self.places.check_socket_dir().map_err(|error| {
-            Failure::new(Exit::NotAllowed, "socket-unsafe", "cannot ask the node")
-                .caused_by(&error)
-                .hint("run it as the user whose node that is; only where another user made it, choose another --home")
+        // Root may ask any user's node.
+        let owned = if rustix::process::geteuid().is_root() { Ok(()) } else { self.places.check_owner() };
+        owned.and_then(|()| self.places.check_socket_dir()).map_err(|error| {
+            Failure::new(Exit::NotAllowed, "socket-unsafe", "cannot ask the node").caused_by(&error).hint(error.hint())
         })
     }
 
@@ -102,8 +108,19 @@ impl Engine for ThisMachine {
     }
 
     fn check_identity(&self) -> Result<(), Failure> {
-        let found = identity::load(&self.places).map(drop);
-        found.map_err(|error| bad_identity(&error).hint("restore `node.json` and the key from one copy"))
+        let found = identity::load(&self.places).and_then(|_| identity::is_without_record(&self.places));
+        if found.map_err(|error| bad_identity(&error))? {
+            let file = self.places.node_file().display().to_string();
+            return Err(Failure::new(Exit::Error, "bad-identity", "this node has no name of its own")
+                .because(format!("`{file}` is missing: the next start names the node after its machine"))
+                .hint("restore it, or run `miner-ctrl node init --name NAME --role ROLE`, which keeps the key"));
+        }
+        Ok(())
+    }
+
+    fn mines(&self) -> bool {
+        let identity = identity::load(&self.places).ok().flatten();
+        identity.is_none_or(|identity| identity.record.role.mines())
     }
 
     fn check_wanted(&self) -> Result<(), Failure> {
@@ -112,8 +129,7 @@ impl Engine for ThisMachine {
     }
 
     fn check_database(&self) -> Result<(), Failure> {
-        Database::check(&self.places.database_file())
-            .map_err(|error| not_started(&error.into()).hint("no node starts here before that is done"))
+        Database::check(&self.places.database_file()).map_err(|error| not_started(&error.into()))
     }
 
     fn check_profiles(&self) -> Result<(), Failure> {
@@ -139,14 +155,18 @@ impl Engine for ThisMachine {
         self.places.key_file()
     }
 
-    async fn init(&self, name: NodeName, role: Role) -> Result<NodeInfo, Failure> {
+    async fn init(&self, name: NodeName, role: Option<Role>) -> Result<Made, Failure> {
+        self.check_home()?;
         // What would keep the node from starting keeps it from being made: it cannot be made twice.
         self.check_settings()?;
-        make_identity(&self.places, Some(name), role)?;
-        let node = self.start(self.config(Settings::default())?, Mode::Command).await?;
+        // Two at once must not make two keys.
+        let lock = self.lock().await?;
+        let before = identity::load(&self.places).map_err(|error| bad_identity(&error))?;
+        let made = identity::init(&self.places, Some(name), role).map_err(|error| bad_identity(&error))?;
+        let node = self.start(lock, self.config(Settings::default())?, Mode::Command).await?;
         let info = node.handle.info().await;
         node.shutdown().await;
-        Ok(info)
+        Ok(Made { info, already: before.is_some_and(|before| before.record == made.record) })
     }
 
     async fn enrol(&self, rigs: Vec<(PeerKey, NodeName)>) -> Result<(), Failure> {
@@ -169,19 +189,17 @@ impl Engine for ThisMachine {
     }
 
     async fn start_for_command(&self) -> Result<Local, Failure> {
-        let node = self.start(self.config(Settings::default())?, Mode::Command).await?;
+        self.check_home()?;
+        let config = self.config(Settings::default())?;
+        let node = self.start(self.lock().await?, config, Mode::Command).await?;
         let router = miner_ctrl_dashboard::router(node.handle.clone());
         Ok(Local { router, close: Box::pin(node.shutdown()) })
     }
 
     async fn serve(&self, options: ServeOptions, stop: CancellationToken) -> Result<Serving, Failure> {
         let print_link = options.link;
+        self.check_home()?;
         let config = self.config(settings(options))?;
-        if identity::load(&self.places).map_err(|error| bad_identity(&error))?.is_none() {
-            // The first start: a first rig is under control in a minute, and names can be changed.
-            let made = make_identity(&self.places, None, Role::default())?;
-            tracing::info!(name = %made.record.name, role = %made.record.role, "made a new identity");
-        }
         if let Some(open) = OpenToOthers::find(&self.places) {
             // Not refused: a rig must come back.
             tracing::warn!("{}: {}", open.found(), open.remedy());
@@ -193,8 +211,19 @@ impl Engine for ThisMachine {
             return Err(Failure::stopped());
         };
         let lock = lock.map_err(|error| not_started(&error.into()))?;
-        let started = node::start(self.places.clone(), lock, config, Mode::Serve).await;
-        let mut node = started.map_err(|error| not_started(&error))?;
+        if identity::load(&self.places).map_err(|error| bad_identity(&error))?.is_none() {
+            // The first start: a first rig is under control in a minute, and `node init` names it afterwards, too.
+            let made = identity::init(&self.places, None, None).map_err(|error| bad_identity(&error))?;
+            tracing::info!(name = %made.record.name, role = %made.record.role, "made a new identity");
+        }
+        let programs = node::program_paths(&config);
+        let mut node = self.start(lock, config, Mode::Serve).await?;
+        if self.mines() {
+            for why in wrongly_named(&programs) {
+                // Not refused: the rig's other program may mine.
+                tracing::warn!("{why}");
+            }
+        }
         let socket = match self.places.make_socket_dir() {
             Ok(()) => control::bind(&self.places.socket()).await.map_err(|error| chain(&error)),
             Err(error) => Err(chain(&error)),
@@ -298,33 +327,28 @@ fn settings(options: ServeOptions) -> Settings {
     }
 }
 
-fn make_identity(places: &Places, name: Option<NodeName>, role: Role) -> Result<identity::Identity, Failure> {
-    let made = places.make_directories().map_err(|error| {
-        Failure::new(Exit::Error, "no-directories", "cannot make the node's directories").caused_by(&error)
-    });
-    made?;
-    // Before the lock, which a node that runs here has. One that was cut short in the making has no record yet.
-    if places.node_file().exists()
-        && let Some(there) = identity::load(places).map_err(|error| bad_identity(&error))?
-    {
-        return Err(bad_identity(&IdentityError::Exists { record: Box::new(there.record) }));
-    }
-    // Two first starts at once must not make two keys.
-    let _lock = Lock::acquire(places).map_err(|error| not_started(&error.into()))?;
-    identity::init(places, name, role).map_err(|error| bad_identity(&error))
-}
-
 fn bad_identity(error: &IdentityError) -> Failure {
-    let (exit, code) = match error {
-        IdentityError::Exists { .. } => (Exit::Refused, "identity-exists"),
-        _ => (Exit::Error, "bad-identity"),
-    };
-    Failure::new(exit, code, "cannot use this node's identity").caused_by(error)
+    let failure = |exit, code| Failure::new(exit, code, "cannot use this node's identity").caused_by(error);
+    match error {
+        IdentityError::Exists { .. } => failure(Exit::Refused, "identity-exists"),
+        IdentityError::Contradicts { .. } | IdentityError::DamagedRecord { .. } => {
+            failure(Exit::Error, "bad-identity").hint("restore `node.json` and the key from one copy")
+        }
+        IdentityError::Places(why) => failure(Exit::Error, "bad-identity").hint(why.hint()),
+        _ => failure(Exit::Error, "bad-identity"),
+    }
 }
 
 fn not_started(error: &StartError) -> Failure {
     let failure = |exit, code| Failure::new(exit, code, "cannot start the node").caused_by(error);
     match error {
+        StartError::Places(why @ PlacesError::AnothersHome { .. }) => {
+            failure(Exit::NotAllowed, "anothers-home").hint(why.hint())
+        }
+        StartError::Places(why) | StartError::Lock(LockError::Places(why)) => {
+            failure(Exit::Error, "not-started").hint(why.hint())
+        }
+        StartError::Database(why) => failure(Exit::Error, "not-started").hint(why.hint()),
         StartError::Address { .. } => {
             failure(Exit::Usage, "bad-address").hint("write `:9091`, `host:port` or a multiaddr like /ip4/…/tcp/…/ws")
         }
@@ -358,22 +382,76 @@ mod tests {
         (home, ThisMachine { places })
     }
 
+    fn make(machine: &ThisMachine, name: Option<&str>) -> identity::Identity {
+        identity::init(&machine.places, name.map(|name| name.parse().unwrap()), None).unwrap()
+    }
+
+    async fn start(machine: &ThisMachine) -> Node {
+        let lock = Lock::acquire(&machine.places).unwrap();
+        machine.start(lock, machine.config(Settings::default()).unwrap(), Mode::Command).await.unwrap()
+    }
+
     #[tokio::test]
     async fn a_node_that_could_not_start_is_not_made() {
         let (_home, machine) = machine();
         for (file, text) in [(machine.places.config_file(), "lisen = []"), (machine.places.policy_file(), "{")] {
             atomic::write(&file, text.as_bytes()).unwrap();
-            assert_eq!(machine.init("x".parse().unwrap(), Role::Dual).await.unwrap_err().exit, Exit::Usage);
+            assert_eq!(machine.init("x".parse().unwrap(), None).await.unwrap_err().exit, Exit::Usage);
             std::fs::remove_file(file).unwrap();
         }
-        assert_eq!(machine.init("x".parse().unwrap(), Role::Dual).await.unwrap().name.as_str(), "x");
+        let made = machine.init("x".parse().unwrap(), None).await.unwrap();
+        assert_eq!((made.info.name.as_str(), made.info.role, made.already), ("x", Role::Dual, false));
+    }
+
+    #[tokio::test]
+    async fn a_node_is_made_once_and_asked_for_again_is_there() {
+        let (_home, machine) = machine();
+        let init = async |name: &str, role| machine.init(name.parse().unwrap(), role).await;
+        let made = init("rig-alpha", Some(Role::Worker)).await.unwrap();
+        for role in [None, Some(Role::Worker)] {
+            let again = init("rig-alpha", role).await.unwrap();
+            assert_eq!((again.info.id, again.already), (made.info.id, true));
+        }
+        assert_eq!(init("rig-beta", None).await.unwrap_err().exit, Exit::Refused);
+        assert_eq!(init("rig-alpha", Some(Role::Dual)).await.unwrap_err().exit, Exit::Refused);
+    }
+
+    #[test]
+    fn all_but_a_controller_mine() {
+        for (role, mines) in [(None, true), (Some(Role::Worker), true), (Some(Role::Controller), false)] {
+            let (_home, machine) = machine();
+            if let Some(role) = role {
+                identity::init(&machine.places, "x".parse().ok(), Some(role)).unwrap();
+            }
+            assert_eq!(machine.mines(), mines, "{role:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn who_looks_beside_a_making_that_is_under_way_writes_nothing() {
+        let (_home, machine) = machine();
+        make(&machine, None);
+        std::fs::remove_file(machine.places.node_file()).unwrap();
+        let told = machine.check_identity().unwrap_err();
+        assert!(told.hint.unwrap().contains("node init --name NAME --role ROLE"));
+        // A node that waits for the lock that `node init` has, too.
+        let making = Lock::acquire(&machine.places).unwrap();
+        let stop = CancellationToken::new();
+        let mut serving = Box::pin(machine.serve(ServeOptions::default(), stop.clone()));
+        assert!(futures::poll!(&mut serving).is_pending());
+        assert!(!machine.places.node_file().exists());
+        stop.cancel();
+        assert!(serving.await.unwrap_err().is_quiet());
+        drop(making);
+        let named = machine.init("rig-alpha".parse().unwrap(), Some(Role::Worker)).await.unwrap();
+        assert_eq!((named.info.name.as_str(), named.info.role), ("rig-alpha", Role::Worker));
     }
 
     #[tokio::test]
     async fn a_node_finds_itself_as_it_finds_a_peer() {
         let (_home, machine) = machine();
-        let made = make_identity(&machine.places, "desk".parse().ok(), Role::Dual).unwrap();
-        let node = machine.start(machine.config(Settings::default()).unwrap(), Mode::Command).await.unwrap();
+        let made = make(&machine, Some("desk"));
+        let node = start(&machine).await;
         let id = made.record.id.to_string();
         for asked in ["desk", "DESK", " desk ", id.as_str(), &id[..8], made.record.peer_id.as_str()] {
             assert_eq!(node.handle.named(asked).await.unwrap().0, made.record.id, "{asked}");
@@ -386,20 +464,20 @@ mod tests {
     async fn a_policy_that_others_may_change_is_told_and_hinders_no_start() {
         use std::os::unix::fs::PermissionsExt;
         let (_home, machine) = machine();
-        make_identity(&machine.places, None, Role::Dual).unwrap();
+        make(&machine, None);
         assert!(machine.check_permissions().is_ok());
         let policy = machine.places.policy_file();
         atomic::write(&policy, b"{}").unwrap();
         std::fs::set_permissions(&policy, std::fs::Permissions::from_mode(0o666)).unwrap();
         let told = machine.check_permissions().unwrap_err().hint;
         assert_eq!(told, Some(format!("chmod go-w {}", policy.display())));
-        machine.start(machine.config(Settings::default()).unwrap(), Mode::Command).await.unwrap().shutdown().await;
+        start(&machine).await.shutdown().await;
     }
 
     #[tokio::test]
     async fn a_stop_ends_the_wait_for_a_command() {
         let (_home, machine) = machine();
-        make_identity(&machine.places, None, Role::Dual).unwrap();
+        make(&machine, None);
         let _command = Lock::acquire(&machine.places).unwrap();
         let stop = CancellationToken::new();
         let mut serving = Box::pin(machine.serve(ServeOptions::default(), stop.clone()));
@@ -412,7 +490,7 @@ mod tests {
     #[tokio::test]
     async fn a_damaged_profile_hides_no_other_and_the_doctor_names_it() {
         let (_home, machine) = machine();
-        make_identity(&machine.places, None, Role::Dual).unwrap();
+        make(&machine, None);
         assert!(machine.check_profiles().is_ok());
         let draft = json!({"name": "good", "program": "xmrig", "wallet": "w", "pools": [{"url": "a.example:1"}]});
         atomic::make_directory(&machine.places.profiles_dir()).unwrap();
@@ -420,8 +498,7 @@ mod tests {
             let file = machine.places.profiles_dir().join(format!("{name}.json"));
             atomic::write(&file, text.as_bytes()).unwrap();
         }
-        let config = machine.config(Settings::default()).unwrap();
-        let node = machine.start(config, Mode::Command).await.unwrap();
+        let node = start(&machine).await;
         let names: Vec<_> = node.handle.profiles().await.unwrap().into_iter().map(|profile| profile.name).collect();
         node.shutdown().await;
         assert_eq!(names, ["good".parse().unwrap()]);

@@ -168,9 +168,9 @@ impl Node for NodeHandle {
     async fn init(&self, init: InitNode) -> Result<Initialised, NodeError> {
         let places = self.inner.places.clone();
         let InitNode { name, role } = init;
-        let named = tokio::task::spawn_blocking(move || identity::name(&places, name, role)).await;
+        let named = tokio::task::spawn_blocking(move || identity::init(&places, Some(name), role)).await;
         let record = match named.map_err(|_| NodeError::ShuttingDown)? {
-            Ok(record) => record,
+            Ok(identity) => identity.record,
             Err(error @ IdentityError::Exists { .. }) => return Err(NodeError::Conflict(error.to_string())),
             Err(error) => return Err(NodeError::Internal(chain(&error))),
         };

@@ -29,7 +29,7 @@ impl Running {
         let home = tempfile::tempdir().unwrap();
         let places = Places::resolve(Some(home.path()), |_| None).unwrap();
         places.make_directories().unwrap();
-        identity::init(&places, Some(name.parse().unwrap()), role).unwrap();
+        identity::init(&places, Some(name.parse().unwrap()), Some(role)).unwrap();
         let config = NodeConfig { listen: vec!["127.0.0.1:0".to_owned()], ..NodeConfig::default() };
         let lock = Lock::acquire(&places).unwrap();
         let mut node = start(places, lock, config, Mode::Serve).await.unwrap();

@@ -2,12 +2,16 @@
 //!
 //! `private.key` is the 32 bytes of the seed and nothing else: with no format there is nothing to misread, and its
 //! length is checked at once. `node.json` repeats what follows from it, and adds what the operator chose (name, role).
-//! The key is written first, so that a kill in between leaves a key whose `node.json` is made up again at the next
-//! start; the other way round would leave an identity without its secret.
+//! The key is written first, so that a kill in between leaves a key whose `node.json` the next `node init` writes, or
+//! else the next start; the other way round would leave an identity without its secret.
+//!
+//! Only [`init`] and [`finish`] write, and both are for whoever holds the lock: what merely looks, beside a `node init`
+//! that is under way, must not finish that one's work under another name.
 
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -27,6 +31,9 @@ const KEY_BYTES: usize = 32;
 
 /// Largest `node.json`: ours has some 300 bytes.
 const MAX_RECORD: u64 = 64 * 1024;
+
+/// What gives a key its `node.json` again; without it the next start names the node after its machine.
+const RENEW: &str = "`miner-ctrl node init --name NAME --role ROLE`, which keeps the key";
 
 /// Who this node is.
 #[derive(Debug, Clone)]
@@ -58,7 +65,7 @@ pub struct NodeRecord {
 #[derive(Debug, thiserror::Error)]
 pub enum IdentityError {
     /// `node.json` and the key tell of two nodes.
-    #[error("`{}` says another {field} than the key in `{}`: restore the pair from one copy, or remove `{}` to have it made again from the key", record.display(), key.display(), record.display())]
+    #[error("`{}` says another {field} than the key in `{}`: restore the pair from one copy, or remove `{}` and then at once run {RENEW}", record.display(), key.display(), record.display())]
     Contradicts {
         /// `node.json`.
         record: PathBuf,
@@ -85,7 +92,7 @@ pub enum IdentityError {
         why: String,
     },
     /// `node.json` cannot be understood.
-    #[error("`{}` is damaged: restore it, or remove it to have it made again from the key", path.display())]
+    #[error("`{}` is damaged: restore it, or remove it and then at once run {RENEW}", path.display())]
     DamagedRecord {
         /// `node.json`.
         path: PathBuf,
@@ -94,8 +101,10 @@ pub enum IdentityError {
         source: serde_json::Error,
     },
     /// There is a node here already.
-    #[error("this is already node {} ({}): its identity is kept; for a second node choose another --home", record.name, record.id)]
+    #[error("this is already node {} ({}), role {}; to give it another name or role, stop it, remove `{}`, and run this again: its key and its peers stay; for a second node choose another --home", record.name, record.id, record.role, path.display())]
     Exists {
+        /// `node.json`.
+        path: PathBuf,
         /// The node that is here.
         record: Box<NodeRecord>,
     },
@@ -129,49 +138,91 @@ impl Identity {
     }
 }
 
-/// Creates the node's identity; left out, the name is the machine's. One whose creation was cut short after the key is
-/// finished, as this name and role have it.
+/// Creates the node's identity, or finishes one whose creation was cut short after the key, or names one that goes by
+/// the name of its machine. Left out, the name is the machine's; the role is what it is already, or dual. What is as it
+/// is asked for stays so. A node that runs goes by what is new from its next start on.
+///
+/// For whoever holds the lock.
 ///
 /// # Errors
-/// [`IdentityError::Exists`] when there is one, and everything that [`load`] finds wrong.
-pub fn init(places: &Places, name: Option<NodeName>, role: Role) -> Result<Identity, IdentityError> {
-    let is_cut_short = !file::exists(&places.node_file())?;
-    match load_or_finish(places, name.clone(), role)? {
-        Some(finished) if is_cut_short => return Ok(finished),
-        Some(found) => return Err(IdentityError::Exists { record: Box::new(found.record) }),
-        None => {}
+/// [`IdentityError::Exists`] when somebody has named it already, and everything that [`load`] finds wrong.
+pub fn init(places: &Places, name: Option<NodeName>, role: Option<Role>) -> Result<Identity, IdentityError> {
+    let Some(found) = find(places)? else { return make(places, name, role.unwrap_or_default()) };
+    let Some(record) = &found.record else {
+        let record = found.described(name, role.unwrap_or_default());
+        write_record(places, &record)?;
+        return Ok(found.identity(record));
+    };
+    let role = role.unwrap_or(record.role);
+    let Some(name) = name else { return Err(exists(places, record)) };
+    if record.name == name && record.role == role {
+        let record = record.clone();
+        return Ok(found.identity(record));
     }
-    places.make_directories()?;
-    let mut seed = Zeroizing::new([0; KEY_BYTES]);
-    SysRng.try_fill_bytes(&mut *seed).map_err(IdentityError::Random)?;
-    let secret = parse_key(places, &*seed)?;
-    let record = describe(&secret.public(), name, role, unix_now());
-    let path = places.key_file();
-    match file::create_secret(&path, &*seed) {
-        // Another process was faster; its key stays.
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => match load(places)? {
-            Some(found) => return Err(IdentityError::Exists { record: Box::new(found.record) }),
-            None => return Err(IdentityError::Create { path, source: error }),
-        },
-        created => created.map_err(|source| IdentityError::Create { path, source })?,
+    if record.name != found.described(None, role).name {
+        return Err(exists(places, record));
     }
+    let record = NodeRecord { name, role, ..record.clone() };
     write_record(places, &record)?;
-    Ok(Identity { secret: Arc::new(secret), record })
+    Ok(found.identity(record))
 }
 
 /// Loads the node's identity; `None` when there was never one here.
 ///
-/// A key without `node.json` (its creation was cut short, or the file was removed) gets one again: all but name and
-/// role follows from the key, and these take their defaults.
+/// A key without `node.json` (its creation was cut short, or the file was removed) is told by one that is made up: all
+/// but name and role follows from the key, and these take their defaults. Nothing is written.
+///
+/// # Errors
+/// [`IdentityError`]
+pub fn load(places: &Places) -> Result<Option<Identity>, IdentityError> {
+    Ok(find(places)?.map(|found| {
+        let record = found.record.clone().unwrap_or_else(|| found.described(None, Role::default()));
+        found.identity(record)
+    }))
+}
+
+/// As [`load`], for the node itself, which holds the lock: a `node.json` that is missing is written.
 ///
 /// # Errors
 /// [`IdentityError`]; nothing that was found is changed.
-pub fn load(places: &Places) -> Result<Option<Identity>, IdentityError> {
-    load_or_finish(places, None, Role::default())
+pub fn finish(places: &Places) -> Result<Option<Identity>, IdentityError> {
+    let identity = load(places)?;
+    if let Some(identity) = &identity
+        && is_without_record(places)?
+    {
+        write_record(places, &identity.record)?;
+    }
+    Ok(identity)
 }
 
-/// The same; a key without `node.json` gets one with this name and role.
-fn load_or_finish(places: &Places, name: Option<NodeName>, role: Role) -> Result<Option<Identity>, IdentityError> {
+/// Whether there is a key, and no `node.json` that says what its node is called and what it is for.
+///
+/// # Errors
+/// [`IdentityError::Read`]
+pub fn is_without_record(places: &Places) -> Result<bool, IdentityError> {
+    Ok(file::exists(&places.key_file())? && !file::exists(&places.node_file())?)
+}
+
+/// What lies here of an identity.
+struct Found {
+    secret: NodeSecret,
+    /// None where its creation was cut short, or the file was removed.
+    record: Option<NodeRecord>,
+    /// When the key was written.
+    created: SystemTime,
+}
+
+impl Found {
+    fn described(&self, name: Option<NodeName>, role: Role) -> NodeRecord {
+        describe(&self.secret.public(), name, role, unix_seconds(self.created))
+    }
+
+    fn identity(self, record: NodeRecord) -> Identity {
+        Identity { secret: Arc::new(self.secret), record }
+    }
+}
+
+fn find(places: &Places) -> Result<Option<Found>, IdentityError> {
     let Some(Secret { bytes, modified }) = file::read_secret(&places.key_file(), KEY_BYTES as u64)? else {
         for trace in [places.node_file(), places.database_file()] {
             if file::exists(&trace)? {
@@ -181,41 +232,30 @@ fn load_or_finish(places: &Places, name: Option<NodeName>, role: Role) -> Result
         return Ok(None);
     };
     // The directory too: who may write to it could have put another key there.
-    places.make_directories()?;
+    places.check_node_dir()?;
     let secret = parse_key(places, &bytes)?;
-    let record = match read_record(places)? {
-        Some(record) => {
-            check_record(places, &record, &secret.public())?;
-            record
-        }
-        None => {
-            let record = describe(&secret.public(), name, role, unix_seconds(modified));
-            write_record(places, &record)?;
-            record
-        }
-    };
-    Ok(Some(Identity { secret: Arc::new(secret), record }))
+    let record = read_record(places)?;
+    if let Some(record) = &record {
+        check_record(places, record, &secret.public())?;
+    }
+    Ok(Some(Found { secret, record, created: modified }))
 }
 
-/// Names a node that goes by the name of its machine, and says what it is for; left out, what it is already. A node
-/// that runs goes by it from its next start on.
-///
-/// # Errors
-/// [`IdentityError::Exists`] when somebody has named it already, and everything that [`load`] finds wrong.
-pub fn name(places: &Places, name: NodeName, role: Option<Role>) -> Result<NodeRecord, IdentityError> {
-    let Some(Identity { secret, record }) = load(places)? else {
-        return init(places, Some(name), role.unwrap_or_default()).map(|made| made.record);
-    };
-    let role = role.unwrap_or(record.role);
-    if record.name == name && record.role == role {
-        return Ok(record);
-    }
-    if record.name != describe(&secret.public(), None, role, record.created_at).name {
-        return Err(IdentityError::Exists { record: Box::new(record) });
-    }
-    let record = NodeRecord { name, role, ..record };
+fn make(places: &Places, name: Option<NodeName>, role: Role) -> Result<Identity, IdentityError> {
+    places.make_directories()?;
+    let mut seed = Zeroizing::new([0; KEY_BYTES]);
+    SysRng.try_fill_bytes(&mut *seed).map_err(IdentityError::Random)?;
+    let secret = parse_key(places, &*seed)?;
+    let record = describe(&secret.public(), name, role, unix_now());
+    let path = places.key_file();
+    // One that came meanwhile past the lock, as on a file system whose locks do not hold, stays.
+    file::create_secret(&path, &*seed).map_err(|source| IdentityError::Create { path, source })?;
     write_record(places, &record)?;
-    Ok(record)
+    Ok(Identity { secret: Arc::new(secret), record })
+}
+
+fn exists(places: &Places, record: &NodeRecord) -> IdentityError {
+    IdentityError::Exists { path: places.node_file(), record: Box::new(record.clone()) }
 }
 
 /// libp2p's spelling of a key: base58 of the identity multihash of its protobuf.
@@ -303,7 +343,7 @@ mod tests {
     fn an_identity_is_the_same_after_a_restart() {
         let (_home, places) = home();
         assert!(load(&places).unwrap().is_none());
-        let made = init(&places, Some("rig-alpha".parse().unwrap()), Role::Worker).unwrap();
+        let made = init(&places, Some("rig-alpha".parse().unwrap()), Some(Role::Worker)).unwrap();
         let found = load(&places).unwrap().unwrap();
         assert_eq!(found.record, made.record);
         assert_eq!(found.key(), made.key());
@@ -313,40 +353,46 @@ mod tests {
     }
 
     #[test]
-    fn a_second_init_is_refused_and_changes_nothing() {
+    fn a_node_that_was_named_keeps_its_name_and_is_told_how_to_lose_it() {
         let (_home, places) = home();
-        init(&places, None, Role::Dual).unwrap();
+        let barn = || Some("barn".parse().unwrap());
+        let made = init(&places, barn(), Some(Role::Worker)).unwrap();
         let (key, record) = (fs::read(places.key_file()).unwrap(), fs::read(places.node_file()).unwrap());
-        let error = init(&places, Some("other".parse().unwrap()), Role::Worker).unwrap_err();
-        assert!(matches!(error, IdentityError::Exists { .. }), "{error}");
+        for role in [None, Some(Role::Worker)] {
+            assert_eq!(init(&places, barn(), role).unwrap().record, made.record, "again is no change");
+        }
+        for (name, role) in [("cellar".parse().ok(), None), (barn(), Some(Role::Controller)), (None, None)] {
+            let error = init(&places, name, role).unwrap_err();
+            assert!(matches!(error, IdentityError::Exists { .. }), "{error}");
+            assert!(error.to_string().contains(&format!("remove `{}`", places.node_file().display())), "{error}");
+        }
         assert_eq!((fs::read(places.key_file()).unwrap(), fs::read(places.node_file()).unwrap()), (key, record));
+        fs::remove_file(places.node_file()).unwrap();
+        let other = init(&places, "cellar".parse().ok(), None).unwrap();
+        assert_eq!((other.key(), other.record.name.as_str()), (made.key(), "cellar"));
     }
 
     #[test]
     fn a_node_without_a_chosen_name_is_named_once() {
         let (_home, places) = home();
-        let made = init(&places, None, Role::Dual).unwrap();
-        let named = name(&places, "barn".parse().unwrap(), Some(Role::Controller)).unwrap();
+        let made = init(&places, None, None).unwrap();
+        let named = init(&places, "barn".parse().ok(), Some(Role::Controller)).unwrap().record;
         assert_eq!((named.name.as_str(), named.role, named.id), ("barn", Role::Controller, made.record.id));
         let found = load(&places).unwrap().unwrap();
-        assert_eq!((found.key(), found.record), (made.key(), named.clone()));
-        assert_eq!(name(&places, "barn".parse().unwrap(), None).unwrap(), named, "again is no change");
-        for (other, role) in [("cellar", None), ("barn", Some(Role::Worker))] {
-            let error = name(&places, other.parse().unwrap(), role).unwrap_err();
-            assert!(matches!(error, IdentityError::Exists { .. }), "{error}");
-        }
+        assert_eq!((found.key(), &found.record), (made.key(), &named));
+        assert!(matches!(init(&places, "cellar".parse().ok(), None), Err(IdentityError::Exists { .. })));
         assert_eq!(load(&places).unwrap().unwrap().record, named);
     }
 
     #[test]
     fn a_damaged_or_open_key_stops_the_start_and_is_never_replaced() {
         let (_home, places) = home();
-        init(&places, None, Role::Dual).unwrap();
+        init(&places, None, None).unwrap();
         let whole = fs::read(places.key_file()).unwrap();
         for bytes in [&whole[..31], &[whole.as_slice(), &[0]].concat(), &[], &[0; 32], &[0xff; 32]] {
             put(&places.key_file(), bytes);
             assert!(load(&places).is_err(), "{} bytes", bytes.len());
-            assert!(init(&places, None, Role::Dual).is_err());
+            assert!(init(&places, None, None).is_err());
             assert_eq!(fs::read(places.key_file()).unwrap(), bytes);
         }
         put(&places.key_file(), &whole);
@@ -355,22 +401,26 @@ mod tests {
     }
 
     #[test]
-    fn a_key_alone_gets_its_record_again() {
+    fn a_key_alone_gets_its_record_from_the_node_and_from_nobody_who_looks() {
         let (_home, places) = home();
-        let made = init(&places, Some("rig-alpha".parse().unwrap()), Role::Worker).unwrap();
+        let made = init(&places, Some("rig-alpha".parse().unwrap()), Some(Role::Worker)).unwrap();
         fs::remove_file(places.node_file()).unwrap();
-        let found = load(&places).unwrap().unwrap();
-        assert_eq!((found.record.id, &found.record.peer_id), (made.record.id, &made.record.peer_id));
-        assert_eq!(found.record.role, Role::Dual);
-        assert_eq!(load(&places).unwrap().unwrap().record, found.record);
+        let seen = load(&places).unwrap().unwrap();
+        assert_eq!((seen.record.id, &seen.record.peer_id), (made.record.id, &made.record.peer_id));
+        assert_eq!(seen.record.role, Role::Dual);
+        assert!(!places.node_file().exists() && is_without_record(&places).unwrap());
+        assert_eq!(finish(&places).unwrap().unwrap().record, seen.record);
+        assert!(!is_without_record(&places).unwrap());
+        assert_eq!(load(&places).unwrap().unwrap().record, seen.record);
     }
 
     #[test]
-    fn a_making_that_was_cut_short_is_finished_by_the_name_that_the_next_asks_for() {
+    fn a_making_that_was_cut_short_is_finished_by_the_name_that_the_next_asks_for_whoever_looked_between() {
         let (_home, places) = home();
-        let made = init(&places, None, Role::Dual).unwrap();
+        let made = init(&places, None, None).unwrap();
         fs::remove_file(places.node_file()).unwrap();
-        let finished = init(&places, Some("rig-alpha".parse().unwrap()), Role::Worker).unwrap();
+        let _looked = load(&places).unwrap().unwrap();
+        let finished = init(&places, Some("rig-alpha".parse().unwrap()), Some(Role::Worker)).unwrap();
         assert_eq!(finished.key(), made.key());
         assert_eq!((finished.record.name.as_str(), finished.record.role), ("rig-alpha", Role::Worker));
         assert_eq!(load(&places).unwrap().unwrap().record, finished.record);
@@ -379,7 +429,7 @@ mod tests {
     #[test]
     fn a_record_of_another_key_is_refused() {
         let (_home, places) = home();
-        let made = init(&places, None, Role::Dual).unwrap();
+        let made = init(&places, None, None).unwrap();
         let other = describe(&NodeSecret::from_seed(&[9; 32]).unwrap().public(), None, Role::Dual, 0);
         for (record, expected) in [
             (NodeRecord { public_key: other.public_key, ..made.record.clone() }, "public key"),
@@ -395,10 +445,12 @@ mod tests {
     #[test]
     fn a_damaged_record_is_left_as_it_is() {
         let (_home, places) = home();
-        init(&places, None, Role::Dual).unwrap();
+        init(&places, None, None).unwrap();
         for text in ["", "{", "{}", "[1]", "\u{feff}{}"] {
             put(&places.node_file(), text.as_bytes());
-            assert!(matches!(load(&places), Err(IdentityError::DamagedRecord { .. })), "{text:?}");
+            let error = load(&places).unwrap_err();
+            assert!(matches!(error, IdentityError::DamagedRecord { .. }), "{text:?}");
+            assert!(error.to_string().contains("node init --name NAME --role ROLE"), "{error}");
             assert_eq!(fs::read_to_string(places.node_file()).unwrap(), text);
         }
     }
@@ -406,11 +458,11 @@ mod tests {
     #[test]
     fn a_lost_key_is_not_a_first_start() {
         let (_home, places) = home();
-        init(&places, None, Role::Dual).unwrap();
+        init(&places, None, None).unwrap();
         fs::remove_file(places.key_file()).unwrap();
         assert!(matches!(load(&places), Err(IdentityError::KeyMissing { .. })));
         fs::rename(places.node_file(), places.database_file()).unwrap();
-        assert!(matches!(init(&places, None, Role::Dual), Err(IdentityError::KeyMissing { .. })));
+        assert!(matches!(init(&places, None, None), Err(IdentityError::KeyMissing { .. })));
         assert!(!places.key_file().exists());
     }
 

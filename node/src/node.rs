@@ -104,7 +104,7 @@ pub struct Node {
 /// # Errors
 /// [`StartError`]; then nothing is left running.
 pub async fn start(places: Places, lock: Lock, config: NodeConfig, mode: Mode) -> Result<Node, StartError> {
-    let Identity { secret, record } = identity::load(&places)?.ok_or(StartError::NoIdentity)?;
+    let Identity { secret, record } = identity::finish(&places)?.ok_or(StartError::NoIdentity)?;
     let policy = config::load_policy(&places)?;
     let listen = match mode {
         Mode::Command => vec![],

@@ -3,6 +3,8 @@
 use std::ffi::OsString;
 use std::io::{self, Write};
 use std::net::{Ipv4Addr, TcpListener};
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU16, Ordering};
@@ -104,6 +106,14 @@ pub struct Home {
     port: u16,
     faults: String,
     variables: Vec<(OsString, OsString)>,
+    user: Option<OtherUser>,
+}
+
+/// Another user of this machine, and a copy of the program where that one can reach it.
+#[derive(Debug)]
+struct OtherUser {
+    id: u32,
+    program: TempDir,
 }
 
 impl Home {
@@ -115,7 +125,7 @@ impl Home {
     pub fn empty() -> Self {
         // Short, since the local socket's path may have 103 bytes.
         let directory = tempfile::Builder::new().prefix("mc-").tempdir().expect("a temporary directory");
-        Self { directory, host: None, port: free_port(), faults: "warmup:1".into(), variables: Vec::new() }
+        Self { directory, host: None, port: free_port(), faults: "warmup:1".into(), variables: Vec::new(), user: None }
     }
 
     /// On a host of a network of the test's own: its node serves there, and commands still come from here.
@@ -172,6 +182,21 @@ impl Home {
     #[must_use]
     pub fn with_variable(mut self, name: &str, value: impl Into<OsString>) -> Self {
         self.variables.push((name.into(), value.into()));
+        self
+    }
+
+    /// The same, with every command by this user. For root alone.
+    ///
+    /// # Panics
+    /// When the program cannot be copied to where that user reaches it.
+    #[must_use]
+    pub fn by_user(mut self, id: u32) -> Self {
+        let place = tempfile::tempdir().expect("a temporary directory");
+        std::fs::set_permissions(place.path(), std::fs::Permissions::from_mode(0o755)).expect("it is ours");
+        // By another process: a file that this one has open for writing goes to whatever it starts beside, and is busy then.
+        let copied = Command::new("cp").arg(program()).arg(place.path().join("miner-ctrl")).status();
+        assert!(copied.expect("cp is there").success(), "the program is copied");
+        self.user = Some(OtherUser { id, program: place });
         self
     }
 
@@ -245,7 +270,14 @@ impl Home {
     /// `miner-ctrl --home HERE …`, with an environment in which nothing of this machine is left but the path.
     #[must_use]
     pub fn command(&self, words: &[&str]) -> Command {
-        let mut command = Command::new(program());
+        let mut command = match &self.user {
+            None => Command::new(program()),
+            Some(user) => {
+                let mut command = Command::new(user.program.path().join("miner-ctrl"));
+                command.uid(user.id).gid(user.id);
+                command
+            }
+        };
         command
             .env_clear()
             .env("PATH", std::env::var_os("PATH").unwrap_or_default())

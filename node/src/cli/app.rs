@@ -281,7 +281,20 @@ pub(crate) async fn connect<E: Engine>(
                 Err(failure) => Err(failure),
             }
         }
+        Err(error @ ClientError::NoNode { .. }) => {
+            Err(Failure::reaching("cannot ask the node", error).hint(to_start(engine)))
+        }
         Err(error) => Err(Failure::reaching("cannot ask the node", error)),
+    }
+}
+
+/// What starts a node here. One that `node serve` makes is dual and goes by the name of its machine: who wants another
+/// hears of `node init` before.
+pub(crate) fn to_start<E: Engine>(engine: &E) -> &'static str {
+    if engine.key_file().symlink_metadata().is_ok() {
+        "start it with `miner-ctrl node serve`"
+    } else {
+        "make one with `miner-ctrl node init --name NAME --role ROLE`, then start it with `miner-ctrl node serve`"
     }
 }
 

@@ -109,7 +109,7 @@ impl Stage {
     async fn serve<E: Engine>(&mut self, name: &str, role: Role) -> Result<(String, String), Failure> {
         let engine = E::open(Some(&self.home(name)))?;
         let named = name.parse().map_err(|_| Failure::new(Exit::Error, "bad-name", "cannot name a node"))?;
-        engine.init(named, role).await?;
+        engine.init(named, Some(role)).await?;
         let options = ServeOptions {
             listen: vec!["127.0.0.1:0".to_owned()],
             pairing: Some(PairingMode::Code),

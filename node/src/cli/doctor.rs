@@ -9,12 +9,14 @@ use std::path::Path;
 use miner_ctrl_dashboard::node::{NodeInfo, PeerView};
 use serde::Serialize;
 
+use crate::cli::app::to_start;
 use crate::cli::engine::Engine;
 use crate::cli::render::{Output, clean};
 use crate::cli::{Exit, Failure};
 use crate::control::{Client, ClientError};
 use crate::miners::ProgramFound;
 use crate::store::clock::{NEVER_BEFORE, unix_now};
+use crate::store::permissions::ClosedToUs;
 
 /// Seconds.
 const DAY: u64 = 24 * 3600;
@@ -42,7 +44,16 @@ struct Finding {
 }
 
 pub(crate) async fn run<E: Engine>(engine: &E, output: &mut Output) -> Result<Exit, Failure> {
-    let mut findings = vec![directory("configuration", engine.config_dir()), directory("data", engine.data_dir())];
+    if let wrong @ Err(_) = engine.check_home() {
+        // Of what lies there no more can be said.
+        let finding = [as_found("home", "", wrong)];
+        let width = output.width();
+        return output.data_and_end(&finding, || text(&finding, width), Exit::NotAllowed);
+    }
+    let mut findings = vec![
+        directory("configuration", engine.config_dir(), &["profiles"]),
+        directory("data", engine.data_dir(), &["node", "miners"]),
+    ];
     let key = identity(&engine.key_file());
     findings.push(match engine.check_identity() {
         Err(failure) if key.grade != Grade::Bad => as_found("identity", "", Err(failure)),
@@ -62,8 +73,10 @@ pub(crate) async fn run<E: Engine>(engine: &E, output: &mut Output) -> Result<Ex
         Ok(()) => findings.extend(of_node(&Client::Socket(engine.socket()), engine).await),
         unsafe_socket => findings.push(as_found("node", "", unsafe_socket)),
     }
-    findings.extend(output.waiting("looking for mining programs", engine.programs()).await.iter().map(program));
-    findings.push(huge_pages(&fs::read_to_string("/proc/meminfo")));
+    if engine.mines() {
+        findings.extend(output.waiting("looking for mining programs", engine.programs()).await.iter().map(program));
+        findings.push(huge_pages(&fs::read_to_string("/proc/meminfo")));
+    }
     findings.push(clock(unix_now()));
     let exit = if findings.iter().any(|finding| finding.grade == Grade::Bad) { Exit::Error } else { Exit::Done };
     let width = output.width();
@@ -76,7 +89,7 @@ async fn of_node<E: Engine>(client: &Client, engine: &E) -> Vec<Finding> {
         Ok(()) => client.fetch::<NodeInfo>("/node/info").await,
         Err(error) => Err(error),
     };
-    let mut findings = vec![running(&node)];
+    let mut findings = vec![running(&node, to_start(engine))];
     match &node {
         Ok(info) => {
             findings.push(listening(info));
@@ -115,9 +128,18 @@ fn bad(check: &'static str, found: impl Into<String>, todo: impl Into<String>) -
     Finding { check, grade: Grade::Bad, found: found.into(), todo: Some(todo.into()) }
 }
 
-fn directory(check: &'static str, path: &Path) -> Finding {
+/// A directory, and those in it that a node writes to, as far as they are there.
+fn directory(check: &'static str, path: &Path, below: &[&str]) -> Finding {
     let shown = path.display();
-    match fs::metadata(path) {
+    let below = below.iter().map(|name| path.join(name)).filter(|path| path.is_dir());
+    let closed = || std::iter::once(path.to_owned()).chain(below).find_map(|path| ClosedToUs::find(&path));
+    let found = fs::metadata(path);
+    if found.as_ref().map_or(true, fs::Metadata::is_dir)
+        && let Some(closed) = closed()
+    {
+        return bad(check, closed.found(), closed.remedy());
+    }
+    match found {
         Ok(metadata) if !metadata.is_dir() => bad(check, format!("{shown} is not a directory"), "move it away"),
         Ok(_) => fine(check, shown.to_string()),
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
@@ -137,16 +159,16 @@ fn identity(path: &Path) -> Finding {
         ),
         Ok(_) => fine("identity", shown.to_string()),
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            note("identity", "none yet", "make one with `miner-ctrl node init --name NAME`")
+            note("identity", "none yet", "make one with `miner-ctrl node init --name NAME --role ROLE`")
         }
         Err(error) => bad("identity", format!("{shown}: {error}"), "give this user access to it"),
     }
 }
 
-fn running(node: &Result<NodeInfo, ClientError>) -> Finding {
+fn running(node: &Result<NodeInfo, ClientError>, to_start: &'static str) -> Finding {
     match node {
         Ok(info) => fine("node", format!("{} ({}) is running", info.name, info.role)),
-        Err(ClientError::NoNode { .. }) => note("node", "not running", "start it with `miner-ctrl node serve`"),
+        Err(ClientError::NoNode { .. }) => note("node", "not running", to_start),
         Err(error) => bad("node", format!("it does not answer: {error}"), "look at its log, or start it again"),
     }
 }
@@ -200,6 +222,9 @@ fn peers(peers: Vec<PeerView>) -> Vec<Finding> {
 
 fn program(found: &ProgramFound) -> Finding {
     match (&found.path, &found.problem) {
+        (None, Some(problem)) if found.named => {
+            bad("program", problem.clone(), "name it where it lies, or name nothing to have it looked for")
+        }
         (None, Some(problem)) => note("program", problem.clone(), "install it to mine with it, or mend what is named"),
         (None, None) => note("program", format!("{} was not found", found.program), "install it to mine with it"),
         (Some(path), Some(problem)) => bad(

@@ -34,6 +34,15 @@ impl fmt::Debug for Local {
     }
 }
 
+/// What came of making a node.
+#[derive(Debug, Clone)]
+pub struct Made {
+    /// The node.
+    pub info: NodeInfo,
+    /// Whether it was there as it was asked for, and nothing was done.
+    pub already: bool,
+}
+
 /// A node that serves.
 pub struct Serving {
     /// What it is, and the addresses it really listens on.
@@ -99,6 +108,13 @@ pub trait Engine: Sized + Send + Sync + 'static {
     fn data_dir(&self) -> &Path;
     /// Where a running node answers.
     fn socket(&self) -> PathBuf;
+    /// Whether this home, where there is one, is this user's.
+    ///
+    /// # Errors
+    /// Whose it is.
+    fn check_home(&self) -> Result<(), Failure> {
+        Ok(())
+    }
     /// Whether the socket lies where only this user, or root, can have put it: what is sent there may be secret.
     ///
     /// # Errors
@@ -123,7 +139,7 @@ pub trait Engine: Sized + Send + Sync + 'static {
     /// Whether this machine's identity, where it has one, can be used.
     ///
     /// # Errors
-    /// What a node would not start for.
+    /// What a node would not start for, or not by the name that it had.
     fn check_identity(&self) -> Result<(), Failure> {
         Ok(())
     }
@@ -148,14 +164,19 @@ pub trait Engine: Sized + Send + Sync + 'static {
     fn check_profiles(&self) -> Result<(), Failure> {
         Ok(())
     }
+    /// Whether the node of this machine runs miners; one that is yet to be made may.
+    fn mines(&self) -> bool {
+        true
+    }
     /// Where the mesh must listen by the settings; nowhere where it only dials.
     fn listens(&self) -> Vec<SocketAddr> {
         vec![SocketAddr::from(([0; 4], DEFAULT_PORT))]
     }
     /// The secret key's file.
     fn key_file(&self) -> PathBuf;
-    /// Makes this machine a node.
-    fn init(&self, name: NodeName, role: Role) -> impl Future<Output = Result<NodeInfo, Failure>> + Send;
+    /// Makes this machine a node, or names one that goes by the name of the machine. Left out, the role is what it is
+    /// already, or dual.
+    fn init(&self, name: NodeName, role: Option<Role>) -> impl Future<Output = Result<Made, Failure>> + Send;
     /// Registers rigs while no node runs: all or none. Those that are registered already stay as they are.
     fn enrol(&self, rigs: Vec<(PeerKey, NodeName)>) -> impl Future<Output = Result<(), Failure>> + Send;
     /// Starts the node for one command.

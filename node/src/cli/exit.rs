@@ -15,7 +15,7 @@ pub enum Exit {
     Usage = 2,
     /// No such peer, miner, profile or request.
     NotFound = 3,
-    /// The other side did not grant this.
+    /// The other side did not grant this, or what is here is another user's.
     NotAllowed = 4,
     /// A policy forbids it, or it contradicts what is there.
     Refused = 5,
@@ -32,7 +32,7 @@ Exit codes:
   1  something broke
   2  the command or a value in it cannot be taken
   3  no such peer, miner, profile or request
-  4  not allowed by the other side
+  4  not allowed by the other side, or another user's home
   5  refused by a policy, or it contradicts what is there
   6  nobody answers, or not in time (then it may have been done)
   7  of many, some failed

@@ -153,8 +153,11 @@ fn here(problem: &ProblemDetails) -> Option<String> {
     if unheard_of.into_iter().any(is) {
         return Some("run the same version of miner-ctrl as the node does".to_owned());
     }
-    // A document for scripts has the number; a person sees the hint alone.
-    is(Code::Internal).then(|| format!("the node's log has the cause, under {}", problem.request_id))
+    // A document for scripts has the number; a person sees the hint alone. No node need run, and then there is no log.
+    let found = |id: &str| {
+        format!("`miner-ctrl doctor` looks for what is wrong; the log of a node that runs has it under {id}")
+    };
+    is(Code::Internal).then(|| found(&problem.request_id))
 }
 
 #[cfg(test)]

@@ -181,7 +181,7 @@ impl Stage {
         let hall = Arc::new(fleet.hall(&key_at(&engine.data_dir().join(SECRET))?, fleet.rigs));
         if !engine.key_file().exists() {
             let name = "control-center".parse().map_err(|_| failure("bad-name"))?;
-            engine.init(name, Role::Controller).await?;
+            engine.init(name, Some(Role::Controller)).await?;
         }
         engine.enrol(hall.members().map(|(key, name)| (key, name.clone())).collect()).await?;
         let options = ServeOptions {

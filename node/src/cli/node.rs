@@ -3,16 +3,16 @@
 use std::process;
 
 use clap::{Args, Subcommand};
-use miner_ctrl_dashboard::node::NodeInfo;
+use miner_ctrl_dashboard::node::{Initialised, NodeInfo};
 use miner_ctrl_protocol::{NodeName, Role};
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
-use crate::cli::engine::{Engine, ServeOptions, Serving};
+use crate::cli::engine::{Engine, Made, ServeOptions, Serving};
 use crate::cli::render::Output;
 use crate::cli::stops::Stops;
 use crate::cli::{Exit, Failure, view};
-use crate::control::Client;
+use crate::control::{Client, ClientError};
 
 /// Set to `1`, a link is printed although nobody looks at a terminal: for `docker compose up`.
 const PRINT_LINK: &str = "MINER_CTRL_PRINT_LINK";
@@ -34,15 +34,39 @@ pub(crate) struct Init {
     /// What to call it: letters, digits, `-`, `_`, `.`.
     #[arg(long)]
     name: NodeName,
-    /// controller (commands others), worker (mines) or dual (both).
-    #[arg(long, default_value_t)]
-    role: Role,
+    /// controller (commands others), worker (mines) or dual (both). Left out: dual, or what this node is already.
+    #[arg(long)]
+    role: Option<Role>,
 }
 
 pub(crate) async fn init<E: Engine>(engine: &E, init: Init, output: &mut Output) -> Result<Exit, Failure> {
-    let info = engine.init(init.name, init.role).await?;
+    let Init { name, role } = init;
+    engine.check_socket()?;
+    let client = Client::Socket(engine.socket());
+    let (Made { info, already }, running) = match client.check().await {
+        Ok(()) => named(&client, name, role).await?,
+        Err(ClientError::NoNode { .. }) => (engine.init(name, role).await?, None),
+        Err(error) => return Err(Failure::reaching("cannot ask the node", error)),
+    };
     output.data(&info, || view::node(&info, None))?;
+    if already {
+        output.note(&format!("already node {}", info.name));
+    }
+    if let Some(running) = running {
+        output.note(&format!("{running} goes by it from its next start on: stop it, and start it again"));
+    }
     Ok(Exit::Done)
+}
+
+/// Names the node that runs; gives what it goes by until it is started anew, where that is something else.
+async fn named(client: &Client, name: NodeName, role: Option<Role>) -> Result<(Made, Option<String>), Failure> {
+    let failed = |error| Failure::asking("cannot name this node", error);
+    let body = json!({ "name": name, "role": role });
+    let before = client.fetch::<NodeInfo>("/node/info").await.map_err(failed)?;
+    let named = client.send::<Initialised>("POST", "/node/init", Some(&body)).await.map_err(failed)?;
+    let running = named.restart_needed.then(|| format!("the node that runs as {} ({})", before.name, before.role));
+    let already = !named.restart_needed;
+    Ok((Made { info: NodeInfo { name: named.name, role: named.role, ..before }, already }, running))
 }
 
 pub(crate) async fn info<E: Engine>(client: &Client, engine: &E, output: &mut Output) -> Result<Exit, Failure> {

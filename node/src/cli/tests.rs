@@ -17,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::cli::app::{Cli, run};
 use crate::cli::render::{Format, Output};
-use crate::cli::{Engine, Exit, Failure, Local, ServeOptions, Serving};
+use crate::cli::{Engine, Exit, Failure, Local, Made, ServeOptions, Serving};
 use crate::control;
 use crate::miners::ProgramFound;
 
@@ -53,8 +53,11 @@ impl Engine for InMemory {
         self.home.join("private.key")
     }
 
-    async fn init(&self, name: NodeName, role: Role) -> Result<NodeInfo, Failure> {
-        Ok(NodeInfo { name, role, ..self.node.info().await })
+    async fn init(&self, name: NodeName, role: Option<Role>) -> Result<Made, Failure> {
+        let info = self.node.info().await;
+        let role = role.unwrap_or(info.role);
+        let already = info.name == name && info.role == role;
+        Ok(Made { info: NodeInfo { name, role, ..info }, already })
     }
 
     async fn enrol(&self, _: Vec<(PeerKey, NodeName)>) -> Result<(), Failure> {
@@ -75,7 +78,7 @@ impl Engine for InMemory {
     }
 
     async fn programs(&self) -> Vec<ProgramFound> {
-        vec![ProgramFound { program: Program::Xmrig, path: None, version: None, problem: None }]
+        vec![ProgramFound { program: Program::Xmrig, path: None, version: None, problem: None, named: false }]
     }
 
     fn simulate(_: Program, _: &[OsString]) -> ExitCode {
@@ -232,8 +235,23 @@ async fn strangers_need_a_node_that_stays() {
         let (exit, out, err) = command(line).await;
         assert_eq!((exit, out.as_str()), (Exit::Unreachable, ""), "{line}");
         assert!(err.contains("no node is running here"), "{err}");
-        assert!(err.ends_with("hint: start it with `miner-ctrl node serve`\n"), "{err}");
+        assert!(err.contains("hint: make one with `miner-ctrl node init --name NAME --role ROLE`, then"), "{err}");
     }
+    let home = tempfile::tempdir().unwrap();
+    crate::store::atomic::write(&home.path().join("private.key"), b"seed").unwrap();
+    let at = format!("--home {}", home.path().display());
+    let (_, _, err) = command(&format!("{at} pair")).await;
+    assert!(err.ends_with("hint: start it with `miner-ctrl node serve`\n"), "{err}");
+}
+
+#[tokio::test]
+async fn a_node_is_made_or_is_there_already() {
+    let (exit, out, err) = command("node init --name barn --role worker").await;
+    assert_eq!((exit, err.as_str()), (Exit::Done, ""));
+    assert!(out.contains("name:         barn\nrole:         worker\n"), "{out}");
+    let (exit, out, err) = command("-o json node init --name desk").await;
+    assert_eq!((exit, err.as_str()), (Exit::Done, "{\"note\":\"already node desk\"}\n"));
+    assert_eq!(serde_json::from_str::<Value>(&out).unwrap()["name"], "desk");
 }
 
 #[tokio::test]
@@ -246,6 +264,9 @@ async fn a_running_node_is_asked_over_its_socket() {
     let (exit, out, _) = command(&format!("{at} pair")).await;
     assert_eq!((exit, out.as_str()), (Exit::Done, "pairing code: 7KQ2-M9XD\n"));
     assert_eq!(command(&format!("{at} node health")).await.1, "ready\n");
+    let (exit, out, err) = command(&format!("{at} node init --name barn")).await;
+    assert!(exit == Exit::Done && out.starts_with("name:         barn\n"), "{out}");
+    assert!(err.contains("runs as desk") && err.contains("from its next start on"), "{err}");
     let (_, out, _) = command(&format!("{at} peer pending")).await;
     assert!(out.contains("amber-birch-cedar-delta-ember-fjord  rig-beta"), "{out}");
     let (exit, out, _) =

@@ -34,5 +34,5 @@ mod wanted;
 pub mod xmrig_import;
 
 pub use driver::ProgramPath;
-pub use search::{ProgramFound, look_for};
+pub use search::{ProgramFound, look_for, wrongly_named};
 pub use supervisor::{MinersConfig, MinersError, MinersHandle, MinersSnapshot, OnShutdown, check_wanted};

@@ -21,11 +21,14 @@ pub struct ProgramFound {
     pub version: Option<String>,
     /// Why it cannot run.
     pub problem: Option<String>,
+    /// Whether the operator says where it lies.
+    pub named: bool,
 }
 
 /// Looks for a program as a start would, and asks it for its version.
 pub async fn look_for(program: Program, programs: &BTreeMap<Program, ProgramPath>) -> ProgramFound {
-    let nothing = ProgramFound { program, path: None, version: None, problem: None };
+    let named = programs.contains_key(&program);
+    let nothing = ProgramFound { program, path: None, version: None, problem: None, named };
     let driver = driver(program);
     match find(programs, driver) {
         Ok(found) => match process::first_line(&found, "--version").await {
@@ -40,9 +43,24 @@ pub async fn look_for(program: Program, programs: &BTreeMap<Program, ProgramPath
     }
 }
 
+/// What is wrong with the programs that are named: where one lies that is none, no other is looked for.
+pub fn wrongly_named(programs: &BTreeMap<Program, ProgramPath>) -> Vec<String> {
+    let found = programs.keys().map(|program| find(programs, driver(*program)));
+    found.filter_map(|found| found.err().map(|error| error.to_string())).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn a_named_path_that_is_no_program_is_told() {
+        let programs = BTreeMap::from([(Program::Xmrig, PathBuf::from("/nope").into())]);
+        assert!(wrongly_named(&programs)[0].contains("`/nope`, which is no program"));
+        assert!(look_for(Program::Xmrig, &programs).await.named);
+        assert!(!look_for(Program::TtMiner, &programs).await.named);
+        assert!(wrongly_named(&BTreeMap::from([(Program::Xmrig, PathBuf::from("/bin/sh").into())])).is_empty());
+    }
 
     async fn found(version: &str) -> ProgramFound {
         let prefix_args = vec!["-c".to_owned(), format!("echo '{version}'")];

@@ -9,11 +9,12 @@ use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use rustix::fs::FlockOperation;
+use rustix::fs::{Access, FlockOperation};
 use rustix::io::Errno;
 use tokio::time::Instant;
 
 use super::atomic::{self, WriteError};
+use super::permissions::{ClosedToUs, may};
 
 /// The directory's name under the configuration and the data home.
 const APPLICATION: &str = "lethean-desktop";
@@ -42,13 +43,39 @@ pub enum PlacesError {
         #[source]
         source: io::Error,
     },
-    /// Something else than a directory, or one that others may write to.
-    #[error("`{}` {why}", path.display())]
+    /// Another user's home.
+    #[error("this home belongs to {}, as `{}` does, and this is {}", user(*owner), path.display(), user(*us))]
+    AnothersHome {
+        /// What shows it.
+        path: PathBuf,
+        /// Whose it is.
+        owner: u32,
+        /// Who we are.
+        us: u32,
+    },
+    /// Something else in a directory's place.
+    #[error("`{}` is not a directory", path.display())]
+    NotDirectory {
+        /// Where the directory should be.
+        path: PathBuf,
+    },
+    /// A private directory of another user.
+    #[error("`{}` belongs to {}, this is {}", path.display(), user(*owner), user(*us))]
     NotOurs {
         /// The directory.
         path: PathBuf,
-        /// What is wrong with it, and what to do.
-        why: String,
+        /// Whose it is.
+        owner: u32,
+        /// Who we are.
+        us: u32,
+    },
+    /// A private directory that others may write to.
+    #[error("`{}` is open to others (mode {mode:o}): chmod 700 it", path.display())]
+    Open {
+        /// The directory.
+        path: PathBuf,
+        /// Its mode.
+        mode: u32,
     },
     /// No home directory is known.
     #[error("no home directory: set HOME or MINER_CTRL_HOME to an absolute path, or give --home")]
@@ -65,6 +92,31 @@ pub enum PlacesError {
     /// A directory could not be made.
     #[error(transparent)]
     Write(#[from] WriteError),
+}
+
+impl PlacesError {
+    /// What the operator can do about it.
+    #[must_use]
+    pub fn hint(&self) -> String {
+        match self {
+            Self::AnothersHome { .. } => "run as that user, or choose another --home".to_owned(),
+            Self::CurrentDirectory { .. } | Self::NoHome => "set HOME, or name a directory with --home".to_owned(),
+            Self::NotDirectory { path } => format!("move `{}` away", path.display()),
+            // In `/tmp` anybody can have made it.
+            Self::NotOurs { .. } => {
+                "run as the user whose node that is; where another user made it, choose another --home".to_owned()
+            }
+            Self::Open { path, .. } => format!("chmod 700 {}", path.display()),
+            Self::Read { .. } => "give this user access to it".to_owned(),
+            Self::Write(WriteError { path, .. }) => ClosedToUs::find(path)
+                .map_or_else(|| "`miner-ctrl doctor` looks for what is wrong".to_owned(), |closed| closed.remedy()),
+        }
+    }
+}
+
+/// A user as people know it.
+pub(super) fn user(id: u32) -> String {
+    if id == 0 { "user 0 (root)".to_owned() } else { format!("user {id}") }
 }
 
 impl Places {
@@ -171,7 +223,34 @@ impl Places {
     pub fn make_directories(&self) -> Result<(), PlacesError> {
         atomic::make_directory(&self.config_dir)?;
         atomic::make_directory(&self.node_dir())?;
+        self.check_node_dir()
+    }
+
+    /// Checks that nobody else can have changed what lies beside the key.
+    ///
+    /// # Errors
+    /// [`PlacesError`]; also when there is no such directory.
+    pub fn check_node_dir(&self) -> Result<(), PlacesError> {
         check_private(&self.real_node_dir(), 0o022)
+    }
+
+    /// Checks that this is no other user's home, of which one file after the other could not be used. A missing home is
+    /// fine.
+    ///
+    /// # Errors
+    /// [`PlacesError::AnothersHome`]
+    pub fn check_owner(&self) -> Result<(), PlacesError> {
+        let us = rustix::process::geteuid().as_raw();
+        // The private one must be ours; of the others, which may be laid out for us, it is enough that we may look in.
+        let all = [(self.real_node_dir(), true), (self.data_dir.clone(), false), (self.config_dir.clone(), false)];
+        for (path, is_private) in all {
+            let Some((path, owner, is_it)) = owner_of(&path) else { continue };
+            let is_closed = || may(&path, Access::READ_OK | Access::EXEC_OK).is_err();
+            if owner != us && (is_it && is_private || is_closed()) {
+                return Err(PlacesError::AnothersHome { path, owner, us });
+            }
+        }
+        Ok(())
     }
 
     /// Makes the socket's directory where it is missing, and checks that it is ours alone. For the one who listens.
@@ -236,17 +315,24 @@ impl Places {
 /// A directory, no link to one, that belongs to us and grants others none of the `forbidden` bits.
 fn check_private(path: &Path, forbidden: u32) -> Result<(), PlacesError> {
     let found = fs::symlink_metadata(path).map_err(|source| PlacesError::Read { path: path.to_owned(), source })?;
-    let us = rustix::process::geteuid().as_raw();
-    let why = if !found.is_dir() {
-        "is not a directory".to_owned()
+    let (us, path) = (rustix::process::geteuid().as_raw(), path.to_owned());
+    if !found.is_dir() {
+        Err(PlacesError::NotDirectory { path })
     } else if found.uid() != us {
-        format!("belongs to user {}, this is user {us}: run as that user, or choose another home", found.uid())
+        Err(PlacesError::NotOurs { path, owner: found.uid(), us })
     } else if found.mode() & forbidden != 0 {
-        format!("is open to others (mode {:o}): chmod 700 it", found.mode() & 0o7777)
+        Err(PlacesError::Open { path, mode: found.mode() & 0o7777 })
     } else {
-        return Ok(());
-    };
-    Err(PlacesError::NotOurs { path: path.to_owned(), why })
+        Ok(())
+    }
+}
+
+/// Whose a directory is, and whether it is this one: where this user may not look at it, whose the nearest one above is
+/// that can be looked at. None where there is none.
+fn owner_of(path: &Path) -> Option<(PathBuf, u32, bool)> {
+    let is_denied = |path: &Path| fs::metadata(path).is_err_and(|e| e.kind() == io::ErrorKind::PermissionDenied);
+    let seen = path.ancestors().find(|above| !is_denied(above))?;
+    Some((seen.to_owned(), fs::metadata(seen).ok()?.uid(), seen == path))
 }
 
 /// Whether it is a directory that nobody but its owner may write to.
@@ -296,18 +382,18 @@ pub enum LockError {
 impl LockError {
     /// What the operator can do about it.
     #[must_use]
-    pub const fn hint(&self) -> &'static str {
-        match self {
+    pub fn hint(&self) -> String {
+        let hint = match self {
             Self::Held { serves: false, .. } => {
                 "a command of miner-ctrl, or a node that starts or stops, uses it: wait until that process ends"
             }
             Self::Held { .. } => {
                 "talk to it with the same command line, stop it, or choose another --home for a second node"
             }
-            Self::Open { .. } | Self::Places(_) => {
-                "check that the directory belongs to you and that its file system can lock files"
-            }
-        }
+            Self::Open { .. } => "check that the directory belongs to you and that its file system can lock files",
+            Self::Places(why) => return why.hint(),
+        };
+        hint.to_owned()
     }
 }
 
@@ -511,8 +597,8 @@ mod tests {
         atomic::make_directory(&real).unwrap();
         check_private(&real, 0o077).unwrap();
         symlink(&real, directory.path().join("link")).unwrap();
-        assert!(matches!(check_private(&directory.path().join("link"), 0o077), Err(PlacesError::NotOurs { .. })));
+        assert!(matches!(check_private(&directory.path().join("link"), 0o077), Err(PlacesError::NotDirectory { .. })));
         fs::set_permissions(&real, fs::Permissions::from_mode(0o701)).unwrap();
-        assert!(matches!(check_private(&real, 0o077), Err(PlacesError::NotOurs { .. })));
+        assert!(matches!(check_private(&real, 0o077), Err(PlacesError::Open { .. })));
     }
 }

@@ -2,7 +2,7 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io;
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -10,6 +10,7 @@ use std::time::Duration;
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 
+use super::data_dir::user;
 use super::schema::{APPLICATION_ID, MIGRATIONS};
 
 /// How long a statement waits for another connection. The lock admits one node, so only a person's `sqlite3` is meant.
@@ -65,6 +66,16 @@ pub enum DatabaseError {
         /// Where it should lie.
         path: PathBuf,
     },
+    /// Another user's, as a copy that was restored by root is.
+    #[error("the database's file `{}` belongs to {}, this is {}: chown it", path.display(), user(*owner), user(*us))]
+    NotOurs {
+        /// The file.
+        path: PathBuf,
+        /// Whose it is.
+        owner: u32,
+        /// Who we are.
+        us: u32,
+    },
     /// Written by a later miner-ctrl.
     #[error("the database `{}` has version {found}, this miner-ctrl knows up to {known}: use the newer miner-ctrl", path.display())]
     Newer {
@@ -89,6 +100,24 @@ pub enum DatabaseError {
     ShuttingDown,
 }
 
+impl DatabaseError {
+    /// What the operator can do about it.
+    #[must_use]
+    pub fn hint(&self) -> String {
+        match self {
+            // Their texts say what.
+            Self::Damaged { .. } | Self::Missing { .. } | Self::Newer { .. } => {
+                "no node starts here before that is done".to_owned()
+            }
+            Self::File { .. } | Self::Query { .. } | Self::ShuttingDown => {
+                "see that this user can read and write it and its directory, and that the disk is whole and not full"
+                    .to_owned()
+            }
+            Self::NotOurs { path, us, .. } => format!("chown {us} {}", path.display()),
+        }
+    }
+}
+
 impl Database {
     /// Opens the database, creating it when missing and bringing older ones up to date.
     ///
@@ -103,7 +132,8 @@ impl Database {
             Err(error) if error.kind() == io::ErrorKind::NotFound => create(path)?,
             Err(source) => return Err(failed(source)),
         }
-        for file in [path.to_owned(), beside(path, "-wal"), beside(path, "-shm")] {
+        check_owner(path)?;
+        for file in files(path) {
             make_private(&file).map_err(failed)?;
         }
         check_header(path)?;
@@ -128,7 +158,7 @@ impl Database {
     /// [`DatabaseError`].
     pub fn check(path: &Path) -> Result<(), DatabaseError> {
         match fs::symlink_metadata(path) {
-            Ok(_) => check_header(path)?,
+            Ok(_) => check_owner(path).and_then(|()| check_header(path))?,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return check_no_log(path),
             Err(source) => return Err(DatabaseError::File { path: path.to_owned(), source }),
         }
@@ -283,6 +313,23 @@ fn beside(path: &Path, suffix: &str) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(suffix);
     name.into()
+}
+
+/// The database, its log, and what its connections share.
+fn files(path: &Path) -> [PathBuf; 3] {
+    [path.to_owned(), beside(path, "-wal"), beside(path, "-shm")]
+}
+
+/// Another user's file could not even be made private. To root it is no obstacle.
+fn check_owner(path: &Path) -> Result<(), DatabaseError> {
+    let us = rustix::process::geteuid().as_raw();
+    for path in files(path).into_iter().filter(|_| us != 0) {
+        match fs::symlink_metadata(&path) {
+            Ok(found) if found.uid() != us => return Err(DatabaseError::NotOurs { path, owner: found.uid(), us }),
+            _ => {}
+        }
+    }
+    Ok(())
 }
 
 fn make_private(path: &Path) -> io::Result<()> {

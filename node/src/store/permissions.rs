@@ -1,10 +1,13 @@
-//! Who else may change what decides here.
+//! Who else may change what decides here, and whether this user may.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use super::data_dir::Places;
+use rustix::fs::{Access, AtFlags, CWD};
+use rustix::io::Errno;
+
+use super::data_dir::{Places, user};
 
 /// What other users of this machine may change, though it decides what this node does and lets others do.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -49,6 +52,61 @@ impl OpenToOthers {
         let profiles = self.profiles.as_ref().map(|path| format!("chmod -R go-w {}", path.display()));
         files.into_iter().chain(profiles).collect::<Vec<_>>().join(" && ")
     }
+}
+
+/// A directory that this user cannot write to, though a node has to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ClosedToUs {
+    path: PathBuf,
+    why: Errno,
+    is_ours: bool,
+}
+
+impl ClosedToUs {
+    /// Looks at a directory; where it is missing, at the one above in which it would be made. None when it is open to us.
+    #[must_use]
+    pub fn find(path: &Path) -> Option<Self> {
+        Self::find_by(path, |path| may(path, Access::READ_OK | Access::WRITE_OK | Access::EXEC_OK))
+    }
+
+    /// The same by another judge: to root all is open, in tests too.
+    fn find_by(path: &Path, may: impl Fn(&Path) -> Result<(), Errno>) -> Option<Self> {
+        path.ancestors()
+            .find_map(|path| match may(path) {
+                Err(Errno::NOENT) => None,
+                judged => Some((path, judged.err())),
+            })
+            .and_then(|(path, why)| {
+                let us = rustix::process::geteuid().as_raw();
+                let is_ours = fs::metadata(path).is_ok_and(|found| found.uid() == us);
+                Some(Self { path: path.to_owned(), why: why?, is_ours })
+            })
+    }
+
+    /// What is closed, in words.
+    #[must_use]
+    pub fn found(&self) -> String {
+        format!("this user cannot write to {}: {}", self.path.display(), std::io::Error::from(self.why))
+    }
+
+    /// What opens it.
+    #[must_use]
+    pub fn remedy(&self) -> String {
+        let path = self.path.display();
+        if self.why == Errno::ROFS {
+            format!("mount the file system of {path} so that it can be written to, or choose another --home")
+        } else if self.is_ours {
+            format!("chmod u+rwx {path}")
+        } else {
+            let us = user(rustix::process::geteuid().as_raw());
+            format!("choose another --home, or let {us} write to {path} (`chown` or `chmod`)")
+        }
+    }
+}
+
+/// Whether this user may do that there, by whatever the system goes by.
+pub(super) fn may(path: &Path, access: Access) -> Result<(), Errno> {
+    rustix::fs::accessat(CWD, path, access, AtFlags::EACCESS)
 }
 
 /// Whether its group or others may write to what is there, or behind a link that is.
@@ -97,5 +155,23 @@ mod tests {
         let (policy, config) = (places.policy_file(), places.config_file());
         let both = format!("chmod go-w {} {} && chmod -R go-w {profiles}", config.display(), policy.display());
         assert_eq!(OpenToOthers::find(&places).unwrap().remedy(), both);
+    }
+
+    #[test]
+    fn what_is_closed_is_found_where_it_is_or_would_be_made() {
+        let home = tempfile::tempdir().unwrap();
+        let closed =
+            |why: Errno| move |path: &Path| if fs::metadata(path).is_err() { Err(Errno::NOENT) } else { Err(why) };
+        assert_eq!(ClosedToUs::find(&home.path().join("a/b")), None);
+        for path in [home.path().to_owned(), home.path().join("a/b")] {
+            let found = ClosedToUs::find_by(&path, closed(Errno::ACCESS)).unwrap();
+            assert!(found.found().contains(&home.path().display().to_string()), "{}", found.found());
+            assert_eq!(found.remedy(), format!("chmod u+rwx {}", home.path().display()));
+        }
+        let read_only = ClosedToUs::find_by(home.path(), closed(Errno::ROFS)).unwrap();
+        assert!(read_only.remedy().starts_with("mount "), "{}", read_only.remedy());
+        let anothers = ClosedToUs { is_ours: false, ..read_only };
+        let anothers = ClosedToUs { why: Errno::ACCESS, ..anothers };
+        assert!(anothers.remedy().contains("chown"), "{}", anothers.remedy());
     }
 }
