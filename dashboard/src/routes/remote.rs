@@ -244,7 +244,14 @@ async fn stop<N: Node>(
     MaybeJson(stop): MaybeJson<Stop>,
 ) -> Result<(About, Json<MinerOutcome>), ApiError> {
     let choice = stop.choice()?;
-    Ok(told(String::new(), commanded(&node, &peer, MinerCommand::Stop(choice)).await?))
+    let stopped = commanded(&node, &peer, MinerCommand::Stop(choice)).await.map_err(|error| match error.code {
+        // Of what takes one miner, a stop alone can also mean all.
+        Code::AmbiguousMiner => {
+            error.hint("name one of them, or stop all with `--all` (a script: with `\"all\": true`)")
+        }
+        _ => error,
+    });
+    Ok(told(String::new(), stopped?))
 }
 
 async fn restart<N: Node>(
