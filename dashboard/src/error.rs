@@ -1,5 +1,6 @@
 //! Every way to fail: one status, one code, one title and one hint each (RFC 9457).
 
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -56,7 +57,7 @@ macro_rules! codes {
 codes! {
     /// Several miners could be meant.
     AmbiguousMiner = "ambiguous-miner", CONFLICT, "Several miners could be meant",
-        "name one of them; a stop may ask for all";
+        "name one of them";
     /// Several peers could be meant.
     AmbiguousPeer = "ambiguous-peer", CONFLICT, "Several peers could be meant",
         "give the whole name or the whole node id";
@@ -125,7 +126,7 @@ codes! {
         "look at the state of the rig, then try again";
     /// Something broke at the rig.
     RigInternal = "rig-internal", BAD_GATEWAY, "Something broke on the rig",
-        "if its disk is full, make room on the rig; its log has the cause under this number";
+        "the rig's log has the cause, under this number";
     /// A pure controller runs no miner.
     RunsNoMiner = "runs-no-miner", CONFLICT, "It is a controller and runs no miner",
         "choose a worker or a dual node";
@@ -191,7 +192,8 @@ codes! {
         "update miner-ctrl on the rig";
     /// The link or the password is wrong.
     WrongCredentials = "wrong-credentials", UNAUTHORIZED, "The link or the password is wrong",
-        "a link works once and for ten minutes: make a new one with `miner-ctrl ui`";
+        "`miner-ctrl ui` on the node's machine makes a new link, which works once and for ten minutes; with `--set-password` it \
+         sets a new password";
 }
 
 impl Code {
@@ -316,6 +318,12 @@ impl ApiError {
         self
     }
 
+    /// Says what to do now, where the code's own hint does not fit.
+    pub(crate) fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
+
     /// Says when to try again.
     pub(crate) fn retry_after(mut self, wait: Duration) -> Self {
         // Rounded up: whoever waits that long is let in.
@@ -378,12 +386,30 @@ impl From<NodeError> for ApiError {
             NodeError::NobodyToPair { hint, .. } | NodeError::PairingFailed { hint, .. } => this.hint = Some(hint),
             NodeError::Refused { refusal, .. } | NodeError::RefusedHere(refusal) => match refusal {
                 Refusal::Busy { retry_after_ms } => this.retry_after_seconds = Some(retry_after_ms.div_ceil(1000)),
+                Refusal::Conflict { .. } => this.hint = Some(LOOK_THERE.to_owned()),
+                Refusal::Internal { why: Some(why), .. } => this.hint = hint_of_system(&why).map(str::to_owned),
                 Refusal::Invalid(invalid) => this.errors.push(FieldError::from(invalid)),
                 _ => {}
             },
             _ => {}
         }
         this
+    }
+}
+
+/// What to do about a conflict on a rig, besides what it says itself.
+const LOOK_THERE: &str = "nothing was changed; `miner-ctrl remote status` shows what is there";
+
+/// What to do on a rig about what its system said; none when only its log tells more. Rigs spell it as `io::Error` does, with
+/// the system's number at the end, and these numbers are the same on every rig.
+fn hint_of_system(why: &str) -> Option<&'static str> {
+    let number = why.rsplit_once("(os error ")?.1.strip_suffix(')')?.parse().ok()?;
+    match io::Error::from_raw_os_error(number).kind() {
+        io::ErrorKind::QuotaExceeded | io::ErrorKind::StorageFull => Some("make room on the rig, then try again"),
+        io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
+            Some("let the user that runs the rig's node write where its log says, under this number")
+        }
+        _ => None,
     }
 }
 
@@ -436,6 +462,31 @@ mod tests {
             let said = ApiError::new(*code, "").into_response().headers().contains_key(header::RETRY_AFTER);
             assert_eq!(said, waits, "{code:?}");
         }
+    }
+
+    #[test]
+    fn what_to_do_about_a_rig_follows_from_what_it_said() {
+        let of = |refusal| {
+            let peer = "rig-alpha".parse().unwrap();
+            ApiError::from(NodeError::Refused { peer, refusal }).document("").hint
+        };
+        let hint = |why: Option<&str>| of(Refusal::Internal { id: 7, why: why.map(str::to_owned) });
+        for full in ["No space left on device (os error 28)", "Disk quota exceeded (os error 122)"] {
+            assert!(hint(Some(full)).starts_with("make room on the rig"), "{full}");
+        }
+        for denied in [
+            "Permission denied (os error 13)",
+            "Operation not permitted (os error 1)",
+            "Read-only file system (os error 30)",
+        ] {
+            let hint = hint(Some(denied));
+            assert!(hint.starts_with("let the user that runs the rig's node write"), "{denied}: {hint}");
+        }
+        // What a rig says is its own to choose.
+        for why in [None, Some("Input/output error (os error 5)"), Some("(os error x)"), Some("")] {
+            assert_eq!(hint(why), Code::RigInternal.hint());
+        }
+        assert!(of(Refusal::Conflict { why: "xmrig-1 runs".to_owned() }).contains("`miner-ctrl remote status`"));
     }
 
     #[test]

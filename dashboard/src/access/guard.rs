@@ -88,7 +88,7 @@ impl<N: Node> Guard<N> {
         let safe = matches!(request.method, Method::GET | Method::HEAD | Method::OPTIONS);
         if let Some(bearer) = bearer(headers)? {
             let caller = self.gateway.access().token(self.gateway.node(), bearer, from).await?;
-            let caller = caller.ok_or_else(|| sign_in("the token is not valid, or not any more"))?;
+            let caller = caller.ok_or_else(|| no_token("the token is not valid, or not any more"))?;
             self.check_scope(&caller, &request.method, path)?;
             self.gateway.access().count(&caller)?;
             return Ok(Admitted { client, caller: Some(caller), slides: None });
@@ -162,6 +162,11 @@ fn sign_in(why: &str) -> ApiError {
     ApiError::new(Code::SignInNeeded, why)
 }
 
+/// To whoever sends a token, and not a browser's cookie.
+fn no_token(why: &str) -> ApiError {
+    sign_in(why).hint("`miner-ctrl token add` on the node's machine makes a token: `Authorization: Bearer mc_…`")
+}
+
 /// The token of an `Authorization` header. Any other kind is refused: it was meant to count, and it does not.
 fn bearer(headers: &HeaderMap) -> Result<Option<&str>, ApiError> {
     let mut values = headers.get_all(header::AUTHORIZATION).iter();
@@ -170,7 +175,7 @@ fn bearer(headers: &HeaderMap) -> Result<Option<&str>, ApiError> {
     let token = value.to_str().ok().and_then(|value| value.split_once(' ')).filter(|_| second.is_none());
     match token {
         Some((kind, token)) if kind.eq_ignore_ascii_case("bearer") => Ok(Some(token.trim())),
-        _ => Err(sign_in("the Authorization header is not one `Bearer` and a token")),
+        _ => Err(no_token("the Authorization header is not one `Bearer` and a token")),
     }
 }
 

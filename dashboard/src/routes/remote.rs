@@ -244,7 +244,14 @@ async fn stop<N: Node>(
     MaybeJson(stop): MaybeJson<Stop>,
 ) -> Result<(About, Json<MinerOutcome>), ApiError> {
     let choice = stop.choice()?;
-    Ok(told(String::new(), commanded(&node, &peer, MinerCommand::Stop(choice)).await?))
+    let stopped = commanded(&node, &peer, MinerCommand::Stop(choice)).await.map_err(|error| match error.code {
+        // Of what takes one miner, a stop alone can also mean all.
+        Code::AmbiguousMiner => {
+            error.hint("name one of them, or stop all with `--all` (a script: with `\"all\": true`)")
+        }
+        _ => error,
+    });
+    Ok(told(String::new(), stopped?))
 }
 
 async fn restart<N: Node>(
@@ -311,8 +318,12 @@ async fn logs_of<N: Node>(
 
 /// What the log of activities says about a command.
 fn told(before: String, outcome: MinerOutcome) -> (About, Json<MinerOutcome>) {
-    let miners: Vec<_> = outcome.miners.iter().map(|miner| miner.name.as_str()).collect();
-    let detail = before + &miners.join(" ") + so_already(outcome.changed);
+    // That another start overtook it, as an example.
+    let miners = outcome.miners.iter().map(|miner| match &miner.problem {
+        Some(problem) => format!("{}: {problem}", miner.name),
+        None => miner.name.to_string(),
+    });
+    let detail = before + &miners.collect::<Vec<_>>().join(", ") + so_already(outcome.changed);
     (About { target: Some(outcome.rig.to_string()), detail: Some(detail) }, Json(outcome))
 }
 
@@ -368,5 +379,21 @@ impl Lines {
             return Err(invalid("", "wait", format!("is at most {MAX_WAIT_SECONDS} seconds")));
         }
         Ok(LogQuery { miner, lines, after: self.after, wait })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::memory::{peer, rig};
+
+    #[test]
+    fn the_log_of_activities_has_what_is_wrong_with_what_came_of_an_order() {
+        let rig = rig(peer(1, "rig-alpha"), true);
+        let mut miners = rig.stats.unwrap().miners;
+        miners[0].problem = Some("another start overtook it".to_owned());
+        let outcome = MinerOutcome { rig: rig.peer.name, miners, changed: true };
+        let (about, _) = told("profile p, ".to_owned(), outcome);
+        assert_eq!(about.detail.as_deref(), Some("profile p, xmrig-1: another start overtook it"));
     }
 }

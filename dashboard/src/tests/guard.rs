@@ -185,7 +185,8 @@ async fn a_wrong_token_is_refused_and_no_cookie_makes_up_for_it() {
     other.replace_range(other.len() - 1.., if token.ends_with('A') { "B" } else { "A" });
     for bad in [&other, "mc_", "mc_00000000_", "", &token[..token.len() - 1], &format!("{token}x")] {
         let answer = door.ask(knock("GET", "/peers").token(bad).cookie(&cookie)).await;
-        assert_problem(&answer, Code::SignInNeeded);
+        let hint = assert_problem(&answer, Code::SignInNeeded).hint;
+        assert!(hint.contains("`miner-ctrl token add`"), "a script needs no link: {hint}");
     }
     let basic = knock("GET", "/peers").header("authorization", "Basic YTpi").cookie(&cookie);
     assert_problem(&door.ask(basic).await, Code::SignInNeeded);

@@ -66,7 +66,8 @@ async fn a_body_names_a_link_or_a_password() {
 #[tokio::test]
 async fn a_password_signs_in_and_a_wrong_one_does_not() {
     let door = Door::new();
-    assert_problem(&door.ask(with_password(PASSWORD)).await, Code::WrongCredentials);
+    let hint = assert_problem(&door.ask(with_password(PASSWORD)).await, Code::WrongCredentials).hint;
+    assert!(hint.contains("--set-password"), "{hint}");
     assert_eq!(
         door.ask(knock("GET", "/session")).await.body,
         json!({"signed_in": false, "password_set": false, "secure": true})

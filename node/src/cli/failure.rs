@@ -123,9 +123,25 @@ impl Failure {
         by_node || matches!(self.code.as_str(), "node-silent" | "node-unreadable")
     }
 
-    /// Why, in words that are the same for each rig that it happens to.
+    /// Why, in words that are the same for each rig that it happens to: its own, as far as they name none.
     pub(crate) fn reason(&self) -> String {
-        self.problem.as_ref().map_or_else(|| self.causes.join(": "), |problem| problem.title.clone())
+        let Some(problem) = &self.problem else { return self.causes.join(": ") };
+        let is = |code: &Code| problem.code == code.as_str();
+        if NAMING.iter().any(is) {
+            return problem.title.clone();
+        }
+        let why = problem.detail.split_once(REFUSED).map_or(problem.detail.as_str(), |(_, why)| why);
+        match why.split_once(": ") {
+            // Before it stands the number in that rig's log.
+            Some((_, why)) if is(&Code::RigInternal) => format!("{}: {why}", problem.title),
+            None if is(&Code::RigInternal) => problem.title.clone(),
+            _ => why.to_owned(),
+        }
+    }
+
+    /// The same in fewer words: what kind of failure it is.
+    pub(crate) fn kind(&self) -> &str {
+        self.problem.as_ref().map_or(&self.what, |problem| &problem.title)
     }
 
     /// For scripts: a problem document, whether the node wrote it or not, with what failed and the exit code.
@@ -145,6 +161,12 @@ impl Failure {
         document
     }
 }
+
+/// What is told of these names the rig, and no more than their titles.
+const NAMING: [Code; 5] = [Code::AmbiguousPeer, Code::BadAnswer, Code::Timeout, Code::UnknownPeer, Code::Unreachable];
+
+/// Stands between the rig's name and what it said, in `NodeError::Refused`.
+const REFUSED: &str = " refused: ";
 
 /// What to do now, for who typed a command: what is wrong with the request itself was not typed.
 fn here(problem: &ProblemDetails) -> Option<String> {

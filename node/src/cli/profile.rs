@@ -172,7 +172,9 @@ fn by_flag(mut error: ClientError) -> ClientError {
     if let ClientError::Problem(problem) = &mut error
         && let [wrong] = problem.errors.as_slice()
     {
-        problem.detail = format!("{} {}", flag(&wrong.pointer), wrong.detail);
+        // Where one of two may be given, the other has a flag as well.
+        let detail = wrong.detail.replacen("or coin ", "or --coin ", 1);
+        problem.detail = format!("{} {detail}", flag(&wrong.pointer));
     }
     error
 }

@@ -224,12 +224,16 @@ async fn status(words: &[String], watch: bool, client: &Client, output: &mut Out
 /// Rigs that are named together in the end; of more, how many.
 const NAMED: usize = 8;
 
+/// Reasons that are told apart in the end; of more, only their kinds. As many fit a screen, with their hints.
+const REASONS: usize = 8;
+
 /// What was not done, or is not known to be, by its reason: among thousands of lines nobody finds it.
 #[derive(Default)]
 struct Undone(Vec<Reason>);
 
 struct Reason {
     why: String,
+    kind: String,
     hint: Option<String>,
     unknown: bool,
     peers: Vec<String>,
@@ -242,6 +246,7 @@ impl Undone {
             Some(known) => known.peers.push(peer),
             None => self.0.push(Reason {
                 why,
+                kind: failure.kind().to_owned(),
                 hint: failure.hint.clone(),
                 unknown: failure.leaves_unknown(),
                 peers: vec![peer],
@@ -251,6 +256,18 @@ impl Undone {
 
     /// Of so many; nothing when all was done.
     fn told(mut self, all: usize) -> Option<String> {
+        self.0.sort_by_key(|reason| Reverse(reason.peers.len()));
+        let mut rest: Vec<Reason> = Vec::new();
+        for reason in self.0.split_off(REASONS.min(self.0.len())) {
+            match rest.iter_mut().find(|known| known.kind == reason.kind) {
+                Some(known) => {
+                    known.why.clone_from(&known.kind);
+                    known.peers.extend(reason.peers);
+                }
+                None => rest.push(reason),
+            }
+        }
+        self.0.append(&mut rest);
         self.0.sort_by_key(|reason| Reverse(reason.peers.len()));
         let count = |unknown| -> usize {
             self.0.iter().filter(|reason| reason.unknown == unknown).map(|reason| reason.peers.len()).sum()
@@ -267,7 +284,7 @@ impl Undone {
                 named += &format!(" and {} more", peers.len() - NAMED);
             }
             let hint = hint.as_ref().map_or_else(String::new, |hint| format!("\n       {hint}"));
-            format!("\n{:>5}  {why}: {named}{hint}", peers.len())
+            format!("\n{:>5}  {}: {named}{hint}", peers.len(), clean(why))
         });
         Some(head + &lines.collect::<String>())
     }
@@ -404,7 +421,10 @@ async fn followed(what: &str, path: &str, client: &Client, output: &mut Output) 
 
 #[cfg(test)]
 mod tests {
+    use miner_ctrl_dashboard::Code;
+
     use super::*;
+    use crate::control::ClientError;
 
     #[test]
     fn what_was_not_done_is_told_by_its_reason_and_apart_what_may_have_been() {
@@ -430,6 +450,58 @@ mod tests {
             assert_eq!(with(code), doubtful);
         }
         assert!(with("unreachable").starts_with("11 of 12 not done:"));
+    }
+
+    /// What a rig refused, as its operator hears of it.
+    fn refused(code: Code, peer: &str, why: &str) -> Failure {
+        let document = json!({
+            "type": "", "title": code.title(), "status": code.status().as_u16(), "code": code.as_str(),
+            "detail": format!("{peer} refused: {why}"), "hint": "do that", "request_id": "",
+        });
+        let problem = serde_json::from_value(document).unwrap();
+        Failure::asking("cannot", ClientError::Problem(problem))
+    }
+
+    #[test]
+    fn what_rigs_refused_is_told_by_what_they_said() {
+        let mut undone = Undone::default();
+        for (peer, why) in [("a", "stop it first"), ("b", "name a miner"), ("c", "stop it first")] {
+            undone.add(peer.into(), &refused(Code::Conflict, peer, why));
+        }
+        for (peer, number) in [("d", 7), ("e", 8)] {
+            let why = format!("internal error {number}: Permission denied (os error 13)");
+            undone.add(peer.into(), &refused(Code::RigInternal, peer, &why));
+        }
+        undone.add("f".into(), &refused(Code::RigInternal, "f", "internal error 9"));
+        undone.add("g".into(), &refused(Code::PolicyForbids, "g", "no \u{1b}[2J"));
+        let told = undone.told(7).unwrap();
+        for line in [
+            "    2  stop it first: a, c\n       do that",
+            "    1  name a miner: b\n",
+            "    2  Something broke on the rig: Permission denied (os error 13): d, e\n",
+            "    1  Something broke on the rig: f\n",
+        ] {
+            assert!(told.contains(line), "{line}: {told}");
+        }
+        assert!(!told.contains('\u{1b}'), "{told}");
+    }
+
+    #[test]
+    fn of_more_reasons_than_anybody_reads_only_the_kind_is_told() {
+        let mut undone = Undone::default();
+        for number in 0..20 {
+            let peer = format!("rig-{number:02}");
+            undone.add(peer.clone(), &refused(Code::MinerUnavailable, &peer, &format!("its last line: {number}")));
+        }
+        for peer in ["x", "y"] {
+            undone.add(peer.into(), &refused(Code::Conflict, peer, "stop it first"));
+        }
+        let told = undone.told(22).unwrap();
+        let lines: Vec<_> = told.lines().filter(|line| !line.ends_with("do that")).collect();
+        assert_eq!(lines.len(), 1 + REASONS + 1, "{told}");
+        let (most, next) = (lines[1], lines[2]);
+        assert!(most.starts_with(&format!("   13  {}: rig-07, ", Code::MinerUnavailable.title())), "{most}");
+        assert_eq!(next, "    2  stop it first: x, y");
     }
 
     #[test]

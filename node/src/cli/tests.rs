@@ -11,7 +11,7 @@ use miner_ctrl_dashboard::Code;
 use miner_ctrl_dashboard::memory::{Memory, peer};
 use miner_ctrl_dashboard::node::{MinerCommand, Node, NodeError, NodeInfo, PeerView};
 use miner_ctrl_protocol::message::ProfileChoice;
-use miner_ctrl_protocol::{NodeName, PeerKey, Program, Role};
+use miner_ctrl_protocol::{NodeName, PeerKey, Program, Refusal, Role};
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
@@ -305,6 +305,9 @@ async fn a_link_needs_a_node_that_serves_a_page() {
     let at = format!("--home {}", home.path().display());
     let (exit, _, err) = command(&format!("{at} ui")).await;
     assert!(exit == Exit::Refused && err.contains("serves no dashboard"), "{err}");
+    let (exit, out, err) = command(&format!("{at} token add early")).await;
+    assert!(exit == Exit::Done && out.starts_with("mc_"), "{out}");
+    assert!(err.contains("serves no dashboard") && err.contains("node serve --dashboard"), "{err}");
     let settings = miner_ctrl_dashboard::WebSettings {
         node_id: shared().info().await.id,
         hosts: vec![],
@@ -318,6 +321,8 @@ async fn a_link_needs_a_node_that_serves_a_page() {
     let _listener = miner_ctrl_dashboard::bind(&gateway, &place, &settings).await.unwrap();
     let (exit, out, _) = command(&format!("{at} ui")).await;
     assert!(exit == Exit::Done && out.starts_with("http://farm.lan/rigs/#/link/"), "{out}");
+    let (_, _, err) = command(&format!("{at} token add late")).await;
+    assert!(!err.contains("no dashboard"), "{err}");
     stop.cancel();
     serving.await.unwrap().unwrap();
 }
@@ -401,6 +406,8 @@ async fn a_bad_profile_names_the_flag() {
         let (exit, _, err) = command(&format!("{ADD} {typed}")).await;
         assert!(exit == Exit::Usage && err.contains(told), "{typed}: {err}");
     }
+    let (_, _, err) = command("profile add rvn --program tt-miner --pool pool.example:3333 --wallet W").await;
+    assert!(err.contains("--algorithm or --coin is missing"), "{err}");
     let (_, _, err) = command(&ADD.replace("pool.example:3333", "pool.example")).await;
     assert!(err.contains("--pool is not host:port"), "{err}");
 }
@@ -432,6 +439,17 @@ async fn rigs_are_started_stopped_and_read() {
     let (exit, _, err) = command("remote stop rig-alpha xmrig-9").await;
     assert_eq!(exit, Exit::NotFound);
     assert!(err.contains("no miner `xmrig-9` there; there are: xmrig-1"), "{err}");
+}
+
+#[tokio::test]
+async fn where_several_miners_could_be_meant_the_hint_is_what_the_order_takes() {
+    let (peer, miners) = ("rig-alpha".parse().unwrap(), vec!["xmrig-1".parse().unwrap(), "xmrig-2".parse().unwrap()]);
+    shared().fail_with(Some(NodeError::Refused { peer, refusal: Refusal::AmbiguousMiner { miners } }));
+    for order in ["stop", "restart", "logs"] {
+        let (exit, _, err) = command(&format!("remote {order} rig-alpha")).await;
+        assert!(exit == Exit::Refused && err.contains("hint: name one of them"), "{err}");
+        assert_eq!(err.contains("`--all`"), order == "stop", "{err}");
+    }
 }
 
 #[tokio::test]

@@ -3,6 +3,7 @@
 use std::io::{self, BufRead, IsTerminal};
 
 use clap::{Args, Subcommand};
+use miner_ctrl_dashboard::node::NodeInfo;
 use miner_ctrl_dashboard::{NewLink, NewToken, Scope, TokenView};
 use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr};
 use serde::Deserialize;
@@ -18,6 +19,9 @@ use crate::store::clock::unix_now;
 
 /// Longest line that is read as a password: longer than any that the gateway takes.
 const MAX_LINE: u64 = 4096;
+
+/// What to do about a node without a page.
+const WITH_PAGE: &str = "start it with `miner-ctrl node serve --dashboard 127.0.0.1:9090`";
 
 #[derive(Debug, Args)]
 pub(crate) struct Ui {
@@ -81,7 +85,7 @@ pub(crate) async fn ui(password: Option<String>, client: &Client, output: &mut O
     let Some(page) = &link.page else {
         return Err(Failure::new(Exit::Refused, "no-dashboard", "cannot make a link")
             .because("this node serves no dashboard")
-            .hint("start it with `miner-ctrl node serve --dashboard 127.0.0.1:9090`"));
+            .hint(WITH_PAGE));
     };
     let url = format!("{page}/{}", link.fragment);
     let document = json!({ "link": url, "expires_at": link.expires_at, "certificate": link.certificate });
@@ -105,6 +109,10 @@ pub(crate) async fn token(command: TokenCommand, client: &Client, output: &mut O
             output.data(&made, || format!("{}\n", made.token))?;
             if !output.is_json() {
                 output.note(&format!("It is not shown again. It may: {}.", made.view.scope.as_str()));
+                // What only runs for this command does not know whether the one that serves will have a page.
+                if let Ok(NodeInfo { serving: true, dashboard: None, .. }) = client.fetch("/node/info").await {
+                    output.note(&format!("This node serves no dashboard, where it would be sent to: {WITH_PAGE}."));
+                }
             }
         }
         TokenCommand::List => {

@@ -48,7 +48,7 @@ enum News {
 
 /// Somebody who waits for a state.
 enum Waiting {
-    Start { name: MinerName, changed: bool, until: Instant, reply: Reply<(MinerStatus, bool)> },
+    Start { name: MinerName, profile: Box<Profile>, changed: bool, until: Instant, reply: Reply<(MinerStatus, bool)> },
     Stop { stopped: Stopped, changed: bool, until: Instant, reply: Reply<(Vec<MinerStatus>, bool)> },
 }
 
@@ -340,16 +340,17 @@ impl Keeper {
                     names.iter().for_each(|name| self.on(name, Event::Stop, now));
                 }
             }
-            Command::Start { profile, miner, reply } => match self.start(*profile, miner, now) {
+            Command::Start { profile, miner, reply } => match self.start(&profile, miner, now) {
                 Ok((name, changed)) => {
-                    self.waiting.push(Waiting::Start { name, changed, until: now + START_PATIENCE, reply });
+                    let until = now + START_PATIENCE;
+                    self.waiting.push(Waiting::Start { name, profile, changed, until, reply });
                 }
                 Err(refusal) => drop(reply.send(Err(refusal))),
             },
             Command::Restart { miner, reply } => match self.restart(miner.as_ref(), now) {
-                Ok(name) => {
-                    let until = now + RESTART_PATIENCE;
-                    self.waiting.push(Waiting::Start { name, changed: true, until, reply });
+                Ok((name, profile)) => {
+                    let (profile, until) = (Box::new(profile), now + RESTART_PATIENCE);
+                    self.waiting.push(Waiting::Start { name, profile, changed: true, until, reply });
                 }
                 Err(refusal) => drop(reply.send(Err(refusal))),
             },
@@ -372,14 +373,14 @@ impl Keeper {
 
     fn start(
         &mut self,
-        profile: Profile,
+        profile: &Profile,
         miner: Option<MinerName>,
         now: Instant,
     ) -> Result<(MinerName, bool), Refusal> {
         self.admit()?;
         let name = match miner {
             Some(name) => name,
-            None => self.name_for(&profile)?,
+            None => self.name_for(profile)?,
         };
         if name.as_str() == wanted::FILE {
             return Err(Invalid::new("miner", "is a name of ours: choose another").into());
@@ -387,7 +388,7 @@ impl Keeper {
         if let Some(miner) = self.miners.get(&name)
             && miner.is_up()
         {
-            if miner.profile == profile {
+            if miner.profile == *profile {
                 return Ok((name, false));
             }
             let runs = &miner.profile.name;
@@ -399,10 +400,10 @@ impl Keeper {
             return Err(Refusal::Conflict { why });
         }
         self.make_room(&name)?;
-        self.wanted.insert(&name, &profile).map_err(|error| internal(&error))?;
+        self.wanted.insert(&name, profile).map_err(|error| internal(&error))?;
         let miner =
             self.miners.entry(name.clone()).or_insert_with(|| Instance::new(name.clone(), profile.clone(), now));
-        miner.profile = profile;
+        miner.profile = profile.clone();
         miner.unwritten = None;
         miner.on_trial = true;
         self.on(&name, Event::Start, now);
@@ -446,20 +447,20 @@ impl Keeper {
         Ok(())
     }
 
-    fn restart(&mut self, miner: Option<&MinerName>, now: Instant) -> Result<MinerName, Refusal> {
+    fn restart(&mut self, miner: Option<&MinerName>, now: Instant) -> Result<(MinerName, Profile), Refusal> {
         self.admit()?;
         if let Some((name, refused)) = miner.and_then(|name| self.wanted.refused().get_key_value(name)) {
             let why = instance::refused(name, refused, Duration::ZERO).problem.unwrap_or_default();
             return Err(Refusal::MinerUnavailable { why });
         }
         let name = self.resolve(miner)?;
-        if let Some(miner) = self.miners.get_mut(&name) {
-            self.wanted.insert(&name, &miner.profile).map_err(|error| internal(&error))?;
-            miner.unwritten = None;
-            miner.on_trial = true;
-        }
+        let Some(miner) = self.miners.get_mut(&name) else { return Err(self.unknown(name.as_str())) };
+        let profile = miner.profile.clone();
+        self.wanted.insert(&name, &profile).map_err(|error| internal(&error))?;
+        miner.unwritten = None;
+        miner.on_trial = true;
         self.on(&name, Event::Restart, now);
-        Ok(name)
+        Ok((name, profile))
     }
 
     fn stop(&mut self, choice: &MinerChoice, now: Instant) -> Result<(Stopped, bool), Refusal> {
@@ -474,6 +475,11 @@ impl Keeper {
                 [] | [_] => refused.clone(),
                 _ => return Err(Refusal::AmbiguousMiner { miners: refused }),
             },
+            // Asked again when it has stopped the only one that ran, this finds nothing to do and none to choose. It goes
+            // no further than that: one that is left to stop may be another than the one that was meant at first.
+            MinerChoice::Only if self.miners.len() > 1 && self.none_is_wanted() => {
+                return Ok((Stopped { names: self.miners.keys().cloned().collect(), forgotten: vec![] }, false));
+            }
             MinerChoice::Only => vec![self.resolve(None)?],
         };
         let (mut stopped, mut changed) = (Stopped { names: vec![], forgotten: vec![] }, false);
@@ -503,6 +509,12 @@ impl Keeper {
         Ok((stopped, changed))
     }
 
+    /// Whether no miner runs, and none is started again by anybody but an operator.
+    fn none_is_wanted(&self) -> bool {
+        let wanted = !self.wanted.profiles().is_empty() || !self.wanted.refused().is_empty();
+        !wanted && !self.miners.values().any(Instance::is_active)
+    }
+
     /// The miner that is meant: by name, or the only one there is, or the only one that runs.
     fn resolve(&self, miner: Option<&MinerName>) -> Result<MinerName, Refusal> {
         if let Some(name) = miner {
@@ -527,24 +539,39 @@ impl Keeper {
     fn answer(&mut self, now: Instant) {
         for waiting in std::mem::take(&mut self.waiting) {
             match waiting {
-                Waiting::Start { name, changed, until, reply } => {
+                Waiting::Start { name, profile, changed, until, reply } => {
                     let Some(miner) = self.miners.get(&name) else { continue };
                     let mut status = miner.status(now);
                     let answer = match &miner.state.stage {
-                        Stage::Running { .. } => Ok((status, changed)),
+                        Stage::Starting { .. } | Stage::Stopping { .. } if now < until => {
+                            self.waiting.push(Waiting::Start { name, profile, changed, until, reply });
+                            continue;
+                        }
+                        // An order that another overtook was carried out: no refusal, which would say that nothing was
+                        // done. Nor did it find so what it is told of, whether it did anything or not.
+                        Stage::Stopped => {
+                            // Whoever stops a miner takes it off what is wanted; the end of the node does not.
+                            let why = if self.wanted.profiles().contains_key(&name) {
+                                "its node is ending, and the next one starts it again"
+                            } else {
+                                "it was stopped meanwhile"
+                            };
+                            status.problem.get_or_insert_with(|| why.to_owned());
+                            Ok((status, true))
+                        }
+                        // A stop lets the next start take another profile. How that fares is not this order's doing.
+                        _ if miner.profile != *profile => {
+                            let other = format!("another start overtook it, of the profile `{}`", miner.profile.name);
+                            let told = status.problem.map_or_else(|| other.clone(), |why| format!("{other}: {why}"));
+                            status.problem = Some(instance::short(told));
+                            Ok((status, true))
+                        }
                         Stage::Failed { .. } => {
                             let why = status.problem.unwrap_or_else(|| "it did not start".to_owned());
                             Err(Refusal::MinerUnavailable { why })
                         }
-                        // The order was carried out, and overtaken: no refusal, which would say that nothing was done.
-                        Stage::Stopped => {
-                            status.problem.get_or_insert_with(|| "it was stopped meanwhile".to_owned());
-                            Ok((status, true))
-                        }
-                        Stage::Starting { .. } | Stage::Stopping { .. } if now >= until => Ok((status, changed)),
-                        Stage::Starting { .. } | Stage::Stopping { .. } => {
-                            self.waiting.push(Waiting::Start { name, changed, until, reply });
-                            continue;
+                        Stage::Running { .. } | Stage::Starting { .. } | Stage::Stopping { .. } => {
+                            Ok((status, changed))
                         }
                     };
                     let _ = reply.send(answer);
@@ -609,8 +636,12 @@ mod tests {
     }
 
     fn profile() -> Profile {
+        profile_called("p")
+    }
+
+    fn profile_called(name: &str) -> Profile {
         let draft: ProfileDraft = serde_json::from_value(serde_json::json!({
-            "name": "p", "program": "xmrig", "wallet": "44AFFq5kSiGBoZ", "pools": [{"url": "a.example:1"}],
+            "name": name, "program": "xmrig", "wallet": "44AFFq5kSiGBoZ", "pools": [{"url": "a.example:1"}],
         }))
         .unwrap();
         draft.check().unwrap()
@@ -706,6 +737,111 @@ mod tests {
         assert_eq!(miner.problem.as_deref(), Some("it was stopped meanwhile"));
     }
 
+    type Answer = tokio::sync::oneshot::Receiver<Result<(MinerStatus, bool), Refusal>>;
+
+    /// Orders a start, or without a profile a restart; the answer comes later.
+    fn order(keeper: &mut Keeper, profile: Option<Profile>) -> Answer {
+        let (reply, answer) = tokio::sync::oneshot::channel();
+        let command = match profile {
+            Some(profile) => Command::Start { profile: Box::new(profile), miner: Some(name()), reply },
+            None => Command::Restart { miner: Some(name()), reply },
+        };
+        keeper.on_command(command, Instant::now());
+        answer
+    }
+
+    fn order_stop(keeper: &mut Keeper) {
+        let (reply, _answer) = tokio::sync::oneshot::channel();
+        keeper.on_command(Command::Stop { choice: MinerChoice::All, reply }, Instant::now());
+    }
+
+    /// The process, which was asked to end, is gone.
+    fn end(keeper: &mut Keeper) {
+        keeper.on(&name(), Event::Exited { how: String::new(), last_line: None }, Instant::now());
+    }
+
+    #[tokio::test]
+    async fn an_order_that_a_stop_and_another_start_overtake_is_not_said_to_be_done() {
+        let (other, now) = (profile_called("other"), Instant::now());
+        for ordered in [Some(profile()), None] {
+            for comes in [Event::Reading(Phase::Mining), Event::LaunchFailed("no room".to_owned())] {
+                let directory = tempfile::tempdir().unwrap();
+                let mut keeper = keeper(directory.path());
+                if ordered.is_none() {
+                    keeper.miners.get_mut(&name()).unwrap().state = State::adopted(Phase::Mining, now);
+                }
+                let mut first = order(&mut keeper, ordered.clone());
+                keeper.on(&name(), Event::Launched, now);
+                order_stop(&mut keeper);
+                let mut second = order(&mut keeper, Some(other.clone()));
+                keeper.answer(now);
+                assert!(first.try_recv().is_err(), "what comes of it is not known yet");
+                end(&mut keeper);
+                let fails = matches!(comes, Event::LaunchFailed(_));
+                if !fails {
+                    keeper.on(&name(), Event::Launched, now);
+                }
+                keeper.on(&name(), comes.clone(), now);
+                keeper.answer(now);
+                let (miner, _) = first.try_recv().unwrap().unwrap();
+                let why = if fails { ": no room" } else { "" };
+                assert_eq!(miner.problem, Some(format!("another start overtook it, of the profile `other`{why}")));
+                assert_eq!(second.try_recv().unwrap().is_err(), fails);
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn an_order_that_did_nothing_did_not_find_so_what_overtook_it() {
+        let (directory, now) = (tempfile::tempdir().unwrap(), Instant::now());
+        let mut keeper = keeper(directory.path());
+        let _starter = order(&mut keeper, Some(profile()));
+        keeper.on(&name(), Event::Launched, now);
+        let mut second = order(&mut keeper, Some(profile()));
+        order_stop(&mut keeper);
+        end(&mut keeper);
+        keeper.answer(now);
+        let (miner, changed) = second.try_recv().unwrap().unwrap();
+        assert!(changed && miner.state == MinerState::Stopped, "`stopped already` is no answer to a start: {miner:?}");
+    }
+
+    #[tokio::test]
+    async fn a_start_that_the_end_of_the_node_overtakes_says_that_it_comes_back() {
+        let (directory, now) = (tempfile::tempdir().unwrap(), Instant::now());
+        let mut keeper = keeper(directory.path());
+        let mut answer = order(&mut keeper, Some(profile()));
+        keeper.on(&name(), Event::Launched, now);
+        let (reply, _ended) = tokio::sync::oneshot::channel();
+        keeper.on_command(Command::Shutdown { reply }, now);
+        end(&mut keeper);
+        keeper.answer(now);
+        let (miner, _) = answer.try_recv().unwrap().unwrap();
+        assert_eq!(miner.problem.as_deref(), Some("its node is ending, and the next one starts it again"));
+        assert!(Wanted::load(directory.path()).unwrap().profiles().contains_key(&name()));
+    }
+
+    #[tokio::test]
+    async fn a_stop_that_names_no_miner_can_be_repeated_when_none_of_several_is_left_to_stop() {
+        let (directory, now) = (tempfile::tempdir().unwrap(), Instant::now());
+        let mut keeper = keeper(directory.path());
+        let second: MinerName = "xmrig-2".parse().unwrap();
+        keeper.miners.insert(second.clone(), Instance::new(second.clone(), profile(), now));
+        keeper.miners.get_mut(&name()).unwrap().state = State::adopted(Phase::Mining, now);
+        let (reply, _answer) = tokio::sync::oneshot::channel();
+        keeper.on_command(Command::Stop { choice: MinerChoice::Only, reply }, now);
+        end(&mut keeper);
+        let (miners, changed) = stopped(&mut keeper, MinerChoice::Only).unwrap();
+        let names: Vec<_> = miners.iter().map(|miner| miner.name.as_str()).collect();
+        assert!(!changed && miners.iter().all(|miner| miner.state == MinerState::Stopped), "{miners:?}");
+        assert_eq!(names, ["xmrig-1", "xmrig-2"]);
+        // One that the next node would start is left to stop, and which is meant is not guessed.
+        keeper.wanted.insert(&second, &profile()).unwrap();
+        let refused = stopped(&mut keeper, MinerChoice::Only);
+        assert!(matches!(refused, Err(Refusal::AmbiguousMiner { .. })), "{refused:?}");
+        // To restart, or to read, one of them has to be named all the same.
+        assert!(matches!(keeper.restart(None, now), Err(Refusal::AmbiguousMiner { .. })));
+    }
+
     #[tokio::test]
     async fn an_order_that_the_end_of_the_node_overtakes_is_answered_with_the_state_that_it_led_to() {
         let (directory, now) = (tempfile::tempdir().unwrap(), Instant::now());
@@ -740,7 +876,7 @@ mod tests {
         std::fs::create_dir(&elsewhere).unwrap();
         let mut keeper = keeper(&elsewhere);
         std::fs::remove_dir_all(&elsewhere).unwrap();
-        let refusal = keeper.start(profile(), Some("other".parse().unwrap()), Instant::now()).unwrap_err();
+        let refusal = keeper.start(&profile(), Some("other".parse().unwrap()), Instant::now()).unwrap_err();
         let told = refusal.to_string();
         assert!(told.ends_with(": No such file or directory (os error 2)"), "{told}");
     }

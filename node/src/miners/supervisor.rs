@@ -175,8 +175,8 @@ pub fn check_wanted(data_dir: &Path) -> Result<(), MinersError> {
 
 impl MinersHandle {
     /// Starts a profile, or finds it running; returns once its API has been verified, or after 12 s with the state
-    /// reached. One that a stop or the node's end overtakes comes back with the state that came of it. The flag says whether
-    /// anything was done.
+    /// reached. One that a stop, another start after it, or the node's end overtakes comes back with the state that came of
+    /// it, and says so. The flag is false when it was found so.
     ///
     /// # Errors
     /// [`Refusal::Invalid`], [`Refusal::Conflict`] when the name runs another profile or as many miners run as may,

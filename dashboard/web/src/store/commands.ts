@@ -73,7 +73,9 @@ export async function pingOne(rig: Named): Promise<void> {
 
 /** What an outcome means, in words. */
 export function outcomeText(outcome: MinerOutcome): string {
-  const states = outcome.miners.map((miner) => `${miner.name} ${miner.state}`).join(', ');
+  const states = outcome.miners
+    .map(({ name, state, problem }) => (problem ? `${name} ${state}: ${problem}` : `${name} ${state}`))
+    .join(', ');
   return `${states || 'no miner'}${outcome.changed ? '' : ' already'}`;
 }
 
