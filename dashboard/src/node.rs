@@ -199,7 +199,8 @@ pub struct PendingView {
 pub struct AddPeer {
     /// `host`, `host:port` or a multiaddr, with or without `/p2p/<peer id>`.
     pub address: String,
-    /// What to call it; left out, the name it gives itself.
+    /// What to call it; left out, the name it gives itself. One that is paired already keeps the name that it has: another
+    /// one is refused.
     #[serde(default)]
     #[schemars(with = "Option<shape::NodeName>")]
     pub name: Option<NodeName>,

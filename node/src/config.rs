@@ -381,9 +381,10 @@ impl<'de> Deserialize<'de> for Proxy {
     }
 }
 
-/// Where to listen; `off` alone leaves nothing, and the node only dials.
+/// Where to listen; `off` alone leaves nothing, and the node only dials. Beside others it is no address, and is refused as
+/// such.
 pub(crate) fn places_of(written: Vec<String>) -> Vec<String> {
-    written.into_iter().filter(|place| place != "off").collect()
+    if written.iter().all(|place| place == "off") { vec![] } else { written }
 }
 
 fn written_places<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<Vec<String>>, D::Error> {
@@ -459,6 +460,13 @@ mod tests {
         let (_home, places) = home();
         assert_eq!(NodeConfig::load(&places, |_| None, Settings::default()).unwrap(), NodeConfig::default());
         assert_eq!(load_policy(&places).unwrap(), Policy::default());
+    }
+
+    #[test]
+    fn off_beside_an_address_is_kept_to_be_refused() {
+        let places = |written: &[&str]| places_of(written.iter().map(|&place| place.to_owned()).collect());
+        assert_eq!(places(&["off"]), [""; 0]);
+        assert_eq!(places(&["off", ":19191"]), ["off", ":19191"]);
     }
 
     #[test]

@@ -230,5 +230,29 @@ fn not_open(error: &ServeError) -> Failure {
         ),
         ServeError::Records(_) => (Exit::Error, "bad-records", "`miner-ctrl doctor` looks for what is wrong"),
     };
-    Failure::new(exit, code, "cannot serve the dashboard").caused_by(error).hint(hint)
+    let failure = Failure::new(exit, code, "cannot serve the dashboard").caused_by(error).hint(hint);
+    match error {
+        ServeError::Address { address, .. } => match address.trim_start_matches(':').parse::<u16>() {
+            Ok(port) => failure.hint(format!("did you mean `127.0.0.1:{port}`?")),
+            Err(_) => failure,
+        },
+        _ => failure,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn who_names_a_port_alone_is_told_the_address_that_he_means() {
+        for (written, hint) in [("19190", "`127.0.0.1:19190`"), (":19190", "`127.0.0.1:19190`"), ("desk", "HOST:PORT")]
+        {
+            let told = match Place::find(written).await {
+                Err(error) => not_open(&error).hint.unwrap_or_default(),
+                Ok(_) => panic!("{written} is an address"),
+            };
+            assert!(told.contains(hint), "{written}: {told}");
+        }
+    }
 }

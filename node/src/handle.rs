@@ -17,7 +17,7 @@ use tokio::time::Instant;
 
 use crate::asking::{SETTLE, Target, out_of_turn};
 use crate::causes::chain;
-use crate::fleet::{FleetHandle, FleetSnapshot, NewPeer, PairingMode, Words};
+use crate::fleet::{FleetError, FleetHandle, FleetSnapshot, NewPeer, PairingMode, Words};
 use crate::house::carried_out;
 use crate::identity::{self, IdentityError, NodeRecord};
 use crate::mesh::{Address, AskError, MeshHandle, PairBy, PairError, Paired, dial_address, peer_id, peer_key_of};
@@ -66,6 +66,14 @@ impl NodeHandle {
     fn not_our_name(&self, name: &NodeName) -> Result<(), NodeError> {
         if name.as_str().eq_ignore_ascii_case(self.inner.record.name.as_str()) {
             return Err(NodeError::Conflict(format!("this node itself is called {name}: choose another name")));
+        }
+        Ok(())
+    }
+
+    /// Pairing again renames nobody; told before an operator is asked in vain.
+    fn not_renamed(&self, key: &PeerKey, name: Option<&NodeName>) -> Result<(), NodeError> {
+        if let (Some(known), Some(name)) = (self.inner.fleet.now().peer(key), name) {
+            known.peer.is_called(name).map_err(FleetError::from)?;
         }
         Ok(())
     }
@@ -218,10 +226,14 @@ impl Node for NodeHandle {
         {
             let id = taken.peer.id;
             return Err(NodeError::Conflict(format!(
-                "another peer is called {name} already ({id}): choose another name"
+                "another peer is called {name} already ({id}): choose another name, or leave it out if that peer has moved"
             )));
         }
-        let paired = self.inner.mesh.pair(address.clone(), expected.or(before), by, PAIR).await;
+        let expected = expected.or(before);
+        if let Some(key) = &expected {
+            self.not_renamed(key, add.name.as_ref())?;
+        }
+        let paired = self.inner.mesh.pair(address.clone(), expected, by, PAIR).await;
         let (key, own_name, role) = match paired.map_err(|error| pairing_failed(&error))? {
             Paired::Done { key, name, role, boot } => {
                 if self.inner.mesh.is_elsewhere(&key, boot).await {
@@ -230,6 +242,7 @@ impl Node for NodeHandle {
                 (key, name, role)
             }
             Paired::Pending { key } => {
+                self.not_renamed(&key, add.name.as_ref())?;
                 let words = Words::of(self.inner.key, key);
                 Words::spell(vec![words.clone()]).await;
                 let peer_id = peer_id(&key).to_string();

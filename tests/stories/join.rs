@@ -49,7 +49,7 @@ async fn an_operator_admits_or_turns_away_by_id() {
     let id = farm.controller.node.line("node id");
     let asked = controller.json(&format!("peer add --address {} --wait 0", rig.address())).await;
     assert_eq!((&asked["state"], &asked["id"]), (&"pending".into(), &farm.rig().node.line("node id").into()));
-    assert_eq!(waiting(rig).await["words"], asked["words"]);
+    assert_eq!(rig.json("peer pending").await[0]["words"], asked["words"], "seen there before it is said here");
     let _ = rig.run(&format!("peer deny {id}")).await.done();
     let add = format!("peer add --address {}", rig.address());
     controller.run(&add).await.fails(5, &["denied", "hint: "]);
@@ -70,6 +70,36 @@ async fn an_operator_admits_or_turns_away_by_id() {
         farm.rig().node.log().contains("ordered: stop all miners peer=\"other-center\"").then_some(())
     })
     .await;
+}
+
+/// An address of a list may be another rig's by now.
+#[tokio::test]
+async fn pairing_again_renames_no_rig_and_pairs_one_that_forgot() {
+    let farm = Farm::paired(&["rig-alpha"]).await;
+    let (controller, rig) = (&farm.controller.home, &farm.rig().home);
+    let add = format!("peer add --address {}", rig.address());
+    let told = ["that is rig-alpha, which is paired already", "`miner-ctrl peer rename rig-alpha other`"];
+    let before = controller.json("peer list").await;
+    controller.run(&format!("{add} --name other")).await.fails(5, &told);
+    let body = serde_json::json!({ "address": rig.address(), "name": "other" });
+    let answer = controller.call("POST", "/api/v1/mining/peers", Some(&body)).await.unwrap();
+    assert!(answer.starts_with("HTTP/1.1 409") && answer.contains(told[0]), "{answer}");
+    for again in [add.clone(), format!("{add} --name rig-alpha"), format!("{add} --name RIG-alpha")] {
+        assert!(controller.run(&again).await.done().starts_with("paired with rig-alpha\n"), "{again}");
+    }
+    let after = controller.json("peer list").await;
+    for field in ["permission", "addresses", "paired_at"] {
+        assert_eq!(after[0][field], before[0][field], "{field}");
+    }
+    let _ = controller.run("peer ping rig-alpha").await.done();
+
+    let _ = rig.run("peer remove control-center").await.done();
+    controller.run(&format!("{add} --name other --wait 0")).await.fails(5, &told);
+    let code = rig.json("pair").await["code"].as_str().unwrap().to_owned();
+    controller.run(&format!("{add} --name other --code {code}")).await.fails(5, &told);
+    let paired = controller.run(&format!("{add} --name rig-alpha --code {code}")).await.done();
+    assert!(paired.starts_with("paired with rig-alpha\n"), "{paired}");
+    let _ = controller.run("peer ping rig-alpha").await.done();
 }
 
 /// The words that were compared are those of the node that answered first.

@@ -356,16 +356,16 @@ async fn a_node_that_took_a_rigs_place_is_never_commanded() {
 async fn a_disk_and_its_copy_are_told_from_one_rig_until_the_copy_is_a_node_of_its_own() {
     const SAYS: &str = "two machines use its identity, as copies of one disk do: 127.0.0.1 and 127.0.0.1";
     let controller = Station::start("control-center", "controller").await;
-    let dials = ["--simulate", "--listen", "off"];
+    let simulated = ["--simulate"];
     let disk = Home::init("rig-alpha", "worker").await;
     disk.add(&controller.home).await;
     let copy = Home::empty().with_copy_of(&disk);
-    let node = disk.serve_with(&dials).await;
+    let node = disk.serve_with(&simulated).await;
     Farm::online(&controller.home, "rig-alpha").await;
     let problem = async || controller.home.json("peer list").await[0]["problem"].clone();
     assert_eq!(problem().await, Value::Null);
 
-    let twin = copy.serve_with(&dials).await;
+    let twin = copy.serve_with(&simulated).await;
     wait_for("the controller sees that there are two", DEADLINE, async || (problem().await == SAYS).then_some(()))
         .await;
     let doctor = controller.home.run("doctor").await;
@@ -382,7 +382,7 @@ async fn a_disk_and_its_copy_are_told_from_one_rig_until_the_copy_is_a_node_of_i
     }
     let copy = copy.initialised("rig-beta", "worker").await;
     copy.add(&controller.home).await;
-    let _twin = copy.serve_with(&dials).await;
+    let _twin = copy.serve_with(&simulated).await;
     for rig in ["rig-alpha", "rig-beta"] {
         Farm::online(&controller.home, rig).await;
     }

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
+use clap::builder::PossibleValuesParser;
 use clap::error::ErrorKind;
 use clap::{Args, CommandFactory, Parser, Subcommand};
 use futures::future::BoxFuture;
@@ -20,6 +21,7 @@ use crate::cli::render::{Format, Output};
 use crate::cli::{Exit, Failure, demo, doctor, exit, fleet, node, peer, profile, remote, ui};
 use crate::control::{Client, ClientError};
 use crate::engine::ThisMachine;
+use crate::simulate::ALGORITHMS;
 
 /// How long threads that still read a terminal may hold up the end of the process.
 const LAST_WAIT: Duration = Duration::from_millis(200);
@@ -89,8 +91,8 @@ struct SimulatedPool {
     /// Where it listens.
     #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:3333")]
     listen: String,
-    /// Algorithm of its jobs, by XMRig's name.
-    #[arg(long, default_value = "cn-pico")]
+    /// Algorithm of its jobs, by XMRig's name. Of another one no miner would take a job.
+    #[arg(long, default_value = "cn-pico", value_parser = PossibleValuesParser::new(ALGORITHMS))]
     algorithm: String,
     /// Hashes that a share takes on average.
     #[arg(long, default_value_t = 1000, value_parser = clap::value_parser!(u32).range(1..))]

@@ -53,10 +53,14 @@ impl Failure {
         self
     }
 
-    /// Adds what to do now.
+    /// Adds what to do now, in place of what was said of that before.
     #[must_use]
     pub fn hint(mut self, hint: impl Into<String>) -> Self {
-        self.hint = Some(hint.into());
+        let hint = hint.into();
+        if let Some(problem) = &mut self.problem {
+            problem.hint.clone_from(&hint);
+        }
+        self.hint = Some(hint);
         self
     }
 
@@ -115,6 +119,11 @@ impl Failure {
             }
             error => Self::asking(what, error),
         }
+    }
+
+    /// Whether it is this.
+    pub(crate) fn is(&self, code: Code) -> bool {
+        self.code == code.as_str()
     }
 
     /// Whether it may have been done all the same: the answer is missing, not the deed.

@@ -87,7 +87,7 @@ pub(crate) enum PeerCommand {
 #[derive(Debug, Args)]
 pub(crate) struct Add {
     /// `host`, `host:port` or a multiaddr, with or without `/p2p/…`.
-    #[arg(long)]
+    #[arg(long, value_parser = NonEmptyStringValueParser::new())]
     address: String,
     /// What to call it; left out, the name it gives itself.
     #[arg(long)]
@@ -223,12 +223,18 @@ async fn add<E: Engine>(add: Add, engine: &E, output: &mut Output) -> Result<Exi
             output.data(&added, || {
                 view::labelled(&[("state", "pending".into()), ("node id", id.to_string()), ("words", words.clone())])
             })?;
+            output.note(&next_step(words));
             Ok(Exit::Done)
         }
         Added::Pending { words, .. } => Err(Failure::new(Exit::Unreachable, "approval-timeout", what)
             .because(format!("nobody approved within {} s", wait.as_secs()))
-            .hint(format!("there: `miner-ctrl peer approve {words}`; then run the same command again"))),
+            .hint(next_step(words))),
     }
+}
+
+/// What is left to do while nobody has approved.
+fn next_step(words: &str) -> String {
+    format!("there: `miner-ctrl peer approve {words}`; then run the same command again")
 }
 
 async fn list(watch: bool, client: &Client, output: &mut Output) -> Result<Exit, Failure> {

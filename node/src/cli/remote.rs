@@ -46,7 +46,7 @@ pub(crate) enum RemoteCommand {
     /// Show a miner's console.
     Logs {
         /// Whole name, or id, of the rig.
-        #[arg(value_name = "RIG", value_parser = NonEmptyStringValueParser::new())]
+        #[arg(value_name = "RIG", value_parser = rigs::one("logs"))]
         peer: String,
         #[command(flatten)]
         miner: OneMiner,
@@ -60,7 +60,7 @@ pub(crate) enum RemoteCommand {
     /// List the profiles that a rig has stored.
     Profiles {
         /// Whole name, or id, of the rig.
-        #[arg(value_name = "RIG", value_parser = NonEmptyStringValueParser::new())]
+        #[arg(value_name = "RIG", value_parser = rigs::one("profiles"))]
         peer: String,
     },
     /// Stop a miner, then start it with the same profile.
@@ -202,23 +202,46 @@ async fn status(words: &[String], watch: bool, client: &Client, output: &mut Out
     if let Some(peer) = rigs::single(words) {
         let what = format!("cannot show {peer}");
         let path = format!("/remote/{}/stats", segment(peer));
-        return watched(watch, &what, client, &path, output, |value, now, width| {
+        let shown = watched(watch, &what, client, &path, output, |value, now, width| {
             let rig: RigView = serde_json::from_value(value.clone())?;
             Ok(view::rigs(&[rig], now, width))
-        })
-        .await;
+        });
+        return shown.await.map_err(|failure| rigs::unless_all(peer, failure));
     }
-    let chosen = if words.is_empty() { None } else { Some(rigs::ids(words, "cannot show", client).await?) };
-    watched(watch, "cannot show the rigs", client, "/remote/stats", output, |value, now, width| {
+    let chosen = if words.is_empty() { None } else { Some(rigs::choice(words, "cannot show", client).await?) };
+    let unknown = chosen.as_ref().map_or(&[][..], |chosen| &chosen.unknown);
+    let lacks = if unknown.is_empty() {
+        String::new()
+    } else {
+        format!(
+            "{} of {} not shown: {}: {}; {}",
+            unknown.len(),
+            words.len(),
+            unknown.join(", "),
+            rigs::NOBODY,
+            rigs::LOOK
+        )
+    };
+    // A watch has no end to tell it at, and wipes a screen that it draws anew.
+    let below = if watch && output.redraws && !lacks.is_empty() { format!("\n{lacks}\n") } else { String::new() };
+    if watch && !output.redraws && !lacks.is_empty() {
+        output.note(&lacks);
+    }
+    let shown = watched(watch, "cannot show the rigs", client, "/remote/stats", output, |value, now, width| {
         let mut rigs: Vec<RigView> = serde_json::from_value(value.clone())?;
         if let (Some(chosen), Value::Array(documents)) = (&chosen, value) {
-            let mut meant = rigs.iter().map(|rig| chosen.contains(&rig.peer.id));
+            let mut meant = rigs.iter().map(|rig| chosen.ids.contains(&rig.peer.id));
             documents.retain(|_| meant.next().unwrap_or(false));
-            rigs.retain(|rig| chosen.contains(&rig.peer.id));
+            rigs.retain(|rig| chosen.ids.contains(&rig.peer.id));
         }
-        Ok(view::rigs(&rigs, now, width))
-    })
-    .await
+        Ok(view::rigs(&rigs, now, width) + &below)
+    });
+    let exit = shown.await?;
+    if watch || lacks.is_empty() {
+        return Ok(exit);
+    }
+    output.note(&lacks);
+    Ok(Exit::SomeFailed)
 }
 
 /// Rigs that are named together in the end; of more, how many.
@@ -309,7 +332,8 @@ impl Order {
         let body = &body;
         let one = async |peer: &str| {
             let path = format!("/remote/{}/{action}", segment(peer));
-            asked(format!("{what} {peer}"), client.send::<T>("POST", &path, Some(body)).await)
+            let answer = asked(format!("{what} {peer}"), client.send::<T>("POST", &path, Some(body)).await);
+            answer.map_err(|failure| rigs::unless_all(peer, failure))
         };
         if let Some(peer) = rigs.single() {
             let answer = output.waiting("asking the rig", one(peer)).await?;

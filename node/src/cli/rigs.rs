@@ -3,8 +3,9 @@
 use std::collections::HashSet;
 
 use clap::Args;
-use clap::builder::NonEmptyStringValueParser;
+use clap::builder::{NonEmptyStringValueParser, TypedValueParser};
 use glob::{MatchOptions, Pattern};
+use miner_ctrl_dashboard::Code;
 use miner_ctrl_dashboard::node::{NodeInfo, PeerView};
 use miner_ctrl_protocol::NodeId;
 
@@ -37,23 +38,23 @@ impl Rigs {
 
     /// Each rig once, in the order of the words, and of names where a word is a pattern.
     pub(crate) async fn meant(self, what: &str, client: &Client) -> Result<Vec<String>, Failure> {
-        let words = self.peers;
-        // Who a plain word means is the node's to say.
-        let peers: Vec<PeerView> = if words.iter().any(|word| is_pattern(word)) {
-            asked(LOOKING, client.fetch("/peers").await)?
-        } else {
-            vec![]
-        };
-        let mut meant = Vec::new();
-        for word in words {
+        let known = Known::ask(client).await?;
+        let (mut meant, mut seen) = (Vec::new(), HashSet::new());
+        for word in self.peers {
             if is_pattern(&word) {
-                meant.extend(fitting(&word, &peers, what)?.into_iter().map(|peer| peer.name.as_str().to_owned()));
-            } else {
+                let fitting = known.fitting(&word, what)?.into_iter().filter(|peer| seen.insert(peer.id.to_string()));
+                meant.extend(fitting.map(|peer| peer.name.to_string()));
+                continue;
+            }
+            // Who is nobody here, or several, is the node's to say.
+            let rig = match known.named(&word)[..] {
+                [id] => id.to_string(),
+                _ => word.to_ascii_lowercase(),
+            };
+            if seen.insert(rig) {
                 meant.push(word);
             }
         }
-        let mut seen = HashSet::new();
-        meant.retain(|word| seen.insert(word.to_ascii_lowercase()));
         Ok(meant)
     }
 }
@@ -66,50 +67,97 @@ pub(crate) fn single(words: &[String]) -> Option<&str> {
     }
 }
 
-/// The ids of all that is meant, for a choice among rows. Here a word may also mean this node.
-pub(crate) async fn ids(words: &[String], what: &str, client: &Client) -> Result<HashSet<NodeId>, Failure> {
-    let peers: Vec<PeerView> = asked(LOOKING, client.fetch("/peers").await)?;
-    let here: NodeInfo = asked(LOOKING, client.fetch("/node/info").await)?;
-    let mut ids = HashSet::new();
-    for word in words {
-        if is_pattern(word) {
-            ids.extend(fitting(word, &peers, what)?.into_iter().map(|peer| peer.id));
-            continue;
-        }
-        let known = peers.iter().map(|peer| (peer.id, peer.name.as_str(), peer.peer_id.as_str()));
-        let known = known.chain([(here.id, here.name.as_str(), here.peer_id.as_str())]);
-        let named =
-            known.filter(|(id, name, peer_id)| name.eq_ignore_ascii_case(word) || peer_id == word || begins(id, word));
-        let named: Vec<NodeId> = named.map(|(id, ..)| id).collect();
-        if named.is_empty() {
-            return Err(no_rig(format!("{what} {}", shown(word)), "no peer has that name or id"));
-        }
-        ids.extend(named);
-    }
-    Ok(ids)
+/// One rig's word, for a command whose answer has no place for a second one.
+pub(crate) fn one(command: &'static str) -> impl TypedValueParser<Value = String> {
+    NonEmptyStringValueParser::new().try_map(move |word| match word.contains(',') || is_pattern(&word) {
+        true => Err(format!("{command} shows one rig at a time")),
+        false => Ok(word),
+    })
 }
 
-/// The paired rigs whose names fit, by name. This node is not one of them: it is ordered by its own name alone, so that
-/// `*` does not set the machine on the desk mining. None is an error, told before anything is ordered.
-fn fitting<'a>(word: &str, peers: &'a [PeerView], what: &str) -> Result<Vec<&'a PeerView>, Failure> {
-    let failed = || format!("{what} {}", shown(word));
-    // For paths `**` is something else; for names it is more of the same.
-    let mut single = word.to_owned();
-    while single.contains("**") {
-        single = single.replace("**", "*");
+/// What to do now where no rig is called `all`: it is what other programs call all of them.
+pub(crate) fn unless_all(word: &str, failure: Failure) -> Failure {
+    if word.eq_ignore_ascii_case("all") && failure.is(Code::UnknownPeer) {
+        return failure.hint("for all paired rigs write `'*'`, with its quotes");
     }
-    let pattern = Pattern::new(&single).map_err(|error| {
-        Failure::new(Exit::Usage, "bad-pattern", failed())
-            .because(format!("it is no pattern of names: {}", error.msg))
-            .hint("in a pattern `*` is any text, `?` one character, and `[1-4]` one of these")
-    })?;
-    let fits = |peer: &&PeerView| peer.role.mines() && pattern.matches_with(peer.name.as_str(), ANY_CASE);
-    let mut fitting: Vec<&PeerView> = peers.iter().filter(fits).collect();
-    fitting.sort_unstable_by_key(|peer| peer.name.as_str());
-    if fitting.is_empty() {
-        return Err(no_rig(failed(), "no rig has such a name"));
+    failure
+}
+
+/// Some of the rows.
+#[derive(Debug, Default)]
+pub(crate) struct Choice {
+    pub(crate) ids: HashSet<NodeId>,
+    /// Words that nobody goes by.
+    pub(crate) unknown: Vec<String>,
+}
+
+/// Which rows are meant. Here a word may also mean this node. Nobody is an error, somebody beside others is not.
+pub(crate) async fn choice(words: &[String], what: &str, client: &Client) -> Result<Choice, Failure> {
+    let known = Known::ask(client).await?;
+    let mut choice = Choice::default();
+    for word in words {
+        if is_pattern(word) {
+            choice.ids.extend(known.fitting(word, what)?.into_iter().map(|peer| peer.id));
+            continue;
+        }
+        let named = known.named(word);
+        if named.is_empty() {
+            choice.unknown.push(shown(word));
+        }
+        choice.ids.extend(named);
     }
-    Ok(fitting)
+    if choice.ids.is_empty() {
+        return Err(no_rig(format!("{what} {}", choice.unknown.join(", ")), NOBODY));
+    }
+    Ok(choice)
+}
+
+/// Why a word means no rig.
+pub(crate) const NOBODY: &str = "no peer has that name or id";
+
+/// Who can be meant.
+struct Known {
+    peers: Vec<PeerView>,
+    here: NodeInfo,
+}
+
+impl Known {
+    async fn ask(client: &Client) -> Result<Self, Failure> {
+        let peers = asked(LOOKING, client.fetch("/peers").await)?;
+        Ok(Self { peers, here: asked(LOOKING, client.fetch("/node/info").await)? })
+    }
+
+    /// Whom a word means that is no pattern.
+    fn named(&self, word: &str) -> Vec<NodeId> {
+        let known = self.peers.iter().map(|peer| (peer.id, peer.name.as_str(), peer.peer_id.as_str()));
+        let known = known.chain([(self.here.id, self.here.name.as_str(), self.here.peer_id.as_str())]);
+        let named =
+            known.filter(|(id, name, peer_id)| name.eq_ignore_ascii_case(word) || peer_id == &word || begins(id, word));
+        named.map(|(id, ..)| id).collect()
+    }
+
+    /// The paired rigs whose names fit, by name. This node is not one of them: it is ordered by its own name alone, so that
+    /// `*` does not set the machine on the desk mining. None is an error, told before anything is ordered.
+    fn fitting(&self, word: &str, what: &str) -> Result<Vec<&PeerView>, Failure> {
+        let failed = || format!("{what} {}", shown(word));
+        // For paths `**` is something else; for names it is more of the same.
+        let mut single = word.to_owned();
+        while single.contains("**") {
+            single = single.replace("**", "*");
+        }
+        let pattern = Pattern::new(&single).map_err(|error| {
+            Failure::new(Exit::Usage, "bad-pattern", failed())
+                .because(format!("it is no pattern of names: {}", error.msg))
+                .hint("in a pattern `*` is any text, `?` one character, and `[1-4]` one of these")
+        })?;
+        let fits = |peer: &&PeerView| peer.role.mines() && pattern.matches_with(peer.name.as_str(), ANY_CASE);
+        let mut fitting: Vec<&PeerView> = self.peers.iter().filter(fits).collect();
+        fitting.sort_unstable_by_key(|peer| peer.name.as_str());
+        if fitting.is_empty() {
+            return Err(no_rig(failed(), "no rig has such a name"));
+        }
+        Ok(fitting)
+    }
 }
 
 /// Characters of a word that an error repeats: more than the longest name or peer id.
@@ -124,6 +172,9 @@ fn is_pattern(word: &str) -> bool {
     word.contains(['*', '?', '['])
 }
 
+/// What to do about a word that means no rig.
+pub(crate) const LOOK: &str = "list peers with `miner-ctrl peer list`";
+
 fn no_rig(what: String, why: &str) -> Failure {
-    Failure::new(Exit::NotFound, "unknown-peer", what).because(why).hint("list peers with `miner-ctrl peer list`")
+    Failure::new(Exit::NotFound, "unknown-peer", what).because(why).hint(LOOK)
 }

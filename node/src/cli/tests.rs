@@ -356,8 +356,9 @@ async fn with_json_an_error_is_a_problem_document_on_stderr() {
 
 #[tokio::test]
 async fn adding_a_peer_waits_for_approval_or_does_not() {
-    let (exit, out, _) = command("peer add --address pending.example --wait 0").await;
+    let (exit, out, err) = command("peer add --address pending.example --wait 0").await;
     assert_eq!(exit, Exit::Done);
+    assert_eq!(err, "there: `miner-ctrl peer approve amber-birch`; then run the same command again\n");
     assert!(out.contains("state:        pending") && out.contains("words:        amber-birch"), "{out}");
     let (exit, out, err) = command("peer add --address pending2.example --name cellar --wait 60").await;
     assert_eq!(exit, Exit::Done, "{err}");
@@ -516,9 +517,60 @@ async fn the_status_of_some_rigs_shows_these_alone() {
     let names: Vec<_> = rigs.as_array().unwrap().iter().map(|rig| rig["peer"]["name"].clone()).collect();
     assert_eq!(names.len(), 2, "{names:?}");
     assert!(names.contains(&json!("rig-alpha")) && names.contains(&json!("barn-1")), "{names:?}");
-    let (exit, _, err) = command("remote status rig-alpha,nobody").await;
-    assert_eq!(exit, Exit::NotFound);
-    assert!(err.contains("cannot show nobody: no peer has that name or id"), "{err}");
+    let (exit, out, err) = command("remote status rig-alpha,nobody").await;
+    assert_eq!((exit, shown(&out)), (Exit::SomeFailed, vec!["rig-alpha".to_owned()]));
+    assert!(err.starts_with("1 of 2 not shown: nobody: no peer has that name or id; list peers"), "{err}");
+    let (exit, out, err) = command("remote status nobody,who").await;
+    assert_eq!((exit, out.as_str()), (Exit::NotFound, ""));
+    assert!(err.contains("cannot show nobody, who: no peer has that name or id"), "{err}");
+}
+
+#[tokio::test]
+async fn who_thinks_that_all_are_called_all_is_told_how_they_are() {
+    for line in ["remote stop all", "remote stop rig-alpha,ALL --all", "remote status all"] {
+        let (_, _, err) = command(line).await;
+        assert!(err.contains("for all paired rigs write `'*'`, with its quotes"), "{line}: {err}");
+    }
+    let (_, _, err) = command("-o json remote stop all").await;
+    let problem: Value = serde_json::from_str(&err).unwrap();
+    assert_eq!(problem["hint"], "for all paired rigs write `'*'`, with its quotes");
+}
+
+#[test]
+fn what_shows_one_rig_takes_no_list_and_no_pattern() {
+    for command in ["logs", "profiles"] {
+        for rigs in ["rig-alpha,rig-beta", "rig*", "rig-[12]", ""] {
+            let refused = Cli::try_parse_from(["miner-ctrl", "remote", command, rigs]).unwrap_err();
+            let why = if rigs.is_empty() {
+                "none was supplied".to_owned()
+            } else {
+                format!("{command} shows one rig at a time")
+            };
+            assert!(refused.use_stderr() && refused.to_string().contains(&why), "{command} {rigs}: {refused}");
+        }
+    }
+}
+
+#[test]
+fn a_value_that_no_command_can_take_is_refused_before_anything_is_begun() {
+    for (words, why) in [
+        (&["peer", "add", "--address", ""][..], "none was supplied"),
+        (&["simulate", "pool", "--algorithm", "nope"], "possible values: cn/0, cn/1"),
+    ] {
+        let refused = Cli::try_parse_from(["miner-ctrl"].iter().chain(words)).unwrap_err();
+        assert!(refused.use_stderr() && refused.to_string().contains(why), "{words:?}: {refused}");
+    }
+}
+
+#[tokio::test]
+async fn a_rig_that_is_named_twice_has_one_order_whatever_it_is_called() {
+    let id = shared().peer("rig-alpha").await.unwrap().id;
+    for words in [format!("rig-alpha,{id}"), format!("{id},RIG-alpha"), format!("{id},rig-*")] {
+        let before = shared().commands().len();
+        let (exit, out, err) = command(&format!("remote restart {words}")).await;
+        assert_eq!((exit, out.lines().count()), (Exit::Done, 1), "{words}: {out}{err}");
+        assert_eq!(shared().commands().len() - before, 1, "{words}");
+    }
 }
 
 #[tokio::test]

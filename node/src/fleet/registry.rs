@@ -65,6 +65,17 @@ impl Peer {
         true
     }
 
+    /// Whether this name is its own, in any case.
+    ///
+    /// # Errors
+    /// [`RegistryError::Known`].
+    pub(crate) fn is_called(&self, name: &NodeName) -> Result<(), RegistryError> {
+        if fold(&self.name) == fold(name) {
+            return Ok(());
+        }
+        Err(RegistryError::Known { name: self.name.clone(), other: name.clone() })
+    }
+
     /// Takes the program and version that it gave, without what could disturb a terminal.
     pub fn set_agent(&mut self, agent: &str) {
         let fit: String = agent.chars().filter(|c| !c.is_control()).take(MAX_AGENT).collect();
@@ -77,7 +88,8 @@ impl Peer {
 pub struct NewPeer {
     /// Who it is, from the connection.
     pub key: PeerKey,
-    /// What the operator calls it; left out, its own name, or the one we have for it already.
+    /// What the operator calls it; left out, its own name, or the one we have for it already. One that is registered under
+    /// another name is not renamed by this.
     pub name: Option<NodeName>,
     /// What it calls itself.
     pub own_name: NodeName,
@@ -104,6 +116,15 @@ pub enum RegistryError {
         id: NodeId,
         /// Who has it.
         name: NodeName,
+    },
+    /// It is registered under another name. Who adds what answers at an address may have meant another node, which had that
+    /// address before, and everybody goes by the name that is there.
+    #[error("that is {name}, which is paired already; to rename it: `miner-ctrl peer rename {name} {other}`")]
+    Known {
+        /// The name that it has.
+        name: NodeName,
+        /// The one that it was to get.
+        other: NodeName,
     },
     /// Another peer is called so.
     #[error("the name {name} belongs to peer {id}: choose another")]
@@ -172,7 +193,7 @@ impl Registry {
 
     /// What a peer would be once registered: checked, not yet taken in.
     ///
-    /// A key that is registered already keeps its history, and its name unless another is given.
+    /// A key that is registered already keeps its history and its name.
     ///
     /// # Errors
     /// [`RegistryError`].
@@ -187,11 +208,14 @@ impl Registry {
             return Err(RegistryError::IdTaken { id, name });
         }
         let name = match (new.name, known) {
-            (Some(name), _) => {
+            (Some(name), None) => {
                 self.check_name(&name, &new.key)?;
                 name
             }
-            (None, Some(known)) => known.name.clone(),
+            (name, Some(known)) => {
+                name.map_or(Ok(()), |name| known.is_called(&name))?;
+                known.name.clone()
+            }
             (None, None) => self.free_name(new.own_name, &id),
         };
         let given = check_addresses(new.addresses)?;
@@ -378,6 +402,18 @@ pub(super) mod tests {
         assert_eq!(peer.addresses.len(), 1);
         registry.put(peer);
         assert_eq!(registry.len(), 1);
+    }
+
+    #[test]
+    fn pairing_again_renames_nobody() {
+        let mut registry = registry(&["alpha"]);
+        let again = |name: &str| NewPeer { name: Some(name.parse().unwrap()), ..new_peer(1, "alpha") };
+        let refused = registry.admit(again("beta")).unwrap_err();
+        assert!(matches!(refused, RegistryError::Known { .. }), "{refused:?}");
+        assert!(refused.to_string().contains("`miner-ctrl peer rename alpha beta`"), "{refused}");
+        let peer = registry.admit(again("Alpha")).unwrap();
+        registry.put(peer);
+        assert_eq!(names(&registry), ["alpha"]);
     }
 
     #[test]

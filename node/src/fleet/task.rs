@@ -89,6 +89,7 @@ pub fn spawn(
         unwritten: HashSet::new(),
         writing: None,
         publish_at: None,
+        knocked: Vec::new(),
         snapshot: watch::Sender::default(),
     };
     fleet.publish_members();
@@ -119,6 +120,9 @@ struct Fleet {
     writing: Option<Writing>,
     /// When what merely happened is published.
     publish_at: Option<Instant>,
+    /// Strangers that wait for an operator, who hear so once he can see them: a script that asks here and approves there
+    /// goes on at once. No more than come within [`PUBLISH_INTERVAL`].
+    knocked: Vec<Reply<Knock>>,
     snapshot: watch::Sender<Arc<FleetSnapshot>>,
 }
 
@@ -220,9 +224,13 @@ impl Fleet {
                     Some(_) => Knock::Registered,
                     None => self.admission.knock(stranger, now),
                 };
-                // Strangers set this pace, so it is the slow one.
-                self.publish_soon();
-                let _ = reply.send(Ok(knock));
+                if knock == Knock::Pending {
+                    // Strangers set this pace, so it is the slow one.
+                    self.publish_soon();
+                    self.knocked.push(reply);
+                } else {
+                    let _ = reply.send(Ok(knock));
+                }
             }
             Command::ShowCode { reply } => {
                 let shown = self.show_code(now);
@@ -511,6 +519,9 @@ impl Fleet {
             pairing_possible: self.admission.pairing_possible(now),
             places,
         }));
+        for reply in self.knocked.drain(..) {
+            let _ = reply.send(Ok(Knock::Pending));
+        }
     }
 
     fn flush(&mut self) {

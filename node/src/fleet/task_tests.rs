@@ -175,7 +175,7 @@ async fn an_approved_stranger_is_registered_and_hears_so() {
     let running = Running::in_memory();
     let fleet = &running.fleet;
     assert_eq!(fleet.knock(stranger(1)).await, Knock::Pending);
-    running.until(|fleet| fleet.pending.len() == 1).await;
+    assert_eq!(fleet.now().pending.len(), 1, "who hears that it waits can be seen");
     let peer = fleet.approve(&key(1).node_id().to_string()[..8], None).await.unwrap();
     assert_eq!((peer.name.as_str(), peer.permission), ("controller", Permission::Control));
     assert!(fleet.now().pending.is_empty());

@@ -33,9 +33,18 @@ pub enum AddressError {
     /// A name where only addresses of this machine will do.
     #[error("`{0}` is neither an IP address nor `localhost`")]
     Listen(String),
+    /// A port without what goes before it.
+    #[error("`{0}` is neither an IP address nor `localhost`: did you mean `:{0}`?")]
+    ListenPort(u16),
     /// A multiaddr that cannot be parsed.
     #[error("`{0}` is not a multiaddr: write e.g. /ip4/192.168.1.100/tcp/9091/ws")]
     Multiaddr(String),
+    /// A port with nothing before it.
+    #[error("`{0}` has no host before its port: write `host:port`")]
+    NoHost(String),
+    /// Not to listen, and to listen.
+    #[error("`off` stands alone: leave it out, or the addresses beside it")]
+    OffBesideOthers,
     /// A port that is none.
     #[error("`{0}` is not a port: 1 to 65535")]
     Port(String),
@@ -46,10 +55,10 @@ pub enum AddressError {
     #[error("`{0}` is a URL: write `host`, `host:port` or a multiaddr, e.g. /ip4/192.168.1.100/tcp/9091/ws")]
     Url(String),
     /// A peer id of another kind of key, or a broken one.
-    #[error("the peer id in the address is not an Ed25519 one")]
-    PeerId,
+    #[error("`{0}` is no peer id of a node: such a one begins with 12D3KooW and has 52 characters")]
+    PeerId(String),
     /// Nothing, or far too much.
-    #[error("an address has 1 to {MAX_ADDRESS} characters")]
+    #[error("is empty or too long: it has 1 to {MAX_ADDRESS} characters")]
     Length,
 }
 
@@ -94,7 +103,7 @@ pub fn dial_address(text: &str) -> Result<(Multiaddr, Option<PeerKey>), AddressE
     let key = match address.iter().last() {
         Some(Protocol::P2p(id)) => {
             address.pop();
-            Some(peer_key(&id).ok_or(AddressError::PeerId)?)
+            Some(peer_key(&id).ok_or_else(|| no_peer_id(&id.to_string()))?)
         }
         _ => None,
     };
@@ -115,9 +124,14 @@ pub fn dial_address(text: &str) -> Result<(Multiaddr, Option<PeerKey>), AddressE
 /// [`AddressError::PeerId`].
 pub fn peer_key_of(text: &str) -> Result<PeerKey, AddressError> {
     if text.len() > MAX_PEER_ID {
-        return Err(AddressError::PeerId);
+        return Err(no_peer_id(text));
     }
-    PeerId::from_str(text).ok().as_ref().and_then(peer_key).ok_or(AddressError::PeerId)
+    PeerId::from_str(text).ok().as_ref().and_then(peer_key).ok_or_else(|| no_peer_id(text))
+}
+
+/// It is repeated, but no more of it than is looked at.
+fn no_peer_id(text: &str) -> AddressError {
+    AddressError::PeerId(text.chars().take(MAX_PEER_ID).collect())
 }
 
 /// What `--listen` takes: `:port` for every address of the machine, `host:port` with a literal address, or a multiaddr.
@@ -139,6 +153,12 @@ pub fn listen_addresses(text: &str) -> Result<Vec<Multiaddr>, AddressError> {
     if text.starts_with('/') {
         let address = over_websocket(multiaddr(text)?).ok_or_else(|| AddressError::Transport(text.to_owned()))?;
         return Ok(vec![address]);
+    }
+    if text == "off" {
+        return Err(AddressError::OffBesideOthers);
+    }
+    if let Ok(port) = parse_port(text, true) {
+        return Err(AddressError::ListenPort(port));
     }
     let (host, port) = split_host(text)?;
     let ip = if host == "localhost" { "127.0.0.1" } else { host };
@@ -189,7 +209,10 @@ pub(crate) fn port_of(address: &Multiaddr) -> Option<u16> {
 }
 
 fn multiaddr(text: &str) -> Result<Multiaddr, AddressError> {
-    let address = Multiaddr::from_str(text).map_err(|_| AddressError::Multiaddr(text.to_owned()))?;
+    let address = Multiaddr::from_str(text).map_err(|_| match text.rsplit_once("/p2p/") {
+        Some((_, id)) if PeerId::from_str(id).is_err() => no_peer_id(id),
+        _ => AddressError::Multiaddr(text.to_owned()),
+    })?;
     for part in &address {
         // To a multiaddr anything up to the next `/` is a name. Ours stands in the request for an upgrade, and is shown.
         if let Protocol::Dns(name) | Protocol::Dns4(name) | Protocol::Dns6(name) = part
@@ -225,10 +248,13 @@ fn over_websocket(address: Multiaddr) -> Option<Multiaddr> {
 
 fn host_and_port(text: &str) -> Result<Multiaddr, AddressError> {
     let (text, suffix) = match text.split_once("/p2p/") {
-        Some((text, id)) => (text, Some(PeerId::from_str(id).map_err(|_| AddressError::PeerId)?)),
+        Some((text, id)) => (text, Some(PeerId::from_str(id).map_err(|_| no_peer_id(id))?)),
         None => (text, None),
     };
     let (host, port) = split_host(text)?;
+    if host.is_empty() {
+        return Err(AddressError::NoHost(text.to_owned()));
+    }
     let port = port.map_or(Ok(DEFAULT_PORT), |port| parse_port(port, false))?;
     let address = match host.parse::<IpAddr>() {
         Ok(ip) => Multiaddr::from(ip),
@@ -319,7 +345,7 @@ mod tests {
         assert_eq!(peer_id(&key.unwrap()).to_string(), PEER);
         assert_eq!(
             dial_address("10.0.0.1:1/p2p/QmcgpsyWgH8Y8ajJz1Cu72KnS5uo2Aa2LpzU7kinSupNKC"),
-            Err(AddressError::PeerId),
+            Err(AddressError::PeerId("QmcgpsyWgH8Y8ajJz1Cu72KnS5uo2Aa2LpzU7kinSupNKC".into())),
             "a hashed id holds no key"
         );
     }
@@ -329,6 +355,10 @@ mod tests {
         for (text, error) in [
             ("", AddressError::Length),
             ("a b:1", AddressError::Host("a b".into())),
+            (":9091", AddressError::NoHost(":9091".into())),
+            ("/ip4/10.0.0.1/tcp/1/ws/p2p/12D3bad", AddressError::PeerId("12D3bad".into())),
+            ("10.0.0.1:1/p2p/12D3bad", AddressError::PeerId("12D3bad".into())),
+            ("/what/p2p/12D3bad", AddressError::PeerId("12D3bad".into())),
             ("http://10.0.0.1:9091/", AddressError::Url("http://10.0.0.1:9091/".into())),
             ("ws://rig", AddressError::Url("ws://rig".into())),
             ("host:0", AddressError::Port("0".into())),
@@ -357,7 +387,7 @@ mod tests {
     /// To read it would take minutes.
     #[test]
     fn what_is_far_too_long_for_a_peer_id_is_not_read() {
-        assert_eq!(peer_key_of(&"z".repeat(1 << 20)), Err(AddressError::PeerId));
+        assert_eq!(peer_key_of(&"z".repeat(1 << 20)), Err(AddressError::PeerId("z".repeat(MAX_PEER_ID))));
         assert!(peer_key_of(PEER).is_ok());
     }
 
@@ -368,6 +398,8 @@ mod tests {
         assert_eq!(listen_addresses(":9091"), Ok(both));
         assert_eq!(listen_addresses("127.0.0.1:0"), Ok(vec!["/ip4/127.0.0.1/tcp/0/ws".parse().unwrap()]));
         assert_eq!(listen_addresses("rig:1"), Err(AddressError::Listen("rig".into())));
+        assert_eq!(listen_addresses("19191"), Err(AddressError::ListenPort(19191)));
+        assert_eq!(listen_addresses("off"), Err(AddressError::OffBesideOthers));
         assert_eq!(listen_addresses("ws://:9091"), Err(AddressError::Url("ws://:9091".into())));
     }
 }

@@ -19,3 +19,4 @@ mod xmrig;
 
 pub use pool::{job, pool};
 pub use run::run;
+pub use xmrig::ALGORITHMS;

@@ -16,6 +16,40 @@ const MAX_HEAD: usize = 8192;
 const HEAD_TIME: Duration = Duration::from_secs(5);
 /// H/s of a thread.
 const THREAD_RATE: f64 = 512.0;
+/// What it mines, as its API lists it.
+pub const ALGORITHMS: [&str; 31] = [
+    "cn/0",
+    "cn/1",
+    "cn/2",
+    "cn/r",
+    "cn/fast",
+    "cn/half",
+    "cn/xao",
+    "cn/rto",
+    "cn/rwz",
+    "cn/zls",
+    "cn/double",
+    "cn/ccx",
+    "cn-lite/0",
+    "cn-lite/1",
+    "cn-heavy/0",
+    "cn-heavy/tube",
+    "cn-heavy/xhv",
+    "cn-pico",
+    "cn-pico/tlo",
+    "cn/upx2",
+    "rx/0",
+    "rx/2",
+    "rx/wow",
+    "rx/arq",
+    "rx/graft",
+    "rx/sfx",
+    "rx/yada",
+    "argon2/chukwa",
+    "argon2/chukwav2",
+    "argon2/ninja",
+    "ghostrider",
+];
 /// Seconds between speed lines.
 const SPEED: Duration = Duration::from_secs(10);
 
@@ -242,12 +276,7 @@ fn summary(setup: &Setup, now: &Moment) -> Value {
         "ua": "XMRig/6.26.0 (simulated)",
         "donate_level": 1,
         "paused": now.paused,
-        "algorithms": [
-            "cn/0", "cn/1", "cn/2", "cn/r", "cn/fast", "cn/half", "cn/xao", "cn/rto", "cn/rwz", "cn/zls", "cn/double",
-            "cn/ccx", "cn-lite/0", "cn-lite/1", "cn-heavy/0", "cn-heavy/tube", "cn-heavy/xhv", "cn-pico", "cn-pico/tlo",
-            "cn/upx2", "rx/0", "rx/2", "rx/wow", "rx/arq", "rx/graft", "rx/sfx", "rx/yada", "argon2/chukwa",
-            "argon2/chukwav2", "argon2/ninja", "ghostrider",
-        ],
+        "algorithms": ALGORITHMS,
         "hashrate": {"total": windows(now), "highest": now.rate},
         "hugepages": [0, 1],
     })

@@ -815,7 +815,8 @@ export interface components {
              */
             code?: string | null;
             /**
-             * @description What to call it; left out, the name it gives itself.
+             * @description What to call it; left out, the name it gives itself. One that is paired already keeps the name that it has: another
+             *     one is refused.
              * @default null
              */
             name?: components["schemas"]["NodeName"] | null;
