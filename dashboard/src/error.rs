@@ -384,6 +384,8 @@ impl From<NodeError> for ApiError {
         match error {
             NodeError::Invalid(invalid) => this.errors.push(FieldError::from(invalid)),
             NodeError::NobodyToPair { hint, .. } | NodeError::PairingFailed { hint, .. } => this.hint = Some(hint),
+            // What a node here refuses says itself what to do.
+            NodeError::RefusedHere(Refusal::Conflict { .. }) => {}
             NodeError::Refused { refusal, .. } | NodeError::RefusedHere(refusal) => match refusal {
                 Refusal::Busy { retry_after_ms } => this.retry_after_seconds = Some(retry_after_ms.div_ceil(1000)),
                 Refusal::Conflict { .. } => this.hint = Some(LOOK_THERE.to_owned()),

@@ -53,6 +53,8 @@ pub(crate) struct Inner {
     pub(crate) worker: Arc<Worker>,
     pub(crate) database: Database,
     pub(crate) journal: Journal,
+    /// Held by whoever names this node.
+    pub(crate) naming: tokio::sync::Mutex<()>,
     /// `node serve`; otherwise the node lives for one command, dials only whom it must, and watches nobody.
     pub(crate) serving: bool,
 }
@@ -144,7 +146,7 @@ impl Node for NodeHandle {
     async fn info(&self) -> NodeInfo {
         let inner = &self.inner;
         let fleet = inner.fleet.now();
-        let NodeRecord { id, name, role, public_key, peer_id, created_at } = inner.record.clone();
+        let NodeRecord { id, name, role, public_key, peer_id, created_at, .. } = inner.record.clone();
         let code = inner.fleet.current_code().await.ok().flatten();
         NodeInfo {
             id,
@@ -176,6 +178,8 @@ impl Node for NodeHandle {
     async fn init(&self, init: InitNode) -> Result<Initialised, NodeError> {
         let places = self.inner.places.clone();
         let InitNode { name, role } = init;
+        // One after the other: of two at once the later one finds what the first chose.
+        let _turn = self.inner.naming.lock().await;
         let named = tokio::task::spawn_blocking(move || identity::init(&places, Some(name), role)).await;
         let record = match named.map_err(|_| NodeError::ShuttingDown)? {
             Ok(identity) => identity.record,
@@ -218,9 +222,11 @@ impl Node for NodeHandle {
         if let Some(name) = &add.name {
             self.not_our_name(name)?;
         }
+        let expected = expected.or(before);
         if let Some(name) = &add.name
             && let Some(taken) = self.inner.fleet.now().peers.iter().find(|peer| {
                 peer.peer.name.as_str().eq_ignore_ascii_case(name.as_str())
+                    && expected != Some(peer.peer.key)
                     && !peer.peer.addresses.contains(&address.to_string())
             })
         {
@@ -229,7 +235,6 @@ impl Node for NodeHandle {
                 "another peer is called {name} already ({id}): choose another name, or leave it out if that peer has moved"
             )));
         }
-        let expected = expected.or(before);
         if let Some(key) = &expected {
             self.not_renamed(key, add.name.as_ref())?;
         }

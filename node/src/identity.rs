@@ -51,6 +51,9 @@ pub struct NodeRecord {
     pub id: NodeId,
     /// What the operator calls it.
     pub name: NodeName,
+    /// Whether the operator chose that. A name that was made from the machine's gives way to the first that is chosen.
+    #[serde(default = "chosen")]
+    pub named: bool,
     /// What it is for.
     pub role: Role,
     /// X25519 public key, base64.
@@ -59,6 +62,11 @@ pub struct NodeRecord {
     pub peer_id: String,
     /// Unix time, seconds.
     pub created_at: u64,
+}
+
+/// Whoever writes a `node.json` by hand has chosen.
+const fn chosen() -> bool {
+    true
 }
 
 /// Why there is no identity to go by. Whatever was found is still there.
@@ -138,8 +146,8 @@ impl Identity {
     }
 }
 
-/// Creates the node's identity, or finishes one whose creation was cut short after the key, or names one that goes by
-/// the name of its machine. Left out, the name is the machine's; the role is what it is already, or dual. What is as it
+/// Creates the node's identity, or finishes one whose creation was cut short after the key, or names one that nobody
+/// has named. Left out, the name is the machine's; the role is what it is already, or dual. What is as it
 /// is asked for stays so. A node that runs goes by what is new from its next start on.
 ///
 /// For whoever holds the lock.
@@ -155,14 +163,14 @@ pub fn init(places: &Places, name: Option<NodeName>, role: Option<Role>) -> Resu
     };
     let role = role.unwrap_or(record.role);
     let Some(name) = name else { return Err(exists(places, record)) };
-    if record.name == name && record.role == role {
+    if record.named {
+        if record.name != name || record.role != role {
+            return Err(exists(places, record));
+        }
         let record = record.clone();
         return Ok(found.identity(record));
     }
-    if record.name != found.described(None, role).name {
-        return Err(exists(places, record));
-    }
-    let record = NodeRecord { name, role, ..record.clone() };
+    let record = NodeRecord { name, named: true, role, ..record.clone() };
     write_record(places, &record)?;
     Ok(found.identity(record))
 }
@@ -282,9 +290,9 @@ pub fn default_name(host: &str, id: &NodeId) -> NodeName {
 }
 
 fn describe(key: &PeerKey, name: Option<NodeName>, role: Role, created_at: u64) -> NodeRecord {
-    let id = key.node_id();
+    let (id, named) = (key.node_id(), name.is_some());
     let name = name.unwrap_or_else(|| default_name(&rustix::system::uname().nodename().to_string_lossy(), &id));
-    NodeRecord { id, name, role, public_key: STANDARD.encode(key.x25519()), peer_id: peer_id(key), created_at }
+    NodeRecord { id, name, named, role, public_key: STANDARD.encode(key.x25519()), peer_id: peer_id(key), created_at }
 }
 
 fn parse_key(places: &Places, bytes: &[u8]) -> Result<NodeSecret, IdentityError> {
@@ -382,6 +390,27 @@ mod tests {
         assert_eq!((found.key(), &found.record), (made.key(), &named));
         assert!(matches!(init(&places, "cellar".parse().ok(), None), Err(IdentityError::Exists { .. })));
         assert_eq!(load(&places).unwrap().unwrap().record, named);
+    }
+
+    #[test]
+    fn whose_machine_has_another_name_by_now_was_not_named_by_anybody() {
+        let (_home, places) = home();
+        let made = init(&places, None, None).unwrap();
+        write_record(&places, &NodeRecord { name: "ubuntu".parse().unwrap(), ..made.record }).unwrap();
+        assert_eq!(init(&places, "rig-17".parse().ok(), None).unwrap().record.name.as_str(), "rig-17");
+    }
+
+    #[test]
+    fn who_chose_the_name_of_the_machine_has_chosen() {
+        for made_before in [true, false] {
+            let (_home, places) = home();
+            let machines = describe(&NodeSecret::from_seed(&[9; 32]).unwrap().public(), None, Role::Dual, 0).name;
+            let machines = if made_before { init(&places, None, None).unwrap().record.name } else { machines };
+            assert_eq!(init(&places, Some(machines.clone()), None).unwrap().record.name, machines);
+            for (name, role) in [("cellar".parse().unwrap(), None), (machines, Some(Role::Worker))] {
+                assert!(matches!(init(&places, Some(name), role), Err(IdentityError::Exists { .. })));
+            }
+        }
     }
 
     #[test]

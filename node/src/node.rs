@@ -196,6 +196,7 @@ pub async fn start(places: Places, lock: Lock, config: NodeConfig, mode: Mode) -
         worker,
         journal: Journal::new(database.clone()),
         database,
+        naming: tokio::sync::Mutex::default(),
         serving: mode == Mode::Serve,
     };
     let handle = NodeHandle { inner: Arc::new(inner) };

@@ -78,7 +78,11 @@ async fn pairing_again_renames_no_rig_and_pairs_one_that_forgot() {
     let farm = Farm::paired(&["rig-alpha"]).await;
     let (controller, rig) = (&farm.controller.home, &farm.rig().home);
     let add = format!("peer add --address {}", rig.address());
-    let told = ["that is rig-alpha, which is paired already", "`miner-ctrl peer rename rig-alpha other`"];
+    let told = [
+        "that is rig-alpha, which is paired already",
+        "leave the name out",
+        "`miner-ctrl peer rename rig-alpha other`",
+    ];
     let before = controller.json("peer list").await;
     controller.run(&format!("{add} --name other")).await.fails(5, &told);
     let body = serde_json::json!({ "address": rig.address(), "name": "other" });

@@ -45,7 +45,11 @@ pub(crate) async fn init<E: Engine>(engine: &E, init: Init, output: &mut Output)
     let client = Client::Socket(engine.socket());
     let (Made { info, already }, running) = match client.check().await {
         Ok(()) => named(&client, name, role).await?,
-        Err(ClientError::NoNode { .. }) => (engine.init(name, role).await?, None),
+        Err(ClientError::NoNode { .. }) => match engine.init(name.clone(), role).await {
+            // A node was just starting: it can be asked by now.
+            Err(_) if client.check().await.is_ok() => named(&client, name, role).await?,
+            made => (made?, None),
+        },
         Err(error) => return Err(Failure::reaching("cannot ask the node", error)),
     };
     output.data(&info, || view::node(&info, None))?;

@@ -285,6 +285,7 @@ impl Undone {
             match rest.iter_mut().find(|known| known.kind == reason.kind) {
                 Some(known) => {
                     known.why.clone_from(&known.kind);
+                    known.hint = known.hint.take().filter(|hint| reason.hint.as_ref() == Some(hint));
                     known.peers.extend(reason.peers);
                 }
                 None => rest.push(reason),

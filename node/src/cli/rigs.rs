@@ -97,7 +97,11 @@ pub(crate) async fn choice(words: &[String], what: &str, client: &Client) -> Res
     let mut choice = Choice::default();
     for word in words {
         if is_pattern(word) {
-            choice.ids.extend(known.fitting(word, what)?.into_iter().map(|peer| peer.id));
+            match known.fitting(word, what) {
+                Ok(fitting) => choice.ids.extend(fitting.into_iter().map(|peer| peer.id)),
+                Err(none) if none.exit == Exit::NotFound => choice.unknown.push(shown(word)),
+                Err(no_pattern) => return Err(no_pattern),
+            }
             continue;
         }
         let named = known.named(word);
@@ -107,13 +111,15 @@ pub(crate) async fn choice(words: &[String], what: &str, client: &Client) -> Res
         choice.ids.extend(named);
     }
     if choice.ids.is_empty() {
-        return Err(no_rig(format!("{what} {}", choice.unknown.join(", ")), NOBODY));
+        let why = if words.iter().all(|word| is_pattern(word)) { FITS_NOBODY } else { NOBODY };
+        return Err(no_rig(format!("{what} {}", choice.unknown.join(", ")), why));
     }
     Ok(choice)
 }
 
 /// Why a word means no rig.
 pub(crate) const NOBODY: &str = "no peer has that name or id";
+const FITS_NOBODY: &str = "no rig has such a name";
 
 /// Who can be meant.
 struct Known {
@@ -154,7 +160,7 @@ impl Known {
         let mut fitting: Vec<&PeerView> = self.peers.iter().filter(fits).collect();
         fitting.sort_unstable_by_key(|peer| peer.name.as_str());
         if fitting.is_empty() {
-            return Err(no_rig(failed(), "no rig has such a name"));
+            return Err(no_rig(failed(), FITS_NOBODY));
         }
         Ok(fitting)
     }

@@ -32,6 +32,18 @@ struct InMemory {
     node: Memory,
 }
 
+impl InMemory {
+    /// Where a node is just starting, nothing else begins, and then that can be asked.
+    async fn begins(&self) -> Result<(), Failure> {
+        if self.home.join("starting").exists() {
+            let socket = control::bind(&self.socket()).await.unwrap();
+            tokio::spawn(socket.serve(miner_ctrl_dashboard::router(self.node.clone()), CancellationToken::new()));
+            return Err(Failure::new(Exit::Refused, "locked", "cannot start the node"));
+        }
+        Ok(())
+    }
+}
+
 impl Engine for InMemory {
     fn open(home: Option<&Path>) -> Result<Self, Failure> {
         Ok(Self { home: home.unwrap_or_else(|| Path::new("/nonexistent")).to_owned(), node: shared() })
@@ -54,6 +66,7 @@ impl Engine for InMemory {
     }
 
     async fn init(&self, name: NodeName, role: Option<Role>) -> Result<Made, Failure> {
+        self.begins().await?;
         let info = self.node.info().await;
         let role = role.unwrap_or(info.role);
         let already = info.name == name && info.role == role;
@@ -65,11 +78,7 @@ impl Engine for InMemory {
     }
 
     async fn start_for_command(&self) -> Result<Local, Failure> {
-        if self.home.join("starting").exists() {
-            let socket = control::bind(&self.socket()).await.unwrap();
-            tokio::spawn(socket.serve(miner_ctrl_dashboard::router(self.node.clone()), CancellationToken::new()));
-            return Err(Failure::new(Exit::Refused, "locked", "cannot start the node"));
-        }
+        self.begins().await?;
         Ok(Local { router: miner_ctrl_dashboard::router(self.node.clone()), close: Box::pin(async {}) })
     }
 
@@ -222,11 +231,13 @@ async fn a_node_in_process_answers_when_none_is_running() {
 /// `node serve &`, and a command right behind it.
 #[tokio::test]
 async fn a_node_that_came_up_meanwhile_is_asked() {
-    let home = tempfile::tempdir().unwrap();
-    crate::store::atomic::write(&home.path().join("starting"), b"").unwrap();
-    let (exit, out, err) = command(&format!("--home {} node info", home.path().display())).await;
-    assert_eq!(exit, Exit::Done, "{err}");
-    assert!(out.contains("name:         desk\n"), "{out}");
+    for (line, name) in [("node info", "desk"), ("node init --name barn", "barn")] {
+        let home = tempfile::tempdir().unwrap();
+        crate::store::atomic::write(&home.path().join("starting"), b"").unwrap();
+        let (exit, out, err) = command(&format!("--home {} {line}", home.path().display())).await;
+        assert_eq!(exit, Exit::Done, "{err}");
+        assert!(out.contains(&format!("name:         {name}\n")), "{out}");
+    }
 }
 
 #[tokio::test]
@@ -520,6 +531,12 @@ async fn the_status_of_some_rigs_shows_these_alone() {
     let (exit, out, err) = command("remote status rig-alpha,nobody").await;
     assert_eq!((exit, shown(&out)), (Exit::SomeFailed, vec!["rig-alpha".to_owned()]));
     assert!(err.starts_with("1 of 2 not shown: nobody: no peer has that name or id; list peers"), "{err}");
+    let (exit, out, err) = command("remote status cellar-*,rig-alpha").await;
+    assert_eq!((exit, shown(&out)), (Exit::SomeFailed, vec!["rig-alpha".to_owned()]));
+    assert!(err.starts_with("1 of 2 not shown: cellar-*: "), "{err}");
+    let (exit, _, err) = command("remote status cellar-*,attic-*").await;
+    assert_eq!(exit, Exit::NotFound);
+    assert!(err.contains("cannot show cellar-*, attic-*: no rig has such a name"), "{err}");
     let (exit, out, err) = command("remote status nobody,who").await;
     assert_eq!((exit, out.as_str()), (Exit::NotFound, ""));
     assert!(err.contains("cannot show nobody, who: no peer has that name or id"), "{err}");

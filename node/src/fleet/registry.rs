@@ -119,7 +119,10 @@ pub enum RegistryError {
     },
     /// It is registered under another name. Who adds what answers at an address may have meant another node, which had that
     /// address before, and everybody goes by the name that is there.
-    #[error("that is {name}, which is paired already; to rename it: `miner-ctrl peer rename {name} {other}`")]
+    #[error(
+        "that is {name}, which is paired already: to have it at this address, leave the name out; to rename it, \
+         `miner-ctrl peer rename {name} {other}`"
+    )]
     Known {
         /// The name that it has.
         name: NodeName,

@@ -35,7 +35,7 @@ impl Room {
 }
 
 /// Whom one is counted for: where a registered peer was last an IPv4 address or a /64, which one IPv6 host has; elsewhere
-/// an IPv4 address or a /48, which one site has, and has 65 536 networks in (RFC 6177).
+/// an IPv4 address or a /48, which is the most that one site is given, 65 536 networks (RFC 6177).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 struct Network {
     ip: IpAddr,
@@ -94,12 +94,15 @@ impl Handshakes {
         stop: AbortHandle,
     ) -> Result<Option<AbortHandle>, Full> {
         let network = Network::of(ip, known);
-        if self.held_by(&network) >= self.room.per_network {
-            return Err(Full);
-        }
         let all = self.under_way.len();
         let is_full = all >= self.room.all || !known && all - self.known >= self.room.all - self.room.kept;
-        let let_go = if is_full { Some(self.make_room(&network).ok_or(Full)?) } else { None };
+        let let_go = if self.held_by(&network) >= self.room.per_network {
+            Some(self.make_room_within(&network, ip).ok_or(Full)?)
+        } else if is_full {
+            Some(self.make_room(&network, ip).ok_or(Full)?)
+        } else {
+            None
+        };
         self.under_way.insert(id, Handshake { ip, network, stop });
         self.count(network);
         Ok(let_go)
@@ -147,21 +150,41 @@ impl Handshakes {
 
     /// Lets go of the oldest of whoever holds most, unless the newcomer would hold as many then: two halls would end each
     /// other's without end, and none would ever be done. Who is known makes room for who is not only where these have less
-    /// than is kept for them. What is kept for those that are known they have however few each of the others holds. It looks
-    /// at all, which takes 40 us at most, and only when there is no room.
-    fn make_room(&mut self, newcomer: &Network) -> Option<AbortHandle> {
-        let kind = if newcomer.known { self.known } else { self.under_way.len() - self.known };
-        let is_kept = kind < self.room.kept;
-        let asked = self.held.iter().filter(|(network, _)| newcomer.known || is_kept || !network.known);
+    /// than is kept for them. What is kept for those that are known they have however few each of the others holds. Where
+    /// nobody goes so, the same holds among the hosts of the newcomer's site. It looks at all, which takes 40 us at most, and only when there is no room.
+    fn make_room(&mut self, newcomer: &Network, ip: IpAddr) -> Option<AbortHandle> {
+        let all = self.under_way.len();
+        let is_kept = if newcomer.known { self.known } else { all - self.known } < self.room.kept;
+        let takes_of_all = newcomer.known && is_kept && self.known < all;
+        let asked = self.held.iter().filter(|(network, _)| match network.known {
+            true => !takes_of_all && (newcomer.known || is_kept),
+            false => true,
+        });
         let (most, held) = asked.max_by_key(|(network, held)| (**held, !network.known))?;
-        let oldest = if *held >= self.held_by(newcomer) + 2 {
-            self.under_way.iter().find(|(_, handshake)| handshake.network == *most)
-        } else if newcomer.known && is_kept {
-            self.under_way.iter().find(|(_, handshake)| !handshake.network.known)
+        if takes_of_all || *held >= self.held_by(newcomer) + 2 {
+            let most = *most;
+            self.end_oldest(|handshake| handshake.network == most)
         } else {
-            None
-        };
-        let id = *oldest?.0;
+            self.make_room_within(newcomer, ip)
+        }
+    }
+
+    /// The same among the hosts of one site.
+    fn make_room_within(&mut self, network: &Network, ip: IpAddr) -> Option<AbortHandle> {
+        let mut held = HashMap::<IpAddr, usize>::new();
+        for handshake in self.under_way.values().filter(|handshake| handshake.network == *network) {
+            *held.entry(handshake.ip).or_default() += 1;
+        }
+        let own = held.get(&ip).copied().unwrap_or_default();
+        let (most, held) = held.into_iter().max_by_key(|(_, held)| *held)?;
+        if held < own + 2 {
+            return None;
+        }
+        self.end_oldest(|handshake| handshake.ip == most)
+    }
+
+    fn end_oldest(&mut self, of: impl Fn(&Handshake) -> bool) -> Option<AbortHandle> {
+        let id = *self.under_way.iter().find(|(_, handshake)| of(handshake))?.0;
         self.end(id)
     }
 }
@@ -289,14 +312,16 @@ mod tests {
         let mut comers = Comers::at(1024);
         assert_eq!(comers.come_from_everywhere(), 384);
         // It was known at each of these for a moment.
-        for n in 0..128 {
+        for n in 0..120 {
             let ip = IpAddr::from([10, 8, 0, n]);
             assert!(comers.come(ip, true).is_some());
             comers.handshakes.relabel(ip, false);
         }
-        assert_eq!((comers.under_way(), comers.handshakes.known), (512, 0));
-        assert_eq!((0..200).filter(|n| comers.come([10, 1, 0, *n], true).is_some()).count(), 128);
-        assert_eq!(comers.under_way(), 512);
+        let hall: Vec<_> = (0..8).filter_map(|_| comers.come([10, 2, 0, 1], true)).collect();
+        assert_eq!((comers.under_way(), comers.handshakes.known), (512, 8));
+        assert_eq!((0..120).filter(|n| comers.come([10, 1, 0, *n], true).is_some()).count(), 120);
+        assert_eq!((comers.under_way(), comers.handshakes.known), (512, 128));
+        assert!(!hall.iter().any(|id| comers.is_let_go(*id)), "strangers go first");
     }
 
     #[test]
@@ -311,6 +336,14 @@ mod tests {
         );
         let rig = comers.come(ip(3, 1), false).unwrap();
         assert!(!comers.is_let_go(rig));
+        // Who floods from one network of a site keeps the others of it out no more than those elsewhere.
+        let mut comers = Comers::at(1024);
+        assert_eq!((0..1000).filter(|_| comers.come(ip(1, 7), false).is_some()).count(), 256);
+        let neighbour = comers.come(ip(1, 8), false).unwrap();
+        assert_eq!((0..1000).filter(|_| comers.come(ip(2, 7), false).is_some()).count(), 192);
+        let others = [ip(1, 9), ip(2, 8)].map(|ip| comers.come(ip, false).unwrap());
+        assert!(![neighbour, others[0], others[1]].iter().any(|id| comers.is_let_go(*id)));
+        comers.under_way();
         // One of a site becomes known, and is counted by itself.
         comers.handshakes.relabel(ip(2, 7), true);
         comers.handshakes.relabel(ip(3, 1), true);
