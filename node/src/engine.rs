@@ -363,7 +363,7 @@ fn not_started(error: &StartError) -> Failure {
                 .hint("mend `policy.json`; without the file everything is allowed")
         }
         StartError::NoIdentity => {
-            failure(Exit::NotFound, "no-identity").hint("make one with `miner-ctrl node init --name NAME`")
+            failure(Exit::NotFound, "no-identity").hint("make one with `miner-ctrl node init --name NAME --role ROLE`")
         }
         _ => failure(Exit::Error, "not-started").hint("`miner-ctrl doctor` looks for what is wrong"),
     }
