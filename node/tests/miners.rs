@@ -464,6 +464,29 @@ async fn a_program_that_is_not_there_is_refused_with_the_place() {
     );
 }
 
+#[tokio::test]
+async fn a_miner_is_not_ended_for_a_start_that_cannot_come_off() {
+    let rig = Rig::new("");
+    let file = rig.data.path().join("xmrig");
+    std::os::unix::fs::symlink("/usr/bin/env", &file).unwrap();
+    let mut config = rig.config();
+    config.programs.get_mut(&Program::Xmrig).unwrap().path = file.clone();
+    let miners = supervisor::spawn(config).await.unwrap();
+    miners.start(profile("p"), None).await.unwrap();
+    let process = marked_processes(&rig.miners());
+    std::fs::remove_file(&file).unwrap();
+    let refused = miners.restart(None).await;
+    assert!(
+        matches!(&refused, Err(Refusal::MinerUnavailable { why }) if why.contains("goes on as it is")),
+        "{refused:?}"
+    );
+    assert_eq!(marked_processes(&rig.miners()), process);
+    std::os::unix::fs::symlink("/usr/bin/env", &file).unwrap();
+    miners.restart(None).await.unwrap();
+    assert!(!marked_processes(&rig.miners()).is_empty() && marked_processes(&rig.miners()) != process);
+    miners.shutdown().await;
+}
+
 /// The real program, by `MINER_CTRL_XMRIG` or `PATH`.
 fn real_xmrig() -> Option<PathBuf> {
     let search = std::env::var_os("PATH").unwrap_or_default();

@@ -17,7 +17,7 @@ use super::console::Console;
 use super::driver::{PollError, Reading};
 use super::drivers::driver;
 use super::instance::{self, Instance, Running, timeless};
-use super::launch::{Launched, Launcher, Record};
+use super::launch::{LaunchError, Launched, Launcher, Record};
 use super::lifecycle::{Action, Event, Stage, State};
 use super::supervisor::{
     BUSY, Command, Look, MAX_MINERS, MinersConfig, MinersSnapshot, OnShutdown, Reply, shutting_down,
@@ -456,6 +456,16 @@ impl Keeper {
         let name = self.resolve(miner)?;
         let Some(miner) = self.miners.get_mut(&name) else { return Err(self.unknown(name.as_str())) };
         let profile = miner.profile.clone();
+        if miner.process.is_some() {
+            // It is not ended for a start that cannot come off.
+            self.launcher.check(&name, &profile).map_err(|error| match error {
+                LaunchError::Write(error) => internal(&error),
+                other => {
+                    let why = format!("{name} goes on as it is, it could not be started again: {}", chain(&other));
+                    Refusal::MinerUnavailable { why }
+                }
+            })?;
+        }
         self.wanted.insert(&name, &profile).map_err(|error| internal(&error))?;
         miner.unwritten = None;
         miner.on_trial = true;

@@ -17,6 +17,10 @@ use super::drivers::driver;
 use super::process::{self, Process, ProcessId, Watch};
 use crate::store::atomic::{self, WriteError};
 
+/// Bytes that the files of a start need at most; a configuration with all pools and arguments that a profile may have is a
+/// fraction of it.
+const ROOM: usize = 64 << 10;
+
 /// Why a process was not started.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum LaunchError {
@@ -108,6 +112,16 @@ impl Launcher {
             Record::remove(&directory);
         }
         launched
+    }
+
+    /// Whether a start would find its program, and room for its files: asked before a miner is ended to be started anew.
+    pub(super) fn check(&self, name: &MinerName, profile: &Profile) -> Result<(), LaunchError> {
+        find(&self.programs, driver(profile.program))?;
+        let probe = self.miners.join(name.as_str()).join("room");
+        let written = atomic::write(&probe, &[0; ROOM]);
+        // What stays goes with the record.
+        let _ = std::fs::remove_file(&probe);
+        Ok(written?)
     }
 
     fn launch_in(

@@ -78,7 +78,7 @@ async fn on_a_full_disk_nothing_is_lost_and_nothing_is_claimed() {
     // The rig's: it mines and is looked at, and keeps nothing new.
     let rig_filler = rig_disk.fill();
     let other = "remote start rig-alpha --profile p --miner xmrig-2";
-    for order in ["remote deploy rig-alpha --profile q", other] {
+    for order in ["remote deploy rig-alpha --profile q", other, "remote restart rig-alpha"] {
         controller
             .run(order)
             .await
