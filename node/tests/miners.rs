@@ -481,7 +481,22 @@ async fn a_miner_is_not_ended_for_a_start_that_cannot_come_off() {
         "{refused:?}"
     );
     assert_eq!(marked_processes(&rig.miners()), process);
+    // Nor is one that is tried again by itself given up for it.
+    rustix::process::kill_process(
+        rustix::process::Pid::from_raw(process[0].id.pid).unwrap(),
+        rustix::process::Signal::KILL,
+    )
+    .unwrap();
+    until(&miners, "it is tried again", |miner| miner.problem.as_ref().is_some_and(|why| why.contains("no xmrig")))
+        .await;
+    for order in [miners.start(profile("p"), None).await, miners.restart(None).await] {
+        assert!(
+            matches!(&order, Err(Refusal::MinerUnavailable { why }) if why.contains("no xmrig")),
+            "{order:?}"
+        );
+    }
     std::os::unix::fs::symlink("/usr/bin/env", &file).unwrap();
+    until(&miners, "it mines by itself", |miner| miner.state == MinerState::Mining).await;
     miners.restart(None).await.unwrap();
     assert!(!marked_processes(&rig.miners()).is_empty() && marked_processes(&rig.miners()) != process);
     miners.shutdown().await;

@@ -399,6 +399,9 @@ impl Keeper {
             };
             return Err(Refusal::Conflict { why });
         }
+        if self.miners.get(&name).is_some_and(|miner| miner.profile == *profile) {
+            self.check_start(&name)?;
+        }
         self.make_room(&name)?;
         self.wanted.insert(&name, profile).map_err(|error| internal(&error))?;
         let miner =
@@ -447,6 +450,24 @@ impl Keeper {
         Ok(())
     }
 
+    /// Whether the miner's profile can be launched anew, where there is something to lose: it runs, or is tried again by
+    /// itself, which an order that fails would end.
+    fn check_start(&self, name: &MinerName) -> Result<(), Refusal> {
+        let Some(miner) = self.miners.get(name) else { return Ok(()) };
+        let goes_on = match miner.state.stage {
+            _ if miner.process.is_some() => "goes on as it is",
+            Stage::Failed { retry_at: Some(_) } => "is tried again by itself",
+            _ => return Ok(()),
+        };
+        self.launcher.check(name, &miner.profile).map_err(|error| match error {
+            LaunchError::Write(error) => internal(&error),
+            other => {
+                let why = format!("{name} {goes_on}, and cannot be started now: {}", chain(&other));
+                Refusal::MinerUnavailable { why }
+            }
+        })
+    }
+
     fn restart(&mut self, miner: Option<&MinerName>, now: Instant) -> Result<(MinerName, Profile), Refusal> {
         self.admit()?;
         if let Some((name, refused)) = miner.and_then(|name| self.wanted.refused().get_key_value(name)) {
@@ -454,18 +475,9 @@ impl Keeper {
             return Err(Refusal::MinerUnavailable { why });
         }
         let name = self.resolve(miner)?;
+        self.check_start(&name)?;
         let Some(miner) = self.miners.get_mut(&name) else { return Err(self.unknown(name.as_str())) };
         let profile = miner.profile.clone();
-        if miner.process.is_some() {
-            // It is not ended for a start that cannot come off.
-            self.launcher.check(&name, &profile).map_err(|error| match error {
-                LaunchError::Write(error) => internal(&error),
-                other => {
-                    let why = format!("{name} goes on as it is, it could not be started again: {}", chain(&other));
-                    Refusal::MinerUnavailable { why }
-                }
-            })?;
-        }
         self.wanted.insert(&name, &profile).map_err(|error| internal(&error))?;
         miner.unwritten = None;
         miner.on_trial = true;

@@ -114,10 +114,12 @@ impl Launcher {
         launched
     }
 
-    /// Whether a start would find its program, and room for its files: asked before a miner is ended to be started anew.
+    /// Whether a start would find its program, and room for its files.
     pub(super) fn check(&self, name: &MinerName, profile: &Profile) -> Result<(), LaunchError> {
         find(&self.programs, driver(profile.program))?;
-        let probe = self.miners.join(name.as_str()).join("room");
+        let directory = self.miners.join(name.as_str());
+        atomic::make_directory(&directory)?;
+        let probe = directory.join("room");
         let written = atomic::write(&probe, &[0; ROOM]);
         // What stays goes with the record.
         let _ = std::fs::remove_file(&probe);
