@@ -490,10 +490,7 @@ async fn a_miner_is_not_ended_for_a_start_that_cannot_come_off() {
     until(&miners, "it is tried again", |miner| miner.problem.as_ref().is_some_and(|why| why.contains("no xmrig")))
         .await;
     for order in [miners.start(profile("p"), None).await, miners.restart(None).await] {
-        assert!(
-            matches!(&order, Err(Refusal::MinerUnavailable { why }) if why.contains("no xmrig")),
-            "{order:?}"
-        );
+        assert!(matches!(&order, Err(Refusal::MinerUnavailable { why }) if why.contains("no xmrig")), "{order:?}");
     }
     std::os::unix::fs::symlink("/usr/bin/env", &file).unwrap();
     until(&miners, "it mines by itself", |miner| miner.state == MinerState::Mining).await;
