@@ -77,8 +77,10 @@ fn page(sources: &Path, out: &Path) -> Result<Vec<(String, PathBuf)>, Failed> {
     }
     let work = out.join("web");
     let lock = |at: &Path| fs::read(at.join("package-lock.json")).ok();
-    // Packages are fetched anew only when other ones are asked for.
-    let installed = work.join("node_modules").is_dir() && lock(&work).is_some() && lock(&work) == lock(sources);
+    // Packages are fetched anew only when other ones are asked for, or were not all there when npm was interrupted: it
+    // writes this list last.
+    let installed =
+        work.join("node_modules/.package-lock.json").is_file() && lock(&work).is_some() && lock(&work) == lock(sources);
     clear(&work).and_then(|()| copy(sources, &work, true)).map_err(Failed::Copy)?;
     if !installed {
         let _ = fs::remove_dir_all(work.join("node_modules"));

@@ -168,19 +168,31 @@ fn has_placeholder(draft: &ProfileDraft) -> bool {
     refuse_placeholder("", draft).is_err()
 }
 
-/// Puts stored passwords in place of placeholders. A pool's password stays with the pool's address: it never goes
-/// to another pool by an edit that did not name it.
+/// Puts stored passwords in place of placeholders. A pool's password stays with the pool's address, and with its wallet
+/// where several have that address: it never goes to another pool by an edit that did not name it.
 fn keep_passwords(draft: &mut ProfileDraft, stored: &ProfileDraft) {
     if draft.password.as_deref() == Some(PLACEHOLDER)
         && let Some(password) = &stored.password
     {
         draft.password = Some(password.clone());
     }
-    for pool in &mut draft.pools {
-        if pool.password.as_deref() == Some(PLACEHOLDER)
-            && let Some(same) = stored.pools.iter().find(|same| same.url == pool.url && same.password.is_some())
-        {
+    for (index, pool) in draft.pools.iter_mut().enumerate() {
+        if pool.password.as_deref() != Some(PLACEHOLDER) {
+            continue;
+        }
+        let of_url =
+            || stored.pools.iter().enumerate().filter(|(_, same)| same.url == pool.url && same.password.is_some());
+        let of_wallet = || of_url().filter(|(_, same)| same.wallet == pool.wallet);
+        // Which of several is meant is not guessed.
+        let here = of_wallet().find(|(at, _)| *at == index);
+        let same = here.or_else(|| only(of_wallet())).or_else(|| only(of_url()));
+        if let Some((_, same)) = same {
             pool.password.clone_from(&same.password);
         }
     }
+}
+
+fn only<T>(mut all: impl Iterator<Item = T>) -> Option<T> {
+    let first = all.next();
+    if all.next().is_some() { None } else { first }
 }

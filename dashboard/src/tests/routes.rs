@@ -230,6 +230,31 @@ async fn a_password_goes_in_and_never_comes_out() {
 }
 
 #[tokio::test]
+async fn each_of_two_pools_at_one_address_keeps_its_own_password() {
+    let node = Memory::default();
+    let pool = |wallet: &str, password: &str| json!({"url": "pool.example:1", "wallet": wallet, "password": password});
+    let with = |pools: Value| {
+        let mut body = monero();
+        body["pools"] = pools;
+        body
+    };
+    let kept = || -> Vec<_> {
+        let stored = node.stored("monero").unwrap();
+        stored.pools.iter().map(|pool| pool.password.clone().unwrap()).collect()
+    };
+    ask(&node, "POST", "/profiles", Some(with(json!([pool("one", "a"), pool("two", "b")])))).await;
+    let mut shown = ask(&node, "GET", "/profiles/monero", None).await.body;
+    shown["algorithm"] = json!("rx/wow");
+    assert_eq!(ask(&node, "PUT", "/profiles/monero", Some(shown)).await.status, StatusCode::OK);
+    assert_eq!(kept(), ["a", "b"]);
+    let turned = with(json!([pool("two", "********"), pool("one", "********")]));
+    assert_eq!(ask(&node, "PUT", "/profiles/monero", Some(turned)).await.status, StatusCode::OK);
+    assert_eq!(kept(), ["b", "a"]);
+    let unclear = ask(&node, "PUT", "/profiles/monero", Some(with(json!([pool("three", "********")])))).await;
+    assert_eq!((unclear.status, kept()), (StatusCode::UNPROCESSABLE_ENTITY, vec!["b".to_owned(), "a".to_owned()]));
+}
+
+#[tokio::test]
 async fn a_profile_is_put_without_its_name_and_forgotten() {
     let node = Memory::default();
     let mut body = monero();

@@ -16,17 +16,20 @@ import { RigPage } from './pages/rig';
 import { Rigs } from './pages/rigs';
 import { Settings } from './pages/settings';
 import { announceChanges } from './store/announce';
+import { closeDialog } from './store/dialogs';
 import { forgetDrafts } from './store/drafts';
+import { closeJob } from './store/jobs';
 import { counts, startLive, stopLive } from './store/live';
 import { applyPrefs } from './store/prefs';
-import { loadProfiles } from './store/profiles';
+import { loadProfiles, profiles } from './store/profiles';
 import { followAddressBar, go, href, route, takeLanding } from './store/route';
 import { loadSession, session, sessionFailure, signIn } from './store/session';
 import { clearSelection } from './store/table';
+import { toasts } from './store/toast';
 import { Dialogs } from './ui/dialogs';
 import { Head, Nav } from './ui/frame';
 import { onGlobalKey } from './ui/palette';
-import { Trouble } from './ui/parts';
+import { Skeleton, Trouble } from './ui/parts';
 import { Toasts } from './ui/toasts';
 
 function Page() {
@@ -57,7 +60,13 @@ function App() {
   const [settled, setSettled] = useState(false);
   useEffect(() => void enter(setLinkFailure).finally(() => setSettled(true)), []);
   const signed = session.value?.signed_in;
-  if (!settled) return null;
+  if (!settled) {
+    return (
+      <main class="alone">
+        <Skeleton />
+      </main>
+    );
+  }
   if (signed === undefined) return <NoServer />;
   if (!signed) return <Login linkFailure={linkFailure} />;
   return (
@@ -136,17 +145,27 @@ addEventListener('hashchange', () => {
   if (route.value.page === 'link') location.reload();
 });
 
+/** What lies over the page. */
+function closeOverlays(): void {
+  closeDialog();
+  closeJob();
+}
+
 let inside = false;
 effect(() => {
   const signed = session.value?.signed_in === true;
   if (signed === inside) return;
   inside = signed;
+  // What came of an order that found nobody signed in is not for whoever signs in next.
+  toasts.value = [];
   if (signed) {
     startLive();
     void loadProfiles();
     return;
   }
   stopLive();
+  closeOverlays();
+  profiles.value = null;
   clearSelection();
   forgetDrafts();
 });
@@ -165,6 +184,7 @@ effect(() => {
   const shown = route.value.page + (route.value.arg ?? '');
   if (shown === pageShown) return;
   pageShown = shown;
+  closeOverlays();
   const focus = takeLanding();
   requestAnimationFrame(() => {
     (document.querySelector<HTMLElement>(focus) ?? document.querySelector<HTMLElement>('h1'))?.focus({ preventScroll: true });

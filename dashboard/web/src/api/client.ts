@@ -26,11 +26,14 @@ export function whenSignedOut(tell: () => void): void {
   onSignedOut = tell;
 }
 
+/** The node answers each request within 65 s, be it by a refusal. Whoever is silent for longer is not there. */
+const PATIENCE_MS = 70_000;
+
 type Method = 'GET' | 'POST' | 'PUT' | 'PATCH' | 'DELETE';
 
-export async function ask<T>(method: Method, path: string, body?: unknown, signal?: AbortSignal): Promise<T> {
-  const request: RequestInit = { method, credentials: 'same-origin', cache: 'no-store' };
-  if (signal) request.signal = signal;
+export async function ask<T>(method: Method, path: string, body?: unknown, signal?: AbortSignal, patience = PATIENCE_MS): Promise<T> {
+  const late = AbortSignal.timeout(patience);
+  const request: RequestInit = { method, credentials: 'same-origin', cache: 'no-store', signal: signal ? AbortSignal.any([signal, late]) : late };
   if (body !== undefined) {
     request.body = JSON.stringify(body);
     request.headers = { 'Content-Type': 'application/json' };
@@ -53,6 +56,7 @@ export async function ask<T>(method: Method, path: string, body?: unknown, signa
     return (await response.json()) as T;
   } catch (error) {
     if (signal?.aborted) throw error;
+    if (late.aborted) throw noServer();
     throw new Failure('not-json', 'The answer cannot be read.', 'Something between this page and the node changed it.', null, [], response.status, null);
   }
 }

@@ -103,7 +103,7 @@ export function Editor({ profile }: { profile: Profile | null }) {
             {profile ? (
               <div class="field">
                 <span class="label-like">Name</span>
-                <b>{profile.name}</b>
+                <b class="wrap">{profile.name}</b>
                 <p class="hint">A profile is not renamed: write a new one.</p>
               </div>
             ) : (

@@ -27,6 +27,8 @@ export function RigPage({ id }: { id: string }) {
   const name = row?.name ?? view?.peer.name ?? id;
   const miners = view?.stats?.miners ?? null;
   const shownConsole = miners?.find((miner) => miner.name === console)?.name ?? miners?.[0]?.name ?? null;
+  /** It was removed, here or elsewhere: nothing of it is shown as if it were there. */
+  const gone = known.value && !row;
   const why = readOnly.value ?? (row?.on === 0 ? `${name} is offline` : null);
   return (
     <>
@@ -34,12 +36,12 @@ export function RigPage({ id }: { id: string }) {
         {row && <Actions rig={row} why={why} miners={miners} peer={view?.peer ?? null} refresh={refresh} />}
       </Head>
       <div class={stale.value || row?.on === 0 ? 'fill page dim' : 'fill page'}>
-        {known.value && !row && problem && <Trouble failure={problem} />}
+        {gone && problem && <Trouble failure={problem} />}
         {row && <Summary rig={row} />}
         {row?.on === 0 && miners !== null && view?.peer.problem && <p class="t2">It cannot be reached: {view.peer.problem}</p>}
-        {!view && !problem && <Skeleton />}
+        {(!view || gone) && !problem && <Skeleton />}
         {!view && problem && row && <Trouble failure={problem} />}
-        {view && (
+        {view && !gone && (
           <>
             <section class="card" aria-labelledby="miners">
               <h2 id="miners">Miners</h2>

@@ -188,6 +188,7 @@ function Password({ set, why, onChange }: { set: boolean; why: string | null; on
       setCurrent('');
       setPassword('');
       done('The password is set; all other sessions are ended');
+      if (session.value) session.value = { ...session.value, password_set: true };
       onChange();
     } catch (thrown) {
       setProblem(failure(thrown));

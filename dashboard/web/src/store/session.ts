@@ -5,6 +5,9 @@ import { computed, signal } from '@preact/signals';
 import { ask, Failure, failure, whenSignedOut } from '../api/client';
 import type { Session } from '../api/types';
 
+/** Who is at the page is known at once, or the node is not there. */
+const PATIENCE_MS = 10_000;
+
 /** Null until the node has said. */
 export const session = signal<Session | null>(null);
 /** Why the node has not said. */
@@ -24,7 +27,7 @@ export const exposed = computed(() => isExposed(location.protocol, location.host
 
 export async function loadSession(): Promise<void> {
   try {
-    session.value = await ask<Session>('GET', '/session');
+    session.value = await ask<Session>('GET', '/session', undefined, undefined, PATIENCE_MS);
     sessionFailure.value = null;
   } catch (thrown) {
     sessionFailure.value = failure(thrown);

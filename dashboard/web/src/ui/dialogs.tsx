@@ -9,7 +9,7 @@ import { outcomeText, remove, removeAll, restart, start, stop, type Start } from
 import { closeDialog, dialog } from '../store/dialogs';
 import { begin } from '../store/jobs';
 import { loadProfiles, NEW, profiles } from '../store/profiles';
-import { href } from '../store/route';
+import { go, href, route } from '../store/route';
 import { unselect } from '../store/table';
 import { done, failed, notDone } from '../store/toast';
 import { AddPeerDialog } from './addpeer';
@@ -122,9 +122,8 @@ function NoProfile() {
 }
 
 function useProfiles(): void {
-  useEffect(() => {
-    if (profiles.value === null) void loadProfiles();
-  }, []);
+  // Others write some, too, since they were asked for.
+  useEffect(() => void loadProfiles(), []);
 }
 
 async function startMining(rigs: Rig[], body: Start): Promise<void> {
@@ -226,7 +225,10 @@ function RemoveDialog({ rigs }: { rigs: Rig[] }) {
       return;
     }
     remove(one).then(
-      () => done(`${one.name} is removed`),
+      () => {
+        done(`${one.name} is removed`);
+        if (route.value.page === 'rig' && route.value.arg === one.id) go(href('rigs'));
+      },
       (thrown: unknown) => failed(`${one.name} is not removed`, failure(thrown)),
     );
   };

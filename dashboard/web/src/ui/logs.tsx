@@ -109,7 +109,7 @@ function chunks(lines: Line[]): Line[][] {
 class Chunk extends Component<{ lines: Line[]; last: number }> {
   override shouldComponentUpdate(next: { lines: Line[]; last: number }): boolean {
     const { lines, last } = this.props;
-    return next.last !== last || next.lines.length !== lines.length || next.lines[0]?.key !== lines[0]?.key;
+    return next.last !== last || next.lines.length !== lines.length || next.lines.some((line, at) => line.key !== lines[at]?.key);
   }
 
   override render() {

@@ -2,7 +2,7 @@
 
 import { useId, useState } from 'preact/hooks';
 
-import { closeDialog, dialog, open } from '../store/dialogs';
+import { closeDialog, open } from '../store/dialogs';
 import { rigs } from '../store/live';
 import { prefs } from '../store/prefs';
 import { NEW } from '../store/profiles';
@@ -103,16 +103,21 @@ export function Keys() {
   );
 }
 
+/** Whether a dialog is open, whoever opened it. */
+function overlaid(): boolean {
+  return document.querySelector('dialog[open]') !== null;
+}
+
 /** Keys that work on every page. */
 export function onGlobalKey(event: KeyboardEvent): void {
   if ((event.ctrlKey || event.metaKey) && event.key.toLowerCase() === 'k') {
     event.preventDefault();
-    if (dialog.value === null) open({ kind: 'palette' });
+    if (!overlaid()) open({ kind: 'palette' });
     return;
   }
   const target = event.target as HTMLElement;
   const typing = target.closest('input:not([type=checkbox]), textarea, select') !== null;
-  if (typing || event.ctrlKey || event.metaKey || event.altKey || dialog.value !== null || !prefs.value.keys) return;
+  if (typing || event.ctrlKey || event.metaKey || event.altKey || overlaid() || !prefs.value.keys) return;
   if (event.key === '/') {
     event.preventDefault();
     const box = document.getElementById('filter');

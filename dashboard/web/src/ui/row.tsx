@@ -153,8 +153,11 @@ export function PhoneRow({ rig, index, height, tabStop, ticked }: Common) {
       }}
       onPointerUp={() => clearTimeout(timer.current)}
       onPointerCancel={() => clearTimeout(timer.current)}
+      onPointerLeave={() => clearTimeout(timer.current)}
       onContextMenu={(event) => event.preventDefault()}
       onClick={(event) => {
+        // The browser's own: another tab.
+        if (event.ctrlKey || event.metaKey) return;
         event.preventDefault();
         if (pressed.current) return;
         if (selected.value.size > 0) select();

@@ -33,6 +33,8 @@ export function StoredDialog({ rig, onClose }: { rig: Rig; onClose: () => void }
   const [gone, setGone] = useState<ReadonlySet<string>>(new Set());
   const [sure, setSure] = useState<string | null>(null);
   const [busy, setBusy] = useState<string | null>(null);
+  /** The last removal that was not done: its toast lies below the dialog. */
+  const [refused, setRefused] = useState<Failure | null>(null);
   const close = useRef<HTMLButtonElement>(null);
   const stored = Array.isArray(told) ? told.filter(({ name }) => !gone.has(name)) : null;
   const remove = (name: string) => {
@@ -42,6 +44,7 @@ export function StoredDialog({ rig, onClose }: { rig: Rig; onClose: () => void }
       return;
     }
     setBusy(name);
+    setRefused(null);
     undeploy(rig, name)
       .then(
         ({ changed }) => {
@@ -50,7 +53,10 @@ export function StoredDialog({ rig, onClose }: { rig: Rig; onClose: () => void }
           // Its button goes with its row.
           close.current?.focus();
         },
-        (thrown: unknown) => notDone(`Remove ${name} from ${rig.name}`, failure(thrown)),
+        (thrown: unknown) => {
+          setRefused(failure(thrown));
+          notDone(`Remove ${name} from ${rig.name}`, failure(thrown));
+        },
       )
       .finally(() => {
         setBusy(null);
@@ -69,6 +75,7 @@ export function StoredDialog({ rig, onClose }: { rig: Rig; onClose: () => void }
     >
       {told === undefined && <Skeleton rows={2} />}
       {told !== undefined && stored === null && <Trouble failure={told as Failure} />}
+      {refused && <Trouble failure={refused} />}
       {stored?.length === 0 && <p class="t2">It has stored none.</p>}
       {stored && stored.length > 0 && (
         <>
