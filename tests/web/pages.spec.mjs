@@ -23,6 +23,33 @@ test.describe('signed in', () => {
     await expect(page.locator('.facts').getByText('Mining')).toBeVisible();
   });
 
+  test('a filter shows what it names and nothing of the one before', async ({ page, node }) => {
+    const lines = ['x alpha beta', 'only alpha', 'only beta', 'y alpha beta'].map((text, at) => ({ number: at + 1, text }));
+    await page.route('**/logs/xmrig-1?*', (route) => {
+      // One that waits for more waits on.
+      if (!route.request().url().includes('after=')) void route.fulfill({ json: { miner: 'xmrig-1', lines, newest: lines.length, lost: 0 } });
+    });
+    await page.goto(`${node.url}#/rig/${ALPHA}`);
+    const console = page.getByRole('region', { name: 'Console of xmrig-1' });
+    const shown = () => console.locator('.chunk > div').allTextContents();
+    const filter = page.getByLabel('Filter lines');
+    await filter.fill('alpha');
+    await expect.poll(shown).toEqual(['x alpha beta', 'only alpha', 'y alpha beta']);
+    await filter.fill('beta');
+    await expect.poll(shown).toEqual(['x alpha beta', 'only beta', 'y alpha beta']);
+  });
+
+  test('a dialog goes with the page that it was opened on', async ({ page, node }) => {
+    await page.goto(`${node.url}#/rigs`);
+    await LIVE(page);
+    await page.goto(`${node.url}#/rig/${ALPHA}`);
+    await page.getByRole('button', { name: 'Start…' }).click();
+    await expect(page.getByRole('dialog')).toBeVisible();
+    await page.goBack();
+    await expect(page.getByRole('dialog')).toHaveCount(0);
+    await expect(page.getByRole('heading', { level: 1 })).toHaveText('Rigs');
+  });
+
   test('a console that is scrolled up stays, and one click leads to the newest', async ({ page, node }) => {
     await page.goto(`${node.url}#/rig/${ALPHA}`);
     const console = page.getByRole('region', { name: 'Console of xmrig-1' });
@@ -232,6 +259,11 @@ test.describe('signed in', () => {
     await expect(page.getByText('2 selected')).toBeVisible();
     const sheet = await page.getByRole('group', { name: 'Selected rigs' }).boundingBox();
     expect(sheet.y + sheet.height).toBeLessThanOrEqual(844 - 60 + 1);
+    // The list ends above it.
+    const table = page.locator('.tablebox');
+    await table.evaluate((element) => element.scrollTo(0, element.scrollHeight));
+    const last = await table.boundingBox();
+    expect(last.y + last.height).toBeLessThanOrEqual(sheet.y + 1);
     expect(await page.evaluate(() => document.documentElement.scrollWidth)).toBe(390);
   });
 
