@@ -38,6 +38,7 @@ fn main() -> ExitCode {
         }
         Err(why) => {
             println!("cargo::warning=built without the dashboard's page: {why}");
+            try_again(&why, &out);
             Vec::new()
         }
     };
@@ -66,6 +67,23 @@ impl fmt::Display for Failed {
             Self::NoNpm(error) => write!(f, "npm does not run ({error}); install Node.js 20 or later"),
             Self::Npm(step) => write!(f, "`npm {step}` failed"),
         }
+    }
+}
+
+/// Has the next build try again once the reason may be gone: cargo runs this for what it watches alone.
+fn try_again(why: &Failed, out: &Path) {
+    match why {
+        // Until something is installed where programs are looked for.
+        Failed::NoNpm(_) => {
+            println!("cargo::rerun-if-env-changed=PATH");
+            let path = env::var_os("PATH").unwrap_or_default();
+            for directory in env::split_paths(&path).filter(|directory| directory.is_dir()) {
+                println!("cargo::rerun-if-changed={}", directory.display());
+            }
+        }
+        // Always, as for every file that is not there: no network, or an npm that was interrupted or is too old.
+        Failed::Npm(_) => println!("cargo::rerun-if-changed={}", out.join("never").display()),
+        Failed::Copy(_) | Failed::Missing => {}
     }
 }
 
