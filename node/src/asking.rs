@@ -41,6 +41,14 @@ impl NodeHandle {
         }
         match self.resolve_peer(text) {
             Err(NodeError::UnknownPeer { .. }) if begins(&record.id, text) => Ok(Target::Here),
+            // A peer chooses its name, which may be the beginning of our id.
+            Ok(peer) if begins(&record.id, text) => Err(NodeError::AmbiguousPeer {
+                asked: text.to_owned(),
+                candidates: vec![
+                    format!("{} ({})", record.name, record.id),
+                    format!("{} ({})", peer.peer.name, peer.peer.id),
+                ],
+            }),
             resolved => resolved.map(Target::Peer),
         }
     }

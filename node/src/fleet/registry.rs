@@ -494,6 +494,25 @@ pub(super) mod tests {
     }
 
     #[test]
+    fn a_name_cannot_imitate_the_beginning_of_the_id_of_another() {
+        let victim = key(1).node_id().to_string();
+        for order in [[1, 2], [2, 1]] {
+            let mut registry = Registry::default();
+            for number in order {
+                let name = if number == 1 { "victim" } else { &victim[..8] };
+                let peer = registry.admit(new_peer(number, name)).unwrap();
+                registry.put(peer);
+            }
+            let Err(NodeError::AmbiguousPeer { candidates, .. }) = resolve(&registry, &victim[..8]) else {
+                panic!("one of the two was guessed");
+            };
+            assert_eq!(candidates.len(), 2);
+            assert_eq!(resolve(&registry, &victim[..9]), Ok(key(1)));
+            assert_eq!(resolve(&registry, &key(2).node_id().to_string()), Ok(key(2)));
+        }
+    }
+
+    #[test]
     fn a_peer_that_is_called_as_this_node_is_gets_another_name() {
         let mut registry = Registry::default();
         registry.reserve(&"desk".parse().unwrap());

@@ -149,28 +149,37 @@ async fn ask_to_upgrade<S: AsyncRead + AsyncWrite + Unpin>(tcp: S, host: &str) -
     }
 }
 
-/// The server's part (section 4.2). Any path is taken.
+/// The server's part (section 4.2). Any path is taken. A browser names the page that asks (RFC 6454, section 7), and lets any
+/// page ask: it could try pairing codes on a node that listens on loopback alone. A node names none.
 async fn upgrade<S: AsyncRead + AsyncWrite + Unpin>(tcp: S) -> io::Result<Socket<S>> {
     let mut server = Server::new(Head { tcp, begins: REQUEST, left: LONGEST_UPGRADE });
-    let asked = server.receive_request().await.map(|request| request.key());
+    let asked = server.receive_request().await.map(|request| (request.key(), request.headers().origin.is_some()));
     let key = match asked {
-        Ok(key) => key,
+        Ok((key, false)) => key,
+        Ok((_, true)) => {
+            refuse(server.into_inner().tcp, "403 Forbidden").await;
+            return Err(invalid("a page in a browser asks"));
+        }
         Err(error) => {
             let is_gone = matches!(&error, handshake::Error::Io(error) if error.kind() != io::ErrorKind::InvalidData);
             if !is_gone {
-                let length = NO_UPGRADE.len();
-                let answer = format!(
-                    "HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain\r\nContent-Length: {length}\r\n\
-                     Connection: close\r\n\r\n{NO_UPGRADE}"
-                );
-                // It may be gone by now.
-                let _ = server.into_inner().tcp.write_all(answer.as_bytes()).await;
+                refuse(server.into_inner().tcp, "400 Bad Request").await;
             }
             return Err(not_upgraded(error));
         }
     };
     server.send_response(&Response::Accept { key, protocol: None }).await.map_err(not_upgraded)?;
     Ok(Socket::new(server.into_inner().tcp, Mode::Server, Vec::new()))
+}
+
+/// Tells whoever is no node where it is.
+async fn refuse(mut tcp: impl AsyncWrite + Unpin, status: &str) {
+    let length = NO_UPGRADE.len();
+    let answer = format!(
+        "HTTP/1.1 {status}\r\nContent-Type: text/plain\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{NO_UPGRADE}"
+    );
+    // It may be gone by now.
+    let _ = tcp.write_all(answer.as_bytes()).await;
 }
 
 fn not_upgraded(error: handshake::Error) -> io::Error {

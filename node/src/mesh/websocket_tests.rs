@@ -379,6 +379,27 @@ async fn who_asks_for_no_upgrade_is_told_where_the_dashboard_is_and_what_is_no_h
 }
 
 #[tokio::test]
+async fn a_page_in_a_browser_gets_no_connection() {
+    let asks = |more: &str| {
+        format!(
+            "GET / HTTP/1.1\r\nHost: 127.0.0.1:9091\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n{more}\
+             Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
+        )
+    };
+    for (origin, taken) in [("Origin: https://a.example\r\n", false), ("origin: null\r\n", false), ("", true)] {
+        let (ours, theirs) = tokio::io::duplex(1 << 20);
+        let mut theirs = theirs.compat();
+        theirs.write_all(asks(origin).as_bytes()).await.unwrap();
+        let upgraded = upgrade(ours.compat()).await;
+        assert_eq!(upgraded.is_ok(), taken, "{origin}");
+        drop(upgraded);
+        let mut answer = String::new();
+        theirs.read_to_string(&mut answer).await.unwrap();
+        assert!(answer.starts_with(if taken { "HTTP/1.1 101 " } else { "HTTP/1.1 403 " }), "{origin}: {answer}");
+    }
+}
+
+#[tokio::test]
 async fn a_web_server_is_told_from_a_node() {
     for (answer, why) in [
         (

@@ -9,6 +9,7 @@ use serde_json::Value;
 
 use super::drivers::{checked, driver};
 use crate::store::atomic::{self, WriteError};
+use crate::store::file::{ReadError, read_text};
 
 /// Largest profile file. The largest profile that passes its checks has some 20 KiB.
 const MAX_FILE: u64 = 64 * 1024;
@@ -79,15 +80,15 @@ impl ProfileStore {
         Ok(profiles)
     }
 
-    /// Those that can be read, by name: somebody far away can do nothing about a damaged file, and the rest is of use. The
-    /// log has what is wrong with it.
+    /// Those that can be read, by name: somebody far away can do nothing about a damaged file, and the rest is of use.
+    /// `doctor` and `profile list` tell what is wrong with it; whoever asks from afar does not fill the log with that.
     ///
     /// # Errors
     /// [`ProfilesError::Read`] of the folder.
     pub fn readable(&self) -> Result<Vec<Profile>, ProfilesError> {
         let found = self.names()?.into_iter().filter_map(|name| {
             let loaded = self.load(&name);
-            loaded.inspect_err(|error| tracing::warn!(%error, "a profile is left out")).ok().flatten()
+            loaded.inspect_err(|error| tracing::debug!(%error, "a profile is left out")).ok().flatten()
         });
         Ok(found.collect())
     }
@@ -116,21 +117,14 @@ impl ProfileStore {
     /// [`ProfilesError`].
     pub fn load(&self, name: &ProfileName) -> Result<Option<Profile>, ProfilesError> {
         let path = self.path(name);
-        let read = || -> io::Result<String> {
-            let file = std::fs::File::open(&path)?;
-            let mut text = String::new();
-            io::Read::read_to_string(&mut io::Read::take(file, MAX_FILE + 1), &mut text)?;
-            Ok(text)
-        };
-        let text = match read() {
-            Ok(text) => text,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(source) => return Err(ProfilesError::Read { path, source }),
-        };
         let damaged = |why: String| ProfilesError::Damaged { path: path.clone(), why };
-        if text.len() as u64 > MAX_FILE {
-            return Err(damaged(format!("it has more than {MAX_FILE} bytes")));
-        }
+        let text = match read_text(&path, MAX_FILE) {
+            Ok(Some(text)) => text,
+            Ok(None) => return Ok(None),
+            Err(ReadError::Read { path, source }) => return Err(ProfilesError::Read { path, source }),
+            Err(ReadError::TooLarge { .. }) => return Err(damaged(format!("it has more than {MAX_FILE} bytes"))),
+            Err(other @ ReadError::NotPrivate { .. }) => return Err(damaged(other.to_string())),
+        };
         let draft = parse(&text).map_err(damaged)?;
         if draft.name != *name {
             return Err(damaged(format!("it is named `{}` inside", draft.name)));
@@ -257,6 +251,12 @@ mod tests {
             assert_eq!(store.readable().unwrap(), [profile("good")]);
             assert_eq!(std::fs::read_to_string(&path).unwrap(), content);
         }
+        // What is no file is not waited for.
+        std::fs::remove_file(&path).unwrap();
+        rustix::fs::mknodat(rustix::fs::CWD, &path, rustix::fs::FileType::Fifo, rustix::fs::Mode::RUSR, 0).unwrap();
+        let error = store.list().unwrap_err().to_string();
+        assert!(error.contains("bad.json"), "{error}");
+        assert_eq!(store.readable().unwrap(), [profile("good")]);
     }
 
     #[test]

@@ -1,7 +1,7 @@
 // A native modal dialog: the browser keeps the focus in, Esc closes, the focus goes back to the opener.
 
 import type { ComponentChildren } from 'preact';
-import { useEffect, useId, useRef } from 'preact/hooks';
+import { useEffect, useId, useRef, useState } from 'preact/hooks';
 
 interface Props {
   title: string;
@@ -103,9 +103,11 @@ interface ConfirmProps {
 /** "Are you sure", with the focus on Cancel. */
 export function Confirm({ title, children, verb, typed, onYes, onClose }: ConfirmProps) {
   const entered = useRef<HTMLInputElement>(null);
+  const [wrong, setWrong] = useState(false);
   const id = useId();
   const yes = () => {
     if (typed !== undefined && entered.current?.value.trim() !== typed) {
+      setWrong(true);
       entered.current?.focus();
       return;
     }
@@ -134,7 +136,12 @@ export function Confirm({ title, children, verb, typed, onYes, onClose }: Confir
           <label for={id}>
             Type <b>{typed}</b> to go on
           </label>
-          <input id={id} ref={entered} autocomplete="off" />
+          <input id={id} ref={entered} autocomplete="off" aria-invalid={wrong} aria-describedby={wrong ? `${id}-wrong` : undefined} />
+          {wrong && (
+            <p class="error" id={`${id}-wrong`} role="alert">
+              Not done: type {typed}
+            </p>
+          )}
         </div>
       )}
     </Dialog>

@@ -262,10 +262,10 @@ export function Skeleton({ rows = 6 }: { rows?: number }) {
   );
 }
 
-/** A button that may be switched off, and then says why. */
-export function Act({ why, children, ...rest }: { why: string | null; children: ComponentChildren } & ButtonHTMLAttributes<HTMLButtonElement>) {
+/** A button that may be switched off, and then says why. The keyboard still finds it, and does not lose its place by it. */
+export function Act({ why, children, onClick, ...rest }: { why: string | null; children: ComponentChildren } & ButtonHTMLAttributes<HTMLButtonElement>) {
   return (
-    <button type="button" {...rest} disabled={why !== null} title={why ?? rest.title}>
+    <button type="button" {...rest} aria-disabled={why !== null} title={why ?? rest.title} onClick={why === null ? onClick : (event) => event.preventDefault()}>
       {children}
     </button>
   );
