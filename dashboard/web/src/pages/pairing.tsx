@@ -73,7 +73,7 @@ function Request({ request }: { request: Pending }) {
       pending.value = pending.value.filter((one) => one.id !== request.id);
       done(verb === 'approve' ? `${request.name} is admitted` : `${request.name} is turned away`);
       // The button goes with its request; a focus that is elsewhere by now stays there.
-      if (document.activeElement?.matches('body, :disabled')) document.getElementById('requests')?.focus();
+      if (document.activeElement?.matches('body, [aria-disabled="true"]')) document.getElementById('requests')?.focus();
     } catch (thrown) {
       failed(`${request.name} was not ${verb === 'approve' ? 'admitted' : 'turned away'}`, failure(thrown));
       setBusy(false);
