@@ -56,12 +56,12 @@ impl Console {
     }
 
     fn push(&self, raw: &[u8]) {
-        let newest = {
-            let mut ring = self.ring();
-            ring.push(raw);
-            ring.newest()
-        };
-        self.newest.send_if_modified(|known| std::mem::replace(known, newest) != newest);
+        self.ring().push(raw);
+        // Asked for under the lock of what is told: two streams that add lines at one moment never tell an older number last.
+        self.newest.send_if_modified(|known| {
+            let newest = self.ring().newest();
+            std::mem::replace(known, newest) != newest
+        });
     }
 
     /// Number of the newest line.
@@ -167,6 +167,25 @@ mod tests {
         let (page, ()) =
             tokio::join!(console.page(name(), Some(one), 10, Duration::from_secs(30)), async { console.note("two") });
         assert_eq!(page.lines[0].text, "[miner-ctrl] two");
+    }
+
+    #[test]
+    fn followers_are_told_the_newest_line_whichever_of_two_streams_wrote_it() {
+        let console = Console::default();
+        for _ in 0..2000 {
+            let start = std::sync::Barrier::new(2);
+            std::thread::scope(|scope| {
+                for _ in 0..2 {
+                    scope.spawn(|| {
+                        start.wait();
+                        for _ in 0..5 {
+                            console.note("line");
+                        }
+                    });
+                }
+            });
+            assert_eq!(*console.newest.borrow(), console.newest());
+        }
     }
 
     #[tokio::test]
