@@ -19,6 +19,18 @@ async fn waiting(home: &Home) -> Value {
 }
 
 #[tokio::test]
+async fn a_rig_that_is_called_as_the_beginning_of_its_controllers_id_is_not_taken_for_it() {
+    let controller = Station::start("control-center", "controller").await;
+    let id = async |home: &Home| home.json("node info").await["id"].as_str().unwrap().to_owned();
+    let ours = id(&controller.home).await;
+    let rig = Station::start(&ours[..8], "worker").await;
+    controller.pair_with(&rig).await;
+    controller.home.run(&format!("remote status {}", &ours[..8])).await.fails(5, &[&ours[..8], "control-center"]);
+    let named = controller.home.run(&format!("peer rename {} barn", id(&rig.home).await)).await.done();
+    assert!(named.contains("barn"), "{named}");
+}
+
+#[tokio::test]
 async fn an_operator_admits_by_the_words_that_show_on_both_sides() {
     let farm = Farm::strangers(&["rig-alpha"]).await;
     let (controller, rig) = (&farm.controller.home, &farm.rig().home);

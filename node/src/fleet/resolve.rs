@@ -17,8 +17,8 @@ const LEAST_DIGITS: usize = 8;
 /// By exact id or exact peer id; else by exact name (in any case) or the beginning of an id, which must fit one peer alone.
 ///
 /// Never by the beginning of a name: once `rig-2` is removed, `rig-2` would mean `rig-20`. Ids come first: a name is chosen
-/// by its bearer and could imitate one, or the beginning of one, which is then not guessed at. Everything is looked at in order, which takes under a millisecond for the largest
-/// registry and needs no index in every snapshot.
+/// by its bearer and could imitate one, or the beginning of one, which is then not guessed at. Everything is looked at in
+/// order, which takes under a millisecond for the largest registry and needs no index in every snapshot.
 pub(super) fn resolve<'a>(peers: impl Iterator<Item = &'a Peer>, text: &str) -> Result<PeerKey, NodeError> {
     let text = text.trim();
     let asked = || text.chars().take(MAX_ECHO).collect::<String>();

@@ -455,7 +455,7 @@ impl Keeper {
     fn check_start(&self, name: &MinerName) -> Result<(), Refusal> {
         let Some(miner) = self.miners.get(name) else { return Ok(()) };
         let goes_on = match miner.state.stage {
-            _ if miner.process.is_some() => "goes on as it is",
+            Stage::Running { .. } | Stage::Starting { .. } if miner.process.is_some() => "goes on as it is",
             Stage::Failed { retry_at: Some(_) } => "is tried again by itself",
             _ => return Ok(()),
         };

@@ -59,11 +59,13 @@ pub fn read_text(path: &Path, limit: u64) -> Result<Option<String>, ReadError> {
     if !found.is_file() {
         return Err(failed(io::Error::other("it is no regular file")));
     }
-    let mut text = String::new();
-    file.take(limit + 1).read_to_string(&mut text).map_err(failed)?;
-    if text.len() as u64 > limit {
+    let mut bytes = Vec::new();
+    file.take(limit + 1).read_to_end(&mut bytes).map_err(failed)?;
+    // First: a character may be cut by the limit.
+    if bytes.len() as u64 > limit {
         return Err(ReadError::TooLarge { path: path.to_owned(), limit });
     }
+    let text = String::from_utf8(bytes).map_err(|error| failed(io::Error::new(io::ErrorKind::InvalidData, error)))?;
     Ok(Some(text))
 }
 
@@ -249,6 +251,8 @@ mod tests {
         super::super::atomic::write(&path, b"four").unwrap();
         assert!(matches!(read_text(&path, 3), Err(ReadError::TooLarge { .. })));
         assert_eq!(read_text(&path, 4).unwrap().unwrap(), "four");
+        super::super::atomic::write(&path, "für".as_bytes()).unwrap();
+        assert!(matches!(read_text(&path, 1), Err(ReadError::TooLarge { .. })), "though its limit cuts a character");
         // Neither is waited for.
         let pipe = directory.path().join("pipe");
         rustix::fs::mknodat(rustix::fs::CWD, &pipe, rustix::fs::FileType::Fifo, 0o600.into(), 0).unwrap();

@@ -8,7 +8,7 @@ import { failure } from '../api/client';
 import { outcomeText, remove, removeAll, restart, start, stop, type Start } from '../store/commands';
 import { closeDialog, dialog } from '../store/dialogs';
 import { begin } from '../store/jobs';
-import { loadProfiles, NEW, profiles } from '../store/profiles';
+import { loadProfiles, NEW, profiles, profilesFailure } from '../store/profiles';
 import { go, href, route } from '../store/route';
 import { unselect } from '../store/table';
 import { done, failed, notDone } from '../store/toast';
@@ -17,7 +17,7 @@ import { Confirm, Dialog, Foot } from './dialog';
 import { EditPeerDialog } from './editpeer';
 import { JobDialog } from './job';
 import { Keys, Palette } from './palette';
-import { Choice, Field, Skeleton } from './parts';
+import { Choice, Field, Skeleton, Trouble } from './parts';
 import { StoredDialog, useStored } from './stored';
 
 export function Dialogs() {
@@ -110,6 +110,7 @@ function profileOption({ name, algorithm, coin, program }: Offered): readonly [s
 }
 
 function NoProfile() {
+  if (profiles.value === null) return profilesFailure.value ? <Trouble failure={profilesFailure.value} /> : <Skeleton rows={1} />;
   return (
     <p class="t2">
       There is no profile on this node yet.{' '}

@@ -54,8 +54,9 @@ export function StoredDialog({ rig, onClose }: { rig: Rig; onClose: () => void }
           close.current?.focus();
         },
         (thrown: unknown) => {
-          setRefused(failure(thrown));
-          notDone(`Remove ${name} from ${rig.name}`, failure(thrown));
+          const why = failure(thrown);
+          setRefused(why);
+          notDone(`Remove ${name} from ${rig.name}`, why);
         },
       )
       .finally(() => {
