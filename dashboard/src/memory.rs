@@ -13,7 +13,7 @@ use miner_ctrl_protocol::{
 use crate::node::{
     AddPeer, Added, DeployOutcome, History, HistoryQuery, HistorySeries, InitNode, Initialised, Internals, LogQuery,
     MinerCommand, MinerOutcome, Node, NodeError, NodeInfo, PeerChange, PeerView, PendingView, Pinged, Process,
-    RigProfile, RigView,
+    RigProfile, RigView, StoredProfile,
 };
 use crate::records::{AccessRecord, Activity, ActivityQuery, Records};
 
@@ -432,14 +432,14 @@ impl Node for Memory {
         state.profiles.get(name).cloned().ok_or_else(|| NodeError::UnknownProfile(name.clone()))
     }
 
-    async fn put_profile(&self, draft: ProfileDraft, replace: bool) -> Result<ProfileDraft, NodeError> {
+    async fn put_profile(&self, draft: ProfileDraft, replace: bool) -> Result<StoredProfile, NodeError> {
         let mut state = self.checked()?;
-        let draft = draft.check()?.into_draft();
-        if !replace && state.profiles.contains_key(&draft.name) {
-            return Err(NodeError::Conflict(format!("there is a profile `{}` already", draft.name)));
+        let profile = draft.check()?.into_draft();
+        if !replace && state.profiles.contains_key(&profile.name) {
+            return Err(NodeError::Conflict(format!("there is a profile `{}` already", profile.name)));
         }
-        state.profiles.insert(draft.name.clone(), draft.clone());
-        Ok(draft)
+        let created = state.profiles.insert(profile.name.clone(), profile.clone()).is_none();
+        Ok(StoredProfile { profile, created })
     }
 
     async fn remove_profile(&self, name: &ProfileName) -> Result<(), NodeError> {

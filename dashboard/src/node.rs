@@ -96,6 +96,15 @@ pub struct Process {
     pub started_at: f64,
 }
 
+/// A profile of this node that was just stored.
+#[derive(Debug, Clone, PartialEq)]
+pub struct StoredProfile {
+    /// As it is stored.
+    pub profile: ProfileDraft,
+    /// Whether there was none of that name.
+    pub created: bool,
+}
+
 /// What to call this node, and what for.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -590,7 +599,7 @@ pub trait Node: Records + Clone {
         &self,
         draft: ProfileDraft,
         replace: bool,
-    ) -> impl Future<Output = Result<ProfileDraft, NodeError>> + Send;
+    ) -> impl Future<Output = Result<StoredProfile, NodeError>> + Send;
     /// Forgets a profile of this node.
     fn remove_profile(&self, name: &ProfileName) -> impl Future<Output = Result<(), NodeError>> + Send;
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use miner_ctrl_dashboard::node::{
     AddPeer, Added, DeployOutcome, History, HistoryQuery, InitNode, Initialised, Internals, LogQuery, MinerCommand,
-    MinerOutcome, NodeInfo, PeerChange, PeerView, PendingView, Pinged, RigProfile, RigView,
+    MinerOutcome, NodeInfo, PeerChange, PeerView, PendingView, Pinged, RigProfile, RigView, StoredProfile,
 };
 use miner_ctrl_dashboard::{Node, NodeError};
 use miner_ctrl_protocol::message::{LogPage, MAX_WAIT_SECONDS, ProfileSummary};
@@ -21,7 +21,8 @@ use crate::fleet::{FleetError, FleetHandle, FleetSnapshot, NewPeer, PairingMode,
 use crate::house::carried_out;
 use crate::identity::{self, IdentityError, NodeRecord};
 use crate::mesh::{Address, AskError, MeshHandle, PairBy, PairError, Paired, dial_address, peer_id, peer_key_of};
-use crate::miners::drivers::{checked, driver};
+use crate::miners::drivers::checked;
+use crate::miners::profiles::{ProfilesError, Saved};
 use crate::store::activity::Journal;
 use crate::store::clock::unix_now;
 use crate::store::{Database, Places};
@@ -127,12 +128,11 @@ impl NodeHandle {
     }
 }
 
-async fn blocking<T: Send + 'static, E: std::error::Error + Send + 'static>(
-    work: impl FnOnce() -> Result<T, E> + Send + 'static,
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, ProfilesError> + Send + 'static,
 ) -> Result<T, NodeError> {
     match tokio::task::spawn_blocking(work).await {
-        Ok(Ok(value)) => Ok(value),
-        Ok(Err(error)) => Err(NodeError::Internal(chain(&error))),
+        Ok(done) => done.map_err(NodeError::from),
         Err(error) => Err(NodeError::Internal(error.to_string())),
     }
 }
@@ -453,19 +453,14 @@ impl Node for NodeHandle {
         self.stored_profile(name).await
     }
 
-    async fn put_profile(&self, draft: ProfileDraft, replace: bool) -> Result<ProfileDraft, NodeError> {
+    async fn put_profile(&self, draft: ProfileDraft, replace: bool) -> Result<StoredProfile, NodeError> {
         let profile = checked(draft)?;
-        driver(profile.program).check(&profile)?;
-        let (store, name) = (self.inner.worker.profiles.clone(), profile.name.clone());
+        let store = self.inner.worker.profiles.clone();
         let stored = blocking(move || {
-            if !replace && store.load(&profile.name)?.is_some() {
-                return Ok(None);
-            }
-            store.save(&profile).map(|_| Some(profile.into_draft()))
+            let saved = store.save(&profile, replace)?;
+            Ok(StoredProfile { profile: profile.into_draft(), created: saved == Saved::Created })
         });
-        stored.await?.ok_or_else(|| {
-            NodeError::Conflict(format!("there is a profile `{name}` already: edit it, or remove it first"))
-        })
+        stored.await
     }
 
     async fn remove_profile(&self, name: &ProfileName) -> Result<(), NodeError> {

@@ -13,7 +13,7 @@ use tokio::time::Instant;
 
 use crate::causes::internal;
 use crate::miners::drivers::{checked, driver};
-use crate::miners::profiles::{ProfileStore, ProfilesError};
+use crate::miners::profiles::{ProfileStore, ProfilesError, Saved};
 use crate::miners::{MinersHandle, host};
 use crate::news;
 use crate::recorded::Recorded;
@@ -146,8 +146,8 @@ impl Worker {
     async fn deploy(&self, draft: ProfileDraft) -> Result<Response, Refusal> {
         self.miners()?;
         let profile = self.permitted(checked(draft)?)?;
-        let changed = self.blocking(move |store| store.save(&profile)).await?;
-        Ok(Response::Deployed { changed })
+        let saved = self.blocking(move |store| store.save(&profile, true)).await?;
+        Ok(Response::Deployed { changed: saved != Saved::Unchanged })
     }
 
     async fn stored(&self, name: ProfileName) -> Result<Profile, Refusal> {
@@ -161,9 +161,7 @@ impl Worker {
     ) -> Result<T, Refusal> {
         let store = self.profiles.clone();
         match tokio::task::spawn_blocking(move || work(&store)).await {
-            Ok(Ok(value)) => Ok(value),
-            Ok(Err(error @ ProfilesError::TooMany)) => Err(Refusal::Conflict { why: error.to_string() }),
-            Ok(Err(error)) => Err(internal(&error)),
+            Ok(done) => done.map_err(Refusal::from),
             Err(error) => Err(internal(&error)),
         }
     }

@@ -59,6 +59,7 @@ pub(crate) fn routes<N: Node>() -> Routes<N> {
                 .notes("`********` in place of a password keeps the stored one.")
                 .takes::<NamedByPath>(example)
                 .answers::<shape::Profile>(StatusCode::OK, "The profile as it is stored.")
+                .answers::<shape::Profile>(StatusCode::CREATED, "The same, where there was none of that name.")
                 .fails(&[Code::Conflict]),
         )
         .delete(
@@ -101,7 +102,7 @@ async fn add<N: Node>(
     let name = draft.name.to_string();
     let stored = node.put_profile(draft, false).await.map_err(|error| ApiError::from(error).about(&name))?;
     let location = [(header::LOCATION, format!("{API}/profiles/{name}"))];
-    Ok((StatusCode::CREATED, location, About { target: Some(name), detail: None }, Json(masked(stored))))
+    Ok((StatusCode::CREATED, location, About { target: Some(name), detail: None }, Json(masked(stored.profile))))
 }
 
 async fn show<N: Node>(State(node): State<N>, Path(name): Path<String>) -> Result<Json<ProfileDraft>, ApiError> {
@@ -112,7 +113,7 @@ async fn replace<N: Node>(
     State(node): State<N>,
     Path(name): Path<String>,
     extract::Json(mut body): extract::Json<Value>,
-) -> Result<Json<ProfileDraft>, ApiError> {
+) -> Result<(StatusCode, Json<ProfileDraft>), ApiError> {
     let name = parsed(&name)?;
     if let Some(fields) = body.as_object_mut() {
         fields.entry("name").or_insert_with(|| name.as_str().into());
@@ -129,7 +130,10 @@ async fn replace<N: Node>(
         }
         refuse_placeholder("", &draft)?;
     }
-    Ok(Json(masked(node.put_profile(draft, true).await?)))
+    let stored = node.put_profile(draft, true).await?;
+    // RFC 9110, section 9.3.4.
+    let status = if stored.created { StatusCode::CREATED } else { StatusCode::OK };
+    Ok((status, Json(masked(stored.profile))))
 }
 
 async fn remove<N: Node>(State(node): State<N>, Path(name): Path<String>) -> Result<StatusCode, ApiError> {

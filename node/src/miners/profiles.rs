@@ -2,12 +2,16 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
 
+use miner_ctrl_dashboard::NodeError;
 use miner_ctrl_protocol::profile::{Invalid, MAX_PROFILES};
-use miner_ctrl_protocol::{Profile, ProfileDraft, ProfileName};
+use miner_ctrl_protocol::{Profile, ProfileDraft, ProfileName, Refusal};
 use serde_json::Value;
 
 use super::drivers::{checked, driver};
+use super::instance::short;
+use crate::causes::{chain, internal};
 use crate::store::atomic::{self, WriteError};
 use crate::store::file::{ReadError, read_text};
 
@@ -25,6 +29,9 @@ pub enum ProfilesError {
         /// What is wrong with it.
         why: String,
     },
+    /// There is one of this name, and it was not to be replaced.
+    #[error("there is a profile `{0}` already: edit it, or remove it first")]
+    Exists(ProfileName),
     /// The profile itself cannot be taken.
     #[error(transparent)]
     Invalid(#[from] Invalid),
@@ -54,17 +61,60 @@ pub enum ProfilesError {
     Write(#[from] WriteError),
 }
 
+/// For this node's own operator.
+impl From<ProfilesError> for NodeError {
+    fn from(error: ProfilesError) -> Self {
+        match error {
+            ProfilesError::Invalid(invalid) => Self::Invalid(invalid),
+            ProfilesError::Damaged { .. } | ProfilesError::Exists(_) | ProfilesError::TooMany => {
+                Self::Conflict(error.to_string())
+            }
+            ProfilesError::Read { .. } | ProfilesError::Remove { .. } | ProfilesError::Write(_) => {
+                Self::Internal(chain(&error))
+            }
+        }
+    }
+}
+
+/// For a peer, to whom this node's files are not named.
+impl From<ProfilesError> for Refusal {
+    fn from(error: ProfilesError) -> Self {
+        match error {
+            ProfilesError::Invalid(invalid) => invalid.into(),
+            ProfilesError::Damaged { path, why } => {
+                let name = path.file_name().unwrap_or_default().display();
+                Self::Conflict { why: format!("its file {name} is not a profile: {why}") }
+            }
+            ProfilesError::Exists(_) | ProfilesError::TooMany => Self::Conflict { why: error.to_string() },
+            ProfilesError::Read { .. } | ProfilesError::Remove { .. } | ProfilesError::Write(_) => internal(&error),
+        }
+    }
+}
+
 /// The profiles of this rig.
 #[derive(Debug, Clone)]
 pub struct ProfileStore {
     directory: PathBuf,
+    /// Held over a look and what is written after it: of two at once the later one finds what the first wrote.
+    writing: Arc<Mutex<()>>,
+}
+
+/// What a save has done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Saved {
+    /// There was none of that name.
+    Created,
+    /// One of that name was another.
+    Replaced,
+    /// It was there as it is.
+    Unchanged,
 }
 
 impl ProfileStore {
     /// The profiles in `profiles/` below the configuration directory; the folder is made by the first save.
     #[must_use]
     pub fn new(config_dir: &Path) -> Self {
-        Self { directory: config_dir.join("profiles") }
+        Self { directory: config_dir.join("profiles"), writing: Arc::default() }
     }
 
     /// All profiles, by name.
@@ -117,7 +167,7 @@ impl ProfileStore {
     /// [`ProfilesError`].
     pub fn load(&self, name: &ProfileName) -> Result<Option<Profile>, ProfilesError> {
         let path = self.path(name);
-        let damaged = |why: String| ProfilesError::Damaged { path: path.clone(), why };
+        let damaged = |why: String| ProfilesError::Damaged { path: path.clone(), why: short(why) };
         let text = match read_text(&path, MAX_FILE) {
             Ok(Some(text)) => text,
             Ok(None) => return Ok(None),
@@ -133,18 +183,23 @@ impl ProfileStore {
         Ok(Some(profile))
     }
 
-    /// Stores a profile that its program can run; returns whether anything was written.
+    /// Stores a profile that its program can run; with `replace` false, not in place of one of that name.
     ///
     /// # Errors
     /// [`ProfilesError`].
-    pub fn save(&self, profile: &Profile) -> Result<bool, ProfilesError> {
+    pub fn save(&self, profile: &Profile, replace: bool) -> Result<Saved, ProfilesError> {
         driver(profile.program).check(profile)?;
+        let _turn = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
+        let path = self.path(&profile.name);
+        let there = path.symlink_metadata().is_ok();
+        if there && !replace {
+            return Err(ProfilesError::Exists(profile.name.clone()));
+        }
         // A damaged file of this name is replaced: the operator has just said what shall stand in it.
         if matches!(self.load(&profile.name), Ok(Some(stored)) if stored == *profile) {
-            return Ok(false);
+            return Ok(Saved::Unchanged);
         }
-        let path = self.path(&profile.name);
-        if !path.exists() && self.names()?.len() >= MAX_PROFILES {
+        if !there && self.names()?.len() >= MAX_PROFILES {
             return Err(ProfilesError::TooMany);
         }
         let draft: &ProfileDraft = profile;
@@ -153,7 +208,7 @@ impl ProfileStore {
         text.push('\n');
         atomic::make_directory(&self.directory)?;
         atomic::write(&path, text.as_bytes())?;
-        Ok(true)
+        Ok(if there { Saved::Replaced } else { Saved::Created })
     }
 
     /// Forgets a profile; returns whether it was there.
@@ -219,9 +274,11 @@ mod tests {
     fn a_profile_comes_back_as_it_was_saved_and_once() {
         let (_directory, store) = store();
         assert!(store.list().unwrap().is_empty());
-        assert!(store.save(&profile("b")).unwrap());
-        assert!(!store.save(&profile("b")).unwrap());
-        assert!(store.save(&profile("a")).unwrap());
+        for (replace, name, saved) in
+            [(false, "b", Saved::Created), (true, "b", Saved::Unchanged), (true, "a", Saved::Created)]
+        {
+            assert_eq!(store.save(&profile(name), replace).unwrap(), saved);
+        }
         assert_eq!(store.list().unwrap(), [profile("a"), profile("b")]);
         assert_eq!(store.load(&"b".parse().unwrap()).unwrap(), Some(profile("b")));
         assert!(store.remove(&"b".parse().unwrap()).unwrap());
@@ -230,9 +287,44 @@ mod tests {
     }
 
     #[test]
+    fn one_of_two_that_add_a_name_at_once_is_refused() {
+        let (_directory, store) = store();
+        let add = |wallet: &str| {
+            let draft = ProfileDraft { wallet: wallet.to_owned(), ..profile("p").into_draft() };
+            let (store, profile) = (store.clone(), draft.check().unwrap());
+            std::thread::spawn(move || store.save(&profile, false).map(|_| profile))
+        };
+        // Without the turn both are told that theirs is stored.
+        for _ in 0..50 {
+            let adding = [add("one"), add("two")];
+            let (added, refused): (Vec<_>, Vec<_>) =
+                adding.into_iter().map(|thread| thread.join().unwrap()).partition(Result::is_ok);
+            let kept = store.load(&"p".parse().unwrap()).unwrap();
+            assert_eq!(added.into_iter().map(Result::unwrap).collect::<Vec<_>>(), Vec::from_iter(kept));
+            assert!(matches!(&refused[..], [Err(ProfilesError::Exists(_))]));
+            store.remove(&"p".parse().unwrap()).unwrap();
+        }
+    }
+
+    #[test]
+    fn one_more_than_there_may_be_is_told_as_that() {
+        let (directory, store) = store();
+        std::fs::create_dir(directory.path().join("profiles")).unwrap();
+        for number in 0..MAX_PROFILES {
+            std::fs::File::create(directory.path().join(format!("profiles/p{number}.json"))).unwrap();
+        }
+        let refused = || store.save(&profile("p"), false).unwrap_err();
+        let why = "there are 256 profiles already: remove one first";
+        assert!(matches!(NodeError::from(refused()), NodeError::Conflict(told) if told == why));
+        assert!(matches!(Refusal::from(refused()), Refusal::Conflict { why: told } if told == why));
+        // One that is there may be changed.
+        assert_eq!(store.save(&profile("p0"), true).unwrap(), Saved::Replaced);
+    }
+
+    #[test]
     fn a_damaged_file_is_named_and_left_alone() {
         let (directory, store) = store();
-        store.save(&profile("good")).unwrap();
+        store.save(&profile("good"), false).unwrap();
         let path = directory.path().join("profiles/bad.json");
         for content in [
             "{".to_owned(),
@@ -262,7 +354,7 @@ mod tests {
     #[test]
     fn an_algorithm_in_a_file_may_have_another_of_its_names() {
         let (directory, store) = store();
-        store.save(&profile("p")).unwrap();
+        store.save(&profile("p"), false).unwrap();
         let path = directory.path().join("profiles/p.json");
         let text = std::fs::read_to_string(&path).unwrap().replace("rx/0", "randomx");
         std::fs::File::create(&path).unwrap().write_all(text.as_bytes()).unwrap();
@@ -279,14 +371,14 @@ mod tests {
     fn what_the_program_cannot_run_is_not_stored() {
         let (_directory, store) = store();
         let draft = ProfileDraft { algorithm: Some("rx/O".into()), ..profile("p").into_draft() };
-        assert!(matches!(store.save(&draft.check().unwrap()), Err(ProfilesError::Invalid(_))));
+        assert!(matches!(store.save(&draft.check().unwrap(), true), Err(ProfilesError::Invalid(_))));
         assert!(store.list().unwrap().is_empty());
     }
 
     #[test]
     fn other_files_in_the_folder_are_passed_over() {
         let (directory, store) = store();
-        store.save(&profile("p")).unwrap();
+        store.save(&profile("p"), false).unwrap();
         for other in [".p.json.1.2.tmp", "README", ".hidden.json"] {
             std::fs::File::create(directory.path().join("profiles").join(other)).unwrap();
         }

@@ -4207,6 +4207,17 @@ export interface operations {
                     "application/json": components["schemas"]["Profile"];
                 };
             };
+            /** @description The same, where there was none of that name. */
+            201: {
+                headers: {
+                    "Idempotency-Replayed": components["headers"]["Replayed"];
+                    "X-Request-Id": components["headers"]["RequestId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Profile"];
+                };
+            };
             400: components["responses"]["400.bad-request"];
             401: components["responses"]["401.sign-in-needed"];
             403: components["responses"]["403.cross-origin.scope-too-small"];
