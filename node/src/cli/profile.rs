@@ -109,8 +109,7 @@ pub(crate) async fn run<E: Engine>(command: ProfileCommand, engine: &E, output: 
         ProfileCommand::Edit { name } => edit(&name, engine, output).await,
         ProfileCommand::Import { file, name } => {
             let what = || format!("cannot import {}", file.display());
-            let text = read(&file)?;
-            let (imported, notes) = import_xmrig(&text, name)
+            let (imported, notes) = import_xmrig(&read(&file)?, name)
                 .map_err(|why| Failure::new(Exit::Usage, "not-a-configuration", what()).caused_by(&why))?;
             for note in notes {
                 output.note(&note);
@@ -258,16 +257,20 @@ fn draft(add: Add) -> Result<ProfileDraft, Failure> {
 
 /// The first line of a file. An empty one is a mistake, such as a stdin that is closed: no password needs no file.
 fn password_of(file: &Path) -> Result<String, Failure> {
-    match read(file)?.lines().next() {
+    let untaken = |why: &str| {
+        Failure::new(Exit::Usage, "no-password", format!("cannot take a password from {}", file.display()))
+            .because(why)
+            .hint("write the password there; for a pool that needs none leave the option out")
+    };
+    let text = String::from_utf8(read(file)?).map_err(|_| untaken("it is not UTF-8"))?;
+    match text.lines().next() {
         Some(password) if !password.is_empty() => Ok(password.to_owned()),
-        _ => Err(Failure::new(Exit::Usage, "no-password", format!("cannot take a password from {}", file.display()))
-            .because("its first line is empty")
-            .hint("write the password there; for a pool that needs none leave the option out")),
+        _ => Err(untaken("its first line is empty")),
     }
 }
 
-/// A small text file, or stdin.
-fn read(path: &Path) -> Result<String, Failure> {
+/// A small file, or stdin.
+fn read(path: &Path) -> Result<Vec<u8>, Failure> {
     let unread = |why: &dyn std::error::Error| {
         Failure::new(Exit::Usage, "unreadable-file", format!("cannot read {}", path.display())).caused_by(why)
     };
@@ -276,10 +279,10 @@ fn read(path: &Path) -> Result<String, Failure> {
     } else {
         Box::new(File::open(path).map_err(|error| unread(&error))?)
     };
-    let mut text = String::new();
-    let length = source.take(FILE_LIMIT + 1).read_to_string(&mut text).map_err(|error| unread(&error))?;
+    let mut bytes = Vec::new();
+    let length = source.take(FILE_LIMIT + 1).read_to_end(&mut bytes).map_err(|error| unread(&error))?;
     if length as u64 > FILE_LIMIT {
         return Err(unread(&io::Error::other(format!("it is larger than {FILE_LIMIT} bytes"))));
     }
-    Ok(text)
+    Ok(bytes)
 }

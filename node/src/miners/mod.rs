@@ -22,6 +22,7 @@ pub mod driver;
 pub mod drivers;
 pub mod host;
 mod instance;
+mod json;
 mod keeper;
 mod launch;
 pub mod lifecycle;

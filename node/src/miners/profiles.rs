@@ -11,6 +11,7 @@ use serde_json::Value;
 
 use super::drivers::{checked, driver};
 use super::instance::short;
+use super::json;
 use crate::causes::{chain, internal};
 use crate::store::atomic::{self, WriteError};
 use crate::store::file::{ReadError, read_text};
@@ -235,7 +236,7 @@ impl ProfileStore {
 /// # Errors
 /// What is wrong, in words.
 pub fn parse(text: &str) -> Result<ProfileDraft, String> {
-    let value: Value = serde_json::from_str(text).map_err(|error| error.to_string())?;
+    let value = json::read(text).map_err(|error| error.to_string())?;
     if let Some(object) = value.as_object() {
         if let Some(unknown) = object.keys().find(|key| !ProfileDraft::FIELDS.contains(&key.as_str())) {
             return Err(format!("it has no key `{unknown}`; there are {}", ProfileDraft::FIELDS.join(", ")));
@@ -365,6 +366,7 @@ mod tests {
     fn an_unknown_key_is_refused_by_its_name() {
         assert!(parse(r#"{"wallte": 1}"#).unwrap_err().contains("`wallte`"));
         assert!(parse(r#"{"pools": [{"pass": 1}]}"#).unwrap_err().contains("`pass`"));
+        assert!(parse(r#"{"wallet": "a", "wallet": "b"}"#).unwrap_err().contains("`wallet` stands twice"));
     }
 
     #[test]

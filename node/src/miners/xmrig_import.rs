@@ -5,7 +5,8 @@ use miner_ctrl_protocol::profile::{Invalid, MAX_THREADS, Pool};
 use miner_ctrl_protocol::{ProfileDraft, ProfileName, Program};
 use serde_json::{Value, json};
 
-use super::drivers::{is_xmrig_coin, suggest_xmrig_algorithm, take_xmrig_arguments, xmrig_algorithm};
+use super::drivers::{driver, is_xmrig_coin, suggest_xmrig_algorithm, take_xmrig_arguments, xmrig_algorithm};
+use super::json;
 
 /// Largest file taken. XMRig's own, with thread lists for hundreds of threads, stay below.
 const MAX_FILE: usize = 256 * 1024;
@@ -13,22 +14,42 @@ const MAX_FILE: usize = 256 * 1024;
 /// A profile from XMRig's configuration, and what the operator should know of it, in words.
 ///
 /// # Errors
-/// The first value that a profile cannot carry and that matters for what is mined where.
-pub fn import_xmrig(json: &str, name: ProfileName) -> Result<(ProfileDraft, Vec<String>), Invalid> {
-    if json.len() > MAX_FILE {
-        return Err(Invalid::new("config", format!("has more than {MAX_FILE} bytes")));
+/// The first value that a profile cannot carry and that matters for what is mined where, by its place in the configuration.
+pub fn import_xmrig(config: &[u8], name: ProfileName) -> Result<(ProfileDraft, Vec<String>), Invalid> {
+    let bad = |why: String| Invalid::new("config", why);
+    if config.len() > MAX_FILE {
+        return Err(bad(format!("has more than {MAX_FILE} bytes")));
     }
-    let config: Value = serde_json::from_str(&relaxed(json))
-        .map_err(|error| Invalid::new("config", format!("is not JSON: {error}")))?;
+    // XMRig does not mind how its comments are encoded.
+    let text = relaxed(&String::from_utf8_lossy(config));
+    if text.contains(char::REPLACEMENT_CHARACTER) {
+        return Err(bad("is not UTF-8: only its comments may be anything else".to_owned()));
+    }
+    let config = json::read(&text).map_err(|error| bad(format!("is not JSON as one can rely on: {error}")))?;
     let mut import = Import::default();
-    let draft = import.draft(config, name)?;
-    draft.clone().check()?;
+    let mut draft = import.draft(config, name)?;
+    if let Err(odd) = rig_name(&draft) {
+        import.note(format!("left out: {}: it {}; the rig's own name is used", import.place("rig_name"), odd.why));
+        draft.rig_name = None;
+    }
+    let taken = draft.clone().check().and_then(|profile| driver(profile.program).check(&profile));
+    taken.map_err(|Invalid { field, why }| Invalid { field: import.place(&field), why })?;
     Ok((draft, import.told()))
+}
+
+/// Whether the name at the pool is one that a profile may have.
+fn rig_name(draft: &ProfileDraft) -> Result<(), Invalid> {
+    match draft.clone().check() {
+        Err(invalid) if invalid.field == "rig_name" => Err(invalid),
+        Ok(_) | Err(_) => Ok(()),
+    }
 }
 
 #[derive(Default)]
 struct Import {
     notes: Vec<String>,
+    /// Where the pools stand that are taken: not all need be enabled.
+    pools: Vec<usize>,
     /// Keys that list threads.
     lists: Vec<String>,
     /// Keys that nothing in a profile stands for.
@@ -42,10 +63,13 @@ impl Import {
         let mut pools = Vec::new();
         for (index, mut pool) in listed.into_iter().enumerate().filter(|(_, pool)| pool["enabled"] != json!(false)) {
             strip(&mut pool, &usual_pool());
-            let algorithm = text(&mut pool, "algo").map(|name| xmrig_algorithm(&name).map_or(name, str::to_owned));
+            // What it calls the pool's choice; it stands where nothing does.
+            let algorithm = text(&mut pool, "algo").filter(|name| !name.eq_ignore_ascii_case("auto"));
+            let algorithm = algorithm.map(|name| xmrig_algorithm(&name).map_or(name, str::to_owned));
             let mined = [("algo", algorithm), ("coin", text(&mut pool, "coin")), ("rig-id", text(&mut pool, "rig-id"))];
             pools.push((index, mined, self.pool(index, pool)?));
         }
+        self.pools = pools.iter().map(|(index, ..)| *index).collect();
         let Some((first, mined, shared)) = pools.first().cloned() else {
             return Err(Invalid::new("pools", "has no enabled pool"));
         };
@@ -106,17 +130,43 @@ impl Import {
         Ok(draft)
     }
 
+    /// Where a profile's field came from, as the configuration calls it.
+    fn place(&self, field: &str) -> String {
+        let (pool, field) = match field.split_once("].") {
+            Some((pool, field)) => (pool.strip_prefix("pools[").and_then(|number| number.parse().ok()), field),
+            None => (Some(0), field),
+        };
+        let key = match field {
+            "algorithm" => "algo",
+            "coin" => "coin",
+            "fingerprint" => "tls-fingerprint",
+            "password" => "pass",
+            "rig_name" => "rig-id",
+            "url" => "url",
+            "wallet" => "user",
+            // Of what is not a pool's the words are the same, or the value was made here.
+            other => return other.to_owned(),
+        };
+        match pool.and_then(|pool: usize| self.pools.get(pool)) {
+            Some(index) => format!("pools[{index}].{key}"),
+            None => key.to_owned(),
+        }
+    }
+
     /// A pool, with its own login.
     fn pool(&mut self, index: usize, mut pool: Value) -> Result<Pool, Invalid> {
         let field = |key: &str| format!("pools[{index}].{key}");
         let mut url = text(&mut pool, "url").ok_or_else(|| Invalid::new(field("url"), "is missing"))?;
         let (scheme, bare) = url.split_once("://").map_or((None, url.as_str()), |(scheme, bare)| (Some(scheme), bare));
+        // It does not mind the scheme's case, nor what follows the port.
+        let scheme = scheme.map(str::to_ascii_lowercase);
+        let bare = bare.trim_end_matches('/');
         // XMRig's own default port.
         let port = if bare.contains(':') { "" } else { ":3333" };
         if !port.is_empty() {
             self.note(format!("{} has no port: XMRig's 3333 is written", field("url")));
         }
-        let scheme = match (flag(&mut pool, "daemon"), scheme) {
+        let scheme = match (flag(&mut pool, "daemon"), scheme.as_deref()) {
             (true, None | Some("stratum+tcp")) => Some("daemon+http"),
             (true, Some("stratum+ssl")) => Some("daemon+https"),
             (_, scheme) => scheme,
@@ -299,6 +349,10 @@ fn relaxed(text: &str) -> String {
                         break;
                     }
                     star = c == '*';
+                    // The parser's lines are to be the file's.
+                    if c == '\n' {
+                        out.push(c);
+                    }
                 }
                 out.push(' ');
             }
@@ -339,10 +393,49 @@ fn relaxed(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::miners::drivers::driver;
 
     fn import(json: &str) -> Result<(ProfileDraft, Vec<String>), Invalid> {
-        import_xmrig(json, "p".parse().unwrap())
+        import_xmrig(json.as_bytes(), "p".parse().unwrap())
+    }
+
+    #[test]
+    fn what_stands_twice_is_refused_for_it_is_not_plain_which_counts() {
+        for (json, key) in [
+            (r#"{"pools": [{"url": "a.example:1", "user": "mine",\n "user": "other"}]}"#, "user"),
+            (r#"{"pools": [], /*\n*/ "pools": [{"url": "a.example:1", "user": "w"}]}"#, "pools"),
+        ] {
+            let Invalid { field, why } = import(&json.replace("\\n", "\n")).unwrap_err();
+            let begins =
+                format!("is not JSON as one can rely on: the key `{key}` stands twice, the second time at line 2 ");
+            assert!(field == "config" && why.starts_with(&begins), "{why}");
+        }
+    }
+
+    #[test]
+    fn what_xmrig_does_not_mind_is_taken() {
+        let pool = |url: &str, more: &str| {
+            let json = format!(r#"{{"pools": [{{"url": "{url}", "user": "w" {more}}}]}}"#);
+            import(&json).unwrap()
+        };
+        for (url, taken) in [
+            ("a.example:1/", "a.example:1"),
+            ("a.example/", "a.example:3333"),
+            ("STRATUM+SSL://a.example:1", "stratum+ssl://a.example:1"),
+            ("Stratum+TCP://a.example:1//", "stratum+tcp://a.example:1"),
+        ] {
+            assert_eq!(pool(url, "").0.pools[0].url, taken);
+        }
+        assert_eq!(pool("a.example:1", r#", "algo": "Auto""#).0.algorithm, None);
+        let (draft, notes) = pool("a.example:1", r#", "rig-id": "my barn""#);
+        let why = "it takes letters, digits, `-`, `_`, `.` and {name}; the rig's own name is used";
+        assert_eq!((draft.rig_name, notes), (None, vec![format!("left out: pools[0].rig-id: {why}")]));
+        let mut config = b"{/* Caf\xe9 */ \"pools\": [{\"url\": \"a.example:1\", \"user\": \"w\"}]} // \xe9".to_vec();
+        let name = || "p".parse().unwrap();
+        assert_eq!(import_xmrig(&config, name()).unwrap().0.wallet, "w");
+        // In a value it is not a matter of taste.
+        let user = config.iter().rposition(|byte| *byte == b'w').unwrap();
+        config[user] = 0xe9;
+        assert!(import_xmrig(&config, name()).unwrap_err().why.starts_with("is not UTF-8"));
     }
 
     #[test]
@@ -517,6 +610,11 @@ mod tests {
             (r#"{"pools": [{"enabled": false}, {"url": "a.example:1", "coin": "doge"}]}"#.to_owned(), "pools[1].coin"),
             (r#"{"pools": [{"user": "w"}]}"#.to_owned(), "pools[0].url"),
             (r#"{"pools": []}"#.to_owned(), "pools"),
+            (r#"{"pools": [{"enabled": false}, {"url": "a.example:x", "user": "w"}]}"#.to_owned(), "pools[1].url"),
+            (r#"{"pools": [{"enabled": false}, {"url": "a.example:1", "user": "a b"}]}"#.to_owned(), "pools[1].user"),
+            (pool(r#"}, {"url": "b.example:1", "user": "b c""#), "pools[1].user"),
+            (pool(r#", "pass": "${HOME}""#), "pools[0].pass"),
+            (pool(r#", "tls-fingerprint": "ab""#), "pools[0].tls-fingerprint"),
             ("{}".to_owned(), "pools"),
             ("[".to_owned(), "config"),
             (" ".repeat(300_000), "config"),
