@@ -290,6 +290,31 @@ async fn a_miner_outlives_its_supervisor_and_is_taken_over() {
     assert_eq!((stopped[0].state, rig.running()), (MinerState::Stopped, 0));
 }
 
+/// Some pools send a miner elsewhere (`client.reconnect`); that it came to one of the profile's is known from before.
+#[tokio::test]
+async fn a_miner_that_its_pool_has_sent_elsewhere_is_taken_over() {
+    let rig = Rig::new("warmup:0");
+    let miners = rig.supervisor().await;
+    miners.start(profile("p"), None).await.unwrap();
+    let pid = marked_processes(&rig.miners())[0].id;
+    until(&miners, "it is at its pool", |miner| miner.pool.is_some()).await;
+    replace(&rig.miners().join("xmrig-1/home/simulate"), "redirected");
+    let drifted = |miner: &MinerStatus| miner.problem.as_ref().is_some_and(|why| why.contains("drifted to elsewhere"));
+    until(&miners, "it is elsewhere", drifted).await;
+    drop(miners);
+    let miners = rig.supervisor().await;
+    until(&miners, "it is told again", drifted).await;
+    assert_eq!(marked_processes(&rig.miners()).iter().map(|found| found.id).collect::<Vec<_>>(), [pid]);
+    // One that is found so and was not seen at its pool mines for somebody else.
+    drop(miners);
+    let record = rig.miners().join("xmrig-1/instance.json");
+    let text = std::fs::read_to_string(&record).unwrap();
+    replace(&record, &text.replace("\"settled\": true", "\"settled\": false"));
+    let miners = rig.supervisor().await;
+    assert!(!pid.is_alive());
+    miners.stop(MinerChoice::All).await.unwrap();
+}
+
 /// `cp -a` of the home of a rig that runs, started beside it.
 #[tokio::test]
 async fn a_copy_of_a_rig_that_runs_leaves_its_miner_alone_and_a_rig_that_was_moved_takes_it_over() {

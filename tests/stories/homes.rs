@@ -163,7 +163,7 @@ async fn a_program_that_is_named_and_is_none_is_wrong_and_a_controller_needs_non
     let (code, said) = doctor(&rig).await;
     assert!(code == Some(1) && said.contains("✗ program       no xmrig: MINER_CTRL_XMRIG names `/nope`"), "{said}");
     let node = rig.serve_with(&[]).await;
-    assert!(node.log().contains("MINER_CTRL_XMRIG names `/nope`, which is no program"), "{}", node.log());
+    assert!(node.log().contains("MINER_CTRL_XMRIG names `/nope`, which is not there"), "{}", node.log());
     let controller = name(empty()).initialised("control-center", "controller").await;
     let (code, said) = doctor(&controller).await;
     assert!(code == Some(0) && !said.contains("program") && !said.contains("huge pages"), "{said}");

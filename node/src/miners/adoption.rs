@@ -28,6 +28,8 @@ pub(super) struct Adopted {
     pub(super) process: Process,
     pub(super) watch: Watch,
     pub(super) reading: Reading,
+    /// Whether it has been seen at one of the profile's pools.
+    pub(super) settled: bool,
 }
 
 /// Takes over or ends every process that an earlier node of this data directory left behind.
@@ -73,13 +75,13 @@ async fn case(directory: PathBuf, marked: Vec<Marked>, wanted: &BTreeMap<MinerNa
         return None;
     };
     match known(&directory, leader, record, wanted).await {
-        Some(adopted) => {
+        Ok(adopted) => {
             process::end_marked(&directory, Some(leader.pid)).await;
             tracing::info!(miner = %adopted.name, pid = leader.pid, "took over a miner that went on mining");
             Some(adopted)
         }
-        None => {
-            tracing::warn!(directory = %directory.display(), pid = leader.pid, "ending a left-over miner");
+        Err(why) => {
+            tracing::warn!(directory = %directory.display(), pid = leader.pid, %why, "ending a left-over miner");
             if let Some((process, watch)) = process::adopt(leader, &directory) {
                 end(process, watch).await;
             }
@@ -98,31 +100,40 @@ fn only_leader(marked: &[Marked]) -> Option<ProcessId> {
     leaders.next().is_none().then_some(leader.id)
 }
 
-/// The process as one that we may take over: recorded, wanted, and answering as itself.
+/// The process as one that we may take over: recorded, wanted, and answering as itself; else why it is none.
 async fn known(
     directory: &Path,
     leader: ProcessId,
     record: Option<Record>,
     wanted: &BTreeMap<MinerName, Profile>,
-) -> Option<Adopted> {
-    let name: MinerName = directory.file_name()?.to_str()?.parse().ok()?;
-    let record = record?;
-    let profile = wanted.get(&name).filter(|profile| ***profile == record.profile)?.clone();
-    let reading = ask(&profile, &record.endpoint).await?;
-    let (process, watch) = process::adopt(leader, directory)?;
-    Some(Adopted { name, profile, endpoint: record.endpoint, process, watch, reading })
+) -> Result<Adopted, String> {
+    let name = directory.file_name().and_then(|name| name.to_str()?.parse::<MinerName>().ok());
+    let name = name.ok_or("no miner has such a name")?;
+    let Record { profile, endpoint, settled, .. } = record.ok_or("there is no record of its start")?;
+    let profile =
+        wanted.get(&name).filter(|wanted| ***wanted == profile).ok_or("it is not what is wanted now")?.clone();
+    let reading = ask(&profile, &endpoint).await?;
+    if !settled && let Some(wrong) = reading.contradicts(&profile) {
+        return Err(wrong);
+    }
+    let (process, watch) = process::adopt(leader, directory).ok_or("it has ended meanwhile")?;
+    let settled = settled || reading.pool.is_some();
+    Ok(Adopted { name, profile, endpoint, process, watch, reading, settled })
 }
 
-async fn ask(profile: &Profile, endpoint: &Endpoint) -> Option<Reading> {
+async fn ask(profile: &Profile, endpoint: &Endpoint) -> Result<Reading, String> {
+    let mut why = String::new();
     let asked = async {
         loop {
             match driver(profile.program).poll(endpoint).await {
-                Ok(reading) => return reading.contradicts(profile).is_none().then_some(reading),
-                Err(_) => tokio::time::sleep(PAUSE).await,
+                Ok(reading) => return reading,
+                Err(error) => why = error.to_string(),
             }
+            tokio::time::sleep(PAUSE).await;
         }
     };
-    tokio::time::timeout(ASK, asked).await.ok().flatten()
+    let asked = tokio::time::timeout(ASK, asked).await;
+    asked.map_err(|_| if why.is_empty() { "its API does not answer".to_owned() } else { why })
 }
 
 /// Ends a process by the usual steps, outside the supervisor's table.

@@ -22,6 +22,9 @@ const WINDOW: Duration = Duration::from_secs(1);
 /// How a line of our own begins.
 const OURS: &str = "[miner-ctrl] ";
 
+/// Lines that are looked through for the newest of a kind, with every status: what goes on is told again within a minute.
+const LOOKED_THROUGH: usize = 200;
+
 /// Bytes read at once.
 const CHUNK: usize = 8192;
 
@@ -75,6 +78,13 @@ impl Console {
     pub fn last_since(&self, number: u64) -> Option<String> {
         let ring = self.ring();
         ring.since(number).find(|line| !line.starts_with(OURS)).map(str::to_owned)
+    }
+
+    /// The newest of what somebody finds in lines of the process's own after a number.
+    #[must_use]
+    pub fn newest_of(&self, number: u64, find: impl Fn(&str) -> Option<&str>) -> Option<String> {
+        let ring = self.ring();
+        ring.since(number).take(LOOKED_THROUGH).filter(|line| !line.starts_with(OURS)).find_map(find).map(str::to_owned)
     }
 
     /// A page now, or as soon as there is a line after `after`, or the empty page when `wait` is over.

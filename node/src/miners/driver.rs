@@ -217,6 +217,12 @@ pub trait Driver: fmt::Debug + Send + Sync {
         Ok(())
     }
 
+    /// What a line of its console says went wrong with a pool, without what stands in every line; nothing of others. Why
+    /// there is no job is often told nowhere else.
+    fn pool_trouble<'a>(&self, _line: &'a str) -> Option<&'a str> {
+        None
+    }
+
     /// How to start the order's process.
     ///
     /// # Errors

@@ -24,6 +24,8 @@ const YOUNG: Duration = Duration::from_secs(30);
 
 /// Without a first answer for this long there is something to tell; less than whoever asked for the start waits.
 const NOTABLE_STARTING: Duration = Duration::from_secs(10);
+/// Without a pool for this long what its console says of that is told: the first answer of a pool often names the cause.
+const NOTABLE_REFUSAL: Duration = Duration::from_secs(10);
 /// Without a pool for this long there is something to tell.
 const NOTABLE_CONNECTING: Duration = Duration::from_secs(60);
 /// With a job and without a hash for this long there is something to tell: the longest dataset is built by then.
@@ -97,6 +99,11 @@ impl Instance {
     pub(super) const fn is_up(&self) -> bool {
         matches!(self.state.stage, Stage::Starting { .. } | Stage::Running { .. })
             || matches!(self.state.stage, Stage::Stopping { then: super::lifecycle::Afterwards::NextPort { .. }, .. })
+    }
+
+    /// Whether its process has been seen at one of the profile's pools.
+    pub(super) fn is_settled(&self) -> bool {
+        self.process.as_ref().is_some_and(|running| running.settled)
     }
 
     /// What a reading means for the table; keeps it when it is about our process.
@@ -186,16 +193,22 @@ impl Instance {
             return Some(format!("its pool has drifted to {pool}, which the profile does not name"));
         }
         let long = now.saturating_duration_since(self.state.since);
+        let driver = driver(self.profile.program);
         match state {
             MinerState::Stopped => self
                 .unwritten
                 .as_ref()
                 .map(|why| format!("its stop is not written down, and the next node starts it again: {why}")),
             MinerState::Starting if long >= NOTABLE_STARTING => {
-                let patience = driver(self.profile.program).limits().patience.as_secs();
+                let patience = driver.limits().patience.as_secs();
                 Some(format!("its API does not answer yet; it has {patience} s from its start"))
             }
-            MinerState::Connecting if long >= NOTABLE_CONNECTING => Some("no pool of the profile answers".to_owned()),
+            MinerState::Connecting | MinerState::NoPool if long >= NOTABLE_REFUSAL => {
+                let trouble = self.console.newest_of(self.launched_at, |line| driver.pool_trouble(line));
+                let silence = || "no pool of the profile answers".to_owned();
+                let told = trouble.map(|trouble| format!("no job from a pool of the profile: {trouble}"));
+                told.or_else(|| (state == MinerState::Connecting && long >= NOTABLE_CONNECTING).then(silence))
+            }
             MinerState::Warming if long >= NOTABLE_WARMING => Some("it has a job and does not hash".to_owned()),
             _ => None,
         }
@@ -250,7 +263,7 @@ mod tests {
 
     use super::*;
     use crate::miners::driver::tests::reading;
-    use crate::miners::lifecycle::StartLimits;
+    use crate::miners::lifecycle::{Phase, StartLimits};
     use crate::miners::process::{self, Spawn};
     use miner_ctrl_protocol::ProfileDraft;
     use miner_ctrl_protocol::stats::DeviceStats;
@@ -289,6 +302,28 @@ mod tests {
         assert_eq!(miner.status(now).problem, None);
         let problem = miner.status(now + NOTABLE_STARTING).problem;
         assert_eq!(problem.as_deref(), Some("its API does not answer yet; it has 30 s from its start"));
+    }
+
+    #[tokio::test]
+    async fn why_there_is_no_job_is_told_in_the_words_of_its_console() {
+        let directory = tempfile::tempdir().unwrap();
+        let now = Instant::now();
+        let mut miner = started(directory.path(), now);
+        take(&mut miner, Reading { phase: Phase::Connecting, pool: None, ..reading() }, now);
+        let problem = |miner: &Instance, seconds| miner.status(now + Duration::from_secs(seconds)).problem;
+        assert_eq!(
+            (problem(&miner, 10), problem(&miner, 60).as_deref()),
+            (None, Some("no pool of the profile answers"))
+        );
+        let lines = "[2026-12-03 11:00:00.000]  net      a.example:1 error: \"Unauthenticated\", code: -1\n\
+            [2026-12-03 11:00:05.000]  miner    speed 10s/60s/15m n/a n/a n/a H/s max n/a H/s\n";
+        miner.console.clone().drink(lines.as_bytes()).await;
+        miner.console.note("a line of ours");
+        let told = "no job from a pool of the profile: a.example:1 error: \"Unauthenticated\", code: -1";
+        assert_eq!((problem(&miner, 9), problem(&miner, 10).as_deref()), (None, Some(told)));
+        // What was said before it was started anew is not its own.
+        miner.launched_at = miner.console.newest();
+        assert_eq!(problem(&miner, 10), None);
     }
 
     #[tokio::test]

@@ -129,7 +129,7 @@ impl Keeper {
         // By the system's count: some programs tell their age in whole minutes.
         let started = now.checked_sub(found.process.id.age()).unwrap_or(now);
         let mut running = Running::new(found.process, found.endpoint, started, now);
-        running.settled = found.reading.pool.is_some();
+        running.settled = found.settled;
         running.reading = Some(found.reading);
         miner.process = Some(running);
         let name = found.name.clone();
@@ -247,7 +247,14 @@ impl Keeper {
             News::Polled(answer) => {
                 miner.poll_after(now);
                 match answer {
-                    Ok(reading) => miner.take(reading, &self.launcher.policy, now),
+                    Ok(reading) => {
+                        let settled = miner.is_settled();
+                        let event = miner.take(reading, &self.launcher.policy, now);
+                        if !settled && miner.is_settled() {
+                            Record::settle(&self.launcher.miners.join(name.as_str()));
+                        }
+                        event
+                    }
                     Err(error @ PollError::NotOurs { .. }) => Event::PortTaken(error.to_string()),
                     Err(error @ PollError::Silent { .. }) => Event::Silent(error.to_string()),
                 }
@@ -480,8 +487,10 @@ impl Keeper {
         let profile = miner.profile.clone();
         self.wanted.insert(&name, &profile).map_err(|error| internal(&error))?;
         miner.unwritten = None;
-        miner.on_trial = true;
         self.on(&name, Event::Restart, now);
+        if let Some(miner) = self.miners.get_mut(&name) {
+            miner.on_trial = miner.state.is_on_trial();
+        }
         Ok((name, profile))
     }
 
@@ -588,8 +597,11 @@ impl Keeper {
                             status.problem = Some(instance::short(told));
                             Ok((status, true))
                         }
-                        Stage::Failed { .. } => {
-                            let why = status.problem.unwrap_or_else(|| "it did not start".to_owned());
+                        Stage::Failed { retry_at } => {
+                            let mut why = status.problem.unwrap_or_else(|| "it did not start".to_owned());
+                            if retry_at.is_some() {
+                                why.push_str("; it is tried again by itself");
+                            }
                             Err(Refusal::MinerUnavailable { why })
                         }
                         Stage::Running { .. } | Stage::Starting { .. } | Stage::Stopping { .. } => {

@@ -32,7 +32,7 @@ pub(super) enum LaunchError {
     NoProgram(String),
     #[error("no free port on 127.0.0.1")]
     Port(#[source] io::Error),
-    #[error("cannot start {path}")]
+    #[error("cannot start {path}{}", hint(source, path))]
     Spawn {
         path: PathBuf,
         #[source]
@@ -67,6 +67,9 @@ pub(super) struct Record {
     pub(super) endpoint: Endpoint,
     pub(super) process: Option<ProcessId>,
     pub(super) boot: String,
+    /// Whether it has been seen at one of the profile's pools: where that sends it later is the pool's business.
+    #[serde(default)]
+    pub(super) settled: bool,
     /// The directory that it was written into: in a copy of it, beside a node that still runs, it is about another's miner.
     place: Option<Place>,
 }
@@ -144,6 +147,7 @@ impl Launcher {
             endpoint,
             process: None,
             boot: boot_id(),
+            settled: false,
             place: Place::of(directory),
         };
         record.write(directory)?;
@@ -169,10 +173,10 @@ pub(super) fn find(programs: &BTreeMap<Program, ProgramPath>, driver: &dyn Drive
     let program = driver.program();
     // What somebody names is taken or refused; another file of that name is not what they meant.
     if let Some(given) = programs.get(&program) {
-        if !is_executable(&given.path) {
+        if let Err(why) = is_executable(&given.path) {
             let by = named_by(driver, &given.path, std::env::var_os(driver.variable()).as_deref());
             let path = given.path.display();
-            return Err(LaunchError::NoProgram(format!("no {program}: {by} names `{path}`, which is no program")));
+            return Err(LaunchError::NoProgram(format!("no {program}: {by} names `{path}`, {why}")));
         }
         return accept(driver, given.clone());
     }
@@ -183,7 +187,7 @@ pub(super) fn find(programs: &BTreeMap<Program, ProgramPath>, driver: &dyn Drive
         .collect();
     let found = (directories.iter())
         .flat_map(|directory| driver.file_names().iter().map(|name| directory.join(name)))
-        .find(|path| is_executable(path));
+        .find(|path| is_executable(path).is_ok());
     match found {
         Some(path) => accept(driver, path.into()),
         None => Err(LaunchError::NoProgram(format!(
@@ -224,6 +228,14 @@ impl Record {
         (record.place == Place::of(directory)).then_some(record)
     }
 
+    /// Writes down that its process is at one of the profile's pools.
+    pub(super) fn settle(directory: &Path) {
+        let Some(record) = Self::read(directory) else { return };
+        if let Err(error) = (Self { settled: true, ..record }).write(directory) {
+            tracing::warn!(directory = %directory.display(), %error, "cannot record where a process mines");
+        }
+    }
+
     /// Forgets it: the process is gone. What was written for it goes too, since it holds pool passwords.
     pub(super) fn remove(directory: &Path) {
         for file in std::fs::read_dir(directory).into_iter().flatten().flatten() {
@@ -258,8 +270,31 @@ fn boot_id() -> String {
     std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default().trim().to_owned()
 }
 
-fn is_executable(path: &Path) -> bool {
-    std::fs::metadata(path).is_ok_and(|file| file.is_file() && file.permissions().mode() & 0o111 != 0)
+/// Whether a file can be a program; else what it is, for the operator.
+fn is_executable(path: &Path) -> Result<(), String> {
+    match std::fs::metadata(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Err("which is not there".to_owned()),
+        Err(error) => Err(format!("which cannot be looked at: {error}")),
+        Ok(file) if !file.is_file() => Err("which is no file".to_owned()),
+        Ok(file) if file.permissions().mode() & 0o111 == 0 => {
+            Err(format!("which is not executable: chmod +x {}", path.display()))
+        }
+        Ok(_) => Ok(()),
+    }
+}
+
+/// What the system's word leaves open about a program that it did not start.
+fn hint(source: &io::Error, path: &Path) -> &'static str {
+    match source.kind() {
+        // The system names no file, and means the one that is named in this one.
+        io::ErrorKind::NotFound if path.is_file() => {
+            ", which is there: the loader or interpreter that it names is missing, as of a program that was built for another system"
+        }
+        _ if source.raw_os_error() == Some(rustix::io::Errno::NOEXEC.raw_os_error()) => {
+            ": it is no program for this machine, or was not copied whole"
+        }
+        _ => "",
+    }
 }
 
 /// A port that is free now. Somebody else may take it before the program does; then the answer gives them away.
@@ -278,11 +313,52 @@ mod tests {
     #[test]
     fn a_named_file_that_is_no_program_is_refused_by_who_names_it() {
         let xmrig = driver(Program::Xmrig);
-        let refused = find(&BTreeMap::from([(Program::Xmrig, PathBuf::from("/nowhere/xmrig").into())]), xmrig);
-        let why = "no xmrig: the configuration names `/nowhere/xmrig`, which is no program";
-        assert_eq!(refused.unwrap_err().to_string(), why);
+        let directory = tempfile::tempdir().unwrap();
+        let plain = directory.path().join("xmrig");
+        std::fs::File::create(&plain).unwrap();
+        for (path, why) in [
+            (directory.path().join("nowhere"), "which is not there".to_owned()),
+            (directory.path().to_owned(), "which is no file".to_owned()),
+            (plain.clone(), format!("which is not executable: chmod +x {}", plain.display())),
+        ] {
+            let refused = find(&BTreeMap::from([(Program::Xmrig, path.clone().into())]), xmrig);
+            let why = format!("no xmrig: the configuration names `{}`, {why}", path.display());
+            assert_eq!(refused.unwrap_err().to_string(), why);
+        }
         let by = |variable| named_by(xmrig, Path::new("/nope"), variable);
         assert_eq!(by(Some(OsStr::new("/nope"))), "MINER_CTRL_XMRIG");
         assert_eq!((by(Some(OsStr::new("/other"))), by(None)), ("the configuration", "the configuration"));
+    }
+
+    #[tokio::test]
+    async fn why_the_system_does_not_start_a_program_is_told() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("xmrig");
+        for (bytes, told) in [
+            (&b"#!/no/such/interpreter\n"[..], ", which is there: the loader or interpreter that it names is missing"),
+            (
+                b"\x7fELF of another machine",
+                ": it is no program for this machine, or was not copied whole: Exec format",
+            ),
+        ] {
+            // Written by another process: held open here it would be busy for what another test starts meanwhile.
+            let text = directory.path().join("text");
+            atomic::write(&text, bytes).unwrap();
+            std::fs::set_permissions(&text, std::fs::Permissions::from_mode(0o700)).unwrap();
+            assert!(std::process::Command::new("cp").arg(&text).arg(&path).status().unwrap().success());
+            let launcher = Launcher {
+                node_name: "rig-alpha".parse().unwrap(),
+                miners: directory.path().join("miners"),
+                programs: BTreeMap::from([(Program::Xmrig, path.clone().into())]),
+                policy: Policy::default(),
+            };
+            let draft: ProfileDraft = serde_json::from_value(serde_json::json!({
+                "name": "p", "program": "xmrig", "wallet": "44AFFq5kSiGBoZ", "pools": [{"url": "a.example:1"}],
+            }))
+            .unwrap();
+            let launched = launcher.launch(&"xmrig-1".parse().unwrap(), &draft.check().unwrap(), &Console::default());
+            let why = crate::causes::chain(&launched.unwrap_err());
+            assert!(why.starts_with(&format!("cannot start {}{told}", path.display())), "{why}");
+        }
     }
 }

@@ -99,8 +99,8 @@ pub enum Afterwards {
         /// Ports tried so far.
         ports: u32,
     },
-    /// It is started anew, on demand.
-    Restart,
+    /// It is started anew, on demand: what ran until then is wanted whatever comes of it.
+    Restart(By),
     /// It stays stopped.
     Stopped,
 }
@@ -256,6 +256,15 @@ impl State {
         }
     }
 
+    /// Whether what is under way is an order that fails at once and for good.
+    #[must_use]
+    pub const fn is_on_trial(&self) -> bool {
+        matches!(
+            &self.stage,
+            Stage::Starting { by: By::Operator, .. } | Stage::Stopping { then: Afterwards::Restart(By::Operator), .. }
+        )
+    }
+
     /// When [`Event::Tick`] is due.
     #[must_use]
     pub const fn next_tick(&self) -> Option<Instant> {
@@ -281,13 +290,16 @@ impl State {
     fn turn(mut self, event: Event, now: Instant, limits: StartLimits) -> (Self, Action) {
         match (self.stage.clone(), event) {
             // On demand: from anywhere, with a clean slate.
+            (Stage::Failed { retry_at: Some(_) }, Event::Restart) => self.spawn_anew(By::Itself),
             (Stage::Stopped | Stage::Failed { .. }, Event::Start | Event::Restart) => self.spawn_anew(By::Operator),
             (Stage::Stopped, Event::Resume) => self.spawn_anew(By::Itself),
             (Stage::Failed { .. }, Event::Stop) => (Self::stopped(now), Action::None),
             (Stage::Starting { .. } | Stage::Running { .. }, Event::Stop) => self.stop(Afterwards::Stopped, now),
-            (Stage::Starting { .. } | Stage::Running { .. }, Event::Restart) => self.stop(Afterwards::Restart, now),
+            (Stage::Starting { by, .. }, Event::Restart) => self.stop(Afterwards::Restart(by), now),
+            (Stage::Running { .. }, Event::Restart) => self.stop(Afterwards::Restart(By::Itself), now),
+            (Stage::Stopping { then: Afterwards::Restart(_), .. }, Event::Restart) => (self, Action::None),
             (Stage::Stopping { step, .. }, Event::Start | Event::Restart) => {
-                self.to(Stage::Stopping { step, then: Afterwards::Restart })
+                self.to(Stage::Stopping { step, then: Afterwards::Restart(By::Operator) })
             }
             (Stage::Stopping { step, .. }, Event::Stop) => self.to(Stage::Stopping { step, then: Afterwards::Stopped }),
 
@@ -364,7 +376,7 @@ impl State {
             (Stage::Stopping { step: None, then }, Event::Launched) => self.stop(then, now),
             (Stage::Stopping { then, .. }, event @ (Event::Exited { .. } | Event::LaunchFailed(_))) => match then {
                 Afterwards::Stopped => (Self::stopped(now), Action::None),
-                Afterwards::Restart => self.spawn_anew(By::Operator),
+                Afterwards::Restart(by) => self.spawn_anew(by),
                 Afterwards::NextPort { by, ports } => {
                     self.stage = Stage::Starting { by, ports, deadline: None };
                     (self, Action::Spawn)
@@ -535,6 +547,28 @@ mod tests {
         let events = [(5, Event::Restart), (6, Event::Stop), (7, exited(""))];
         let (state, actions) = play(running(zero), events, zero);
         assert_eq!((state.shown(), actions), (MinerState::Stopped, vec![Action::Term]));
+    }
+
+    #[test]
+    fn a_restart_that_fails_of_what_ran_is_tried_again_by_itself() {
+        let zero = Instant::now();
+        let fails = || [(6, exited("")), (6, Event::LaunchFailed("exec format error".into()))];
+        for orders in [vec![(5, Event::Restart)], vec![(5, Event::Restart), (5, Event::Restart)]] {
+            let (state, actions) = play(running(zero), orders.into_iter().chain(fails()), zero);
+            assert_eq!(state.stage, Stage::Failed { retry_at: Some(zero + Duration::from_secs(11)) });
+            assert_eq!(actions, [Action::Term, Action::Spawn]);
+            // An order that comes meanwhile does not end that.
+            let events = [(7, Event::Restart), (7, Event::LaunchFailed("exec format error".into()))];
+            let (state, _) = play(state, events, zero);
+            assert_eq!(state.stage, Stage::Failed { retry_at: Some(zero + Duration::from_secs(12)) });
+        }
+        // What was ended on purpose meanwhile, or had not run, is an order like another.
+        for orders in [vec![(5, Event::Stop), (5, Event::Restart)], vec![(5, Event::Restart), (5, Event::Start)]] {
+            let (state, _) = play(running(zero), orders.into_iter().chain(fails()), zero);
+            assert_eq!(state.stage, Stage::Failed { retry_at: None });
+        }
+        let events = [(0, Event::Restart), (0, Event::LaunchFailed("exec format error".into()))];
+        assert_eq!(play(State::stopped(zero), events, zero).0.stage, Stage::Failed { retry_at: None });
     }
 
     #[test]

@@ -56,7 +56,7 @@ mod tests {
     #[tokio::test]
     async fn a_named_path_that_is_no_program_is_told() {
         let programs = BTreeMap::from([(Program::Xmrig, PathBuf::from("/nope").into())]);
-        assert!(wrongly_named(&programs)[0].contains("`/nope`, which is no program"));
+        assert!(wrongly_named(&programs)[0].contains("`/nope`, which is not there"));
         assert!(look_for(Program::Xmrig, &programs).await.named);
         assert!(!look_for(Program::TtMiner, &programs).await.named);
         assert!(wrongly_named(&BTreeMap::from([(Program::Xmrig, PathBuf::from("/bin/sh").into())])).is_empty());

@@ -8,7 +8,8 @@
 //!   hang             accepts and never answers     port-taken    a stranger answers on its port
 //!   ignore-term      stops only by KILL            port-taken-once  … the first time in this home
 //!   no-api           never listens                 rate:HASHES   mines at this rate
-//!   warmup:SECONDS   instead of 10                 zero          hashes nothing
+//!   redirected       is at another pool            warmup:SECONDS  instead of 10
+//!   zero             hashes nothing
 //! ```
 
 use std::path::PathBuf;

@@ -36,6 +36,8 @@ pub(super) struct Moment {
     /// Has been connected before.
     pub(super) known: bool,
     pub(super) paused: bool,
+    /// Is at another pool than the one it was given.
+    pub(super) redirected: bool,
     /// H/s; nothing while it is not known.
     pub(super) rate: Option<f64>,
     pub(super) accepted: u64,
@@ -67,7 +69,8 @@ impl World {
             }
         };
         let accepted = (age.saturating_sub(CONNECT).as_secs_f64() / SHARE.as_secs_f64()) as u64;
-        Moment { age, connected, known, paused, rate, accepted }
+        let redirected = self.cues.has("redirected");
+        Moment { age, connected, known, paused, redirected, rate, accepted }
     }
 
     /// What happens at each tick; an exit code ends it.

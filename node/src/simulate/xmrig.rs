@@ -262,7 +262,11 @@ fn summary(setup: &Setup, now: &Moment) -> Value {
         },
         "algo": algorithm,
         "connection": {
-            "pool": if now.known { setup.pool.as_str() } else { "" },
+            "pool": match (now.known, now.redirected) {
+                (false, _) => "",
+                (true, false) => setup.pool.as_str(),
+                (true, true) => "elsewhere.example:3333",
+            },
             "ip": connected.then_some("127.0.0.1"),
             "uptime": up / 1000, "uptime_ms": up,
             "ping": 2, "failures": u64::from(now.known && !connected),

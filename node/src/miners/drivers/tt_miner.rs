@@ -193,28 +193,31 @@ impl Driver for TtMiner {
 
     fn poll<'a>(&'a self, endpoint: &'a Endpoint) -> BoxFuture<'a, Result<Reading, PollError>> {
         async move {
-            let silent = |why: String| PollError::Silent { port: endpoint.port, why };
-            let line = match tokio::time::timeout(TIMEOUT, ask(endpoint.port)).await {
-                Ok(Ok(line)) => line,
-                Ok(Err(error)) => return Err(silent(error.to_string())),
-                Err(_) => return Err(silent(format!("no answer within {} s", TIMEOUT.as_secs()))),
-            };
-            if line.is_empty() {
-                // Seen right after its start.
-                return Err(silent("an empty answer".to_owned()));
+            let port = endpoint.port;
+            match tokio::time::timeout(TIMEOUT, ask(port)).await {
+                Ok(Ok(line)) => judged(&line, port),
+                Ok(Err(error)) => Err(PollError::Silent { port, why: error.to_string() }),
+                Err(_) => Err(PollError::Silent { port, why: format!("no answer within {} s", TIMEOUT.as_secs()) }),
             }
-            let answer: Option<Value> = serde_json::from_str(&String::from_utf8_lossy(&line)).ok();
-            // As an empty one: it has nothing to tell yet.
-            if answer.as_ref().is_some_and(|answer| answer.get("result").is_some_and(Value::is_null)) {
-                return Err(silent("an answer without a result".to_owned()));
-            }
-            answer.as_ref().and_then(reading).ok_or_else(|| PollError::NotOurs {
-                port: endpoint.port,
-                why: format!("the answer does not begin with {NAME}"),
-            })
         }
         .boxed()
     }
+}
+
+/// What an answer says. Right after its start it has nothing to tell yet, or is cut off; who it is shows in a later one.
+fn judged(line: &[u8], port: u16) -> Result<Reading, PollError> {
+    let silent = |why: &str| Err(PollError::Silent { port, why: why.to_owned() });
+    let answer: Value = match serde_json::from_str(&String::from_utf8_lossy(line)) {
+        Ok(answer) => answer,
+        Err(_) if line.is_empty() => return silent("an empty answer"),
+        Err(error) if error.is_eof() && line.len() < MAX_ANSWER => return silent("an answer that is cut off"),
+        Err(_) => Value::Null,
+    };
+    let first = &answer["result"][0];
+    if answer.is_object() && (first.is_null() || first == "") {
+        return silent("an answer without a result");
+    }
+    reading(&answer).ok_or_else(|| PollError::NotOurs { port, why: format!("the answer does not begin with {NAME}") })
 }
 
 fn check_arguments(arguments: &[String]) -> Result<(), Invalid> {
@@ -388,6 +391,35 @@ mod tests {
         assert_eq!(reading.version.as_deref(), Some("2.1.11-beta"));
         let gpus: Vec<_> = reading.devices.iter().map(|gpu| (gpu.temperature_celsius, gpu.fan_percent)).collect();
         assert_eq!(gpus, [(Some(68.0), Some(52.0)), (Some(58.0), Some(39.0))]);
+    }
+
+    #[test]
+    fn an_answer_that_says_nothing_yet_is_told_from_a_strangers() {
+        let is_silent = |line: &[u8]| match judged(line, 1) {
+            Ok(reading) => panic!("{reading:?}"),
+            Err(error) => matches!(error, PollError::Silent { .. }),
+        };
+        for early in [
+            "",
+            r#"{"id":0,"jsonrpc":"2.0","result":["TT-Mi"#,
+            r#"{"id":0,"jsonrpc":"2.0","result":null}"#,
+            r#"{"id":0,"jsonrpc":"2.0","result":[]}"#,
+            r#"{"id":0,"jsonrpc":"2.0","result":[""]}"#,
+            r#"{"id":0,"jsonrpc":"2.0","error":{"code":-1}}"#,
+        ] {
+            assert!(is_silent(early.as_bytes()), "{early}");
+        }
+        let endless = format!(r#"{{"result":["{}"#, "x".repeat(MAX_ANSWER));
+        for stranger in [
+            "HTTP/1.1 400 Bad Request",
+            "SSH-2.0-OpenSSH",
+            "[]",
+            r#"{"result":["ethminer-0.18"]}"#,
+            r#"{"result":[7]}"#,
+            &endless,
+        ] {
+            assert!(!is_silent(stranger.as_bytes()), "{stranger}");
+        }
     }
 
     #[test]

@@ -19,6 +19,9 @@ pub(super) const OLDEST: u32 = 6;
 /// The file that XMRig takes beside its executable when it does not like the one it was given.
 const STRAY_CONFIG: &str = "config.json";
 
+/// How lines of its network begin that name no cause.
+const NO_TROUBLE: [&str; 5] = ["dev donate", "new job", "no active pools", "use daemon", "use pool"];
+
 /// The driver of XMRig.
 #[derive(Debug)]
 pub(in crate::miners) struct Xmrig;
@@ -109,6 +112,12 @@ impl Driver for Xmrig {
             // One that counts differently shows what it is when it is started.
             _ => Ok(()),
         }
+    }
+
+    fn pool_trouble<'a>(&self, line: &'a str) -> Option<&'a str> {
+        // `[2026-11-22 11:39:55.722]  net      127.0.0.1:13399 read error: "end of file"`, without colours.
+        let told = line.strip_prefix('[')?.split_once(']')?.1.trim_start().strip_prefix("net ")?.trim();
+        (!told.is_empty() && !NO_TROUBLE.iter().any(|begins| told.starts_with(begins))).then_some(told)
     }
 
     fn plan(&self, order: &Order<'_>) -> Result<LaunchPlan, Invalid> {
@@ -234,6 +243,14 @@ mod tests {
             (named("RandomX").as_str(), named("rx/0").as_str(), named("rx/O").as_str()),
             ("rx/0", "rx/0", "rx/O")
         );
+    }
+
+    #[test]
+    fn what_went_wrong_with_a_pool_is_found_in_the_recorded_console() {
+        let path = format!("{}/tests/fixtures/xmrig/console_lines_session.json", env!("CARGO_MANIFEST_DIR"));
+        let lines: Vec<String> = serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap();
+        let told: Vec<_> = lines.iter().filter_map(|line| Xmrig.pool_trouble(line)).collect();
+        assert_eq!(told, ["127.0.0.1:13399 read error: \"end of file\""]);
     }
 
     #[test]

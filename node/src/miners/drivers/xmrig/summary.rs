@@ -6,6 +6,7 @@ use miner_ctrl_protocol::stats::DeviceStats;
 use miner_ctrl_protocol::{Hashrate, Shares};
 use serde_json::Value;
 
+use super::algorithms;
 use crate::miners::driver::{MAX_DEVICES, Reading, count, measured, rate, word};
 use crate::miners::lifecycle::Phase;
 
@@ -40,12 +41,18 @@ pub(super) fn reading(summary: &Value) -> Reading {
         phase,
         hashrates,
         shares: Shares { accepted: good, rejected: count(&summary["results"]["shares_total"]).saturating_sub(good) },
-        algorithm: summary["algo"].as_str().and_then(word),
+        algorithm: summary["algo"].as_str().and_then(named),
         pool,
         version: summary["version"].as_str().and_then(word),
         devices: Vec::new(),
-        algorithms: algorithms.take(MAX_ALGORITHMS).filter_map(Value::as_str).filter_map(word).collect(),
+        algorithms: algorithms.take(MAX_ALGORITHMS).filter_map(Value::as_str).filter_map(named).collect(),
     }
+}
+
+/// An algorithm by the name that profiles have: another version may report another of its names, as 6.12.1 and those before
+/// do with `argon2/wrkz`.
+fn named(algorithm: &str) -> Option<String> {
+    word(algorithms::algorithm(algorithm).unwrap_or(algorithm))
 }
 
 /// Whether there are GPUs to ask for.
@@ -91,6 +98,15 @@ mod tests {
     fn fixture(name: &str) -> Value {
         let path = format!("{}/tests/fixtures/xmrig/{name}.json", env!("CARGO_MANIFEST_DIR"));
         serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap()
+    }
+
+    #[test]
+    fn an_algorithm_is_known_whatever_that_version_calls_it() {
+        let read = reading(&json!({"algo": "argon2/wrkz", "algorithms": ["argon2/wrkz", "rx/new"]}));
+        assert_eq!(
+            (read.algorithm.as_deref(), read.algorithms),
+            (Some("argon2/ninja"), vec!["argon2/ninja".to_owned(), "rx/new".to_owned()])
+        );
     }
 
     #[test]
