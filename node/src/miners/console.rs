@@ -22,8 +22,9 @@ const WINDOW: Duration = Duration::from_secs(1);
 /// How a line of our own begins.
 const OURS: &str = "[miner-ctrl] ";
 
-/// Lines that are looked through for the newest of a kind, with every status: what goes on is told again within a minute.
-const LOOKED_THROUGH: usize = 200;
+/// Lines that are looked through for the newest of a kind, with each status that needs it. XMRig tells of one trouble five
+/// times, and is then silent but for a line each minute: this is most of a day.
+const LOOKED_THROUGH: usize = 1000;
 
 /// Bytes read at once.
 const CHUNK: usize = 8192;
