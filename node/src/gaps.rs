@@ -8,7 +8,7 @@ use std::time::Duration;
 use miner_ctrl_dashboard::node::RigView;
 use miner_ctrl_protocol::history::HistoryPage;
 use miner_ctrl_protocol::{NodeId, Refusal, Request, Response};
-use tokio::task::JoinSet;
+use tokio::task::{Id, JoinSet};
 
 use crate::causes::chain;
 use crate::handle::NodeHandle;
@@ -69,6 +69,8 @@ pub(crate) struct Gaps {
     /// How far the clocks of rigs were ahead of ours at the last question, of those that were [`FAR`] off.
     ahead: HashMap<NodeId, i64>,
     asking: JoinSet<Asked>,
+    /// Which rig each task asks.
+    tasks: HashMap<Id, NodeId>,
 }
 
 /// How far a rig's gap was filled.
@@ -182,16 +184,32 @@ impl Gaps {
             && let Some((rig, from)) = self.next(now)
         {
             let before = self.ahead.get(&rig).copied().unwrap_or(0);
-            self.asking.spawn(ask(node.clone(), rig, from, before));
+            let task = self.asking.spawn(ask(node.clone(), rig, from, before));
+            self.tasks.insert(task.id(), rig);
         }
     }
 
     /// Ends when a rig was asked; never, while none is.
     pub(crate) async fn one_is_done(&mut self) {
-        match self.asking.join_next().await {
-            Some(Err(error)) => tracing::error!(%error, "filling a gap broke off"),
-            Some(Ok(asked)) => self.asked(asked, unix_now()),
+        match self.asking.join_next_with_id().await {
+            Some(Err(error)) => {
+                tracing::error!(%error, "filling a gap broke off");
+                if let Some(rig) = self.tasks.remove(&error.id()) {
+                    self.broke_off(rig, unix_now());
+                }
+            }
+            Some(Ok((task, asked))) => {
+                self.tasks.remove(&task);
+                self.asked(asked, unix_now());
+            }
             None => std::future::pending().await,
+        }
+    }
+
+    /// Nothing is known of what was filled: it is asked for again.
+    fn broke_off(&mut self, rig: NodeId, now: u64) {
+        if let Some(from) = self.under_way.get(&rig).copied() {
+            self.asked(Asked { rig, from, rest: Some(from), clock: Clock::default() }, now);
         }
     }
 
@@ -368,6 +386,17 @@ mod tests {
         let mut peer = peer(1, "rig-alpha");
         (peer.online, peer.paired_at) = (online, 5000);
         [rig(peer, true)]
+    }
+
+    #[test]
+    fn a_question_that_broke_off_is_asked_again() {
+        let (mut gaps, id) = (gaps(), alpha(true)[0].peer.id);
+        gaps.known.insert(id, 3600);
+        gaps.look(&alpha(true), 6010);
+        assert_eq!(gaps.next(6010), Some((id, 3600)));
+        gaps.broke_off(id, 6011);
+        assert!(gaps.under_way.is_empty());
+        assert_eq!(gaps.next(6080), Some((id, 3600)));
     }
 
     #[test]

@@ -477,7 +477,8 @@ fn pairing_failed(error: &PairError) -> NodeError {
     let hint = match error {
         PairError::Connect(_) | PairError::Timeout => "check the address, and that `miner-ctrl node serve` runs there",
         PairError::NotPairing => {
-            "show a code there with `miner-ctrl pair`, or let it take requests with `--pairing ask`; then try again"
+            "show a code there with `miner-ctrl pair`, or let it take requests with `--pairing ask`; where it does already, \
+             others ask it at this moment: try again in ten seconds"
         }
         PairError::FalseProof | PairError::Refused(PairRefusal::WrongCode) => {
             "read the code again on the other machine; after three wrong tries ask for a new one with `miner-ctrl pair`"

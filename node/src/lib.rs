@@ -28,6 +28,7 @@ pub mod miners;
 mod news;
 pub mod node;
 mod orders;
+mod places;
 mod recorded;
 mod recorder;
 mod records;

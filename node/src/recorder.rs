@@ -1,13 +1,13 @@
 //! Keeps numbers over time: of this node's own miners, and on a controller of all rigs, with the sums of hashrates.
 
 use std::cmp::Reverse;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
 use miner_ctrl_dashboard::Node as _;
 use miner_ctrl_dashboard::node::RigView;
 use miner_ctrl_protocol::stats::DeviceStats;
-use miner_ctrl_protocol::{Measure, MinerStatus};
+use miner_ctrl_protocol::{Measure, MinerStatus, NodeId};
 use tokio::time::{Instant, MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
@@ -20,11 +20,16 @@ use crate::store::history::{self, FLEET, IN_A_MINUTE, Minute};
 /// How often it looks: the finest step that is kept.
 const LOOK: Duration = Duration::from_secs(10);
 
-/// Miners of one rig that are kept. A rig runs a handful; its own word must not fill the disk.
-const MINERS_OF_A_RIG: usize = 32;
-
-/// Algorithms whose sums over the fleet are kept. A rig says itself what it computes, and few fleets do more than four.
+/// Algorithms whose sums over the fleet are kept, of one moment. A rig says itself what it computes, and few fleets do more
+/// than four.
 const ALGORITHMS: usize = 16;
+
+/// Algorithms of one rig that count in a day: those that switch to what pays best know a dozen. One that names others each
+/// time would take the places of what runs.
+const ALGORITHMS_OF_A_RIG: usize = 16;
+
+/// After so long a rig may name others.
+const DAY: u64 = 24 * 3600;
 
 /// Longest name of an algorithm in a sum, bytes: as long as a profile may name it.
 const ALGORITHM_BYTES: usize = 48;
@@ -44,6 +49,8 @@ struct Gathering {
     /// Shares that each miner had at the last look, and when that was.
     accepted: HashMap<(String, String), u64>,
     looked_at: u64,
+    /// What each rig has computed since that time, Unix seconds; below 1 KiB for each.
+    named: HashMap<NodeId, (u64, Vec<String>)>,
 }
 
 /// Records until `stop`, then writes what it has.
@@ -100,9 +107,12 @@ impl Gathering {
         self.looked_at = now;
         let place = usize::try_from(now % 60 / LOOK.as_secs()).unwrap_or(0);
         let mut sums: HashMap<&str, (usize, f64)> = HashMap::new();
+        // Also for a clock that was set back.
+        self.named.retain(|_, (since, _)| since.abs_diff(now) < DAY);
         // Of a rig that is away, or does not tell, nothing is known: a gap, not its last word again and again.
         for (rig, stats) in fleet.iter().filter_map(|rig| Some((rig, rig.current()?))) {
-            for miner in stats.miners.iter().take(MINERS_OF_A_RIG) {
+            let mut rates: BTreeMap<&str, f64> = BTreeMap::new();
+            for miner in &stats.miners {
                 let name = (rig.peer.id.to_string(), miner.name.to_string());
                 for (measure, number) in measured(miner) {
                     let key = (name.0.clone(), name.1.clone(), measure);
@@ -117,20 +127,36 @@ impl Gathering {
                 }
                 let Some(rate) = miner.hashrate else { continue };
                 if let Some(algorithm) = miner.algorithm.as_deref().filter(|name| name.len() <= ALGORITHM_BYTES) {
-                    let (miners, sum) = sums.entry(algorithm).or_default();
-                    *miners += 1;
-                    *sum += rate.hashes_per_second();
+                    *rates.entry(algorithm).or_default() += rate.hashes_per_second();
+                }
+            }
+            for (algorithm, rate) in rates {
+                if self.counts(rig.peer.id, algorithm, now) {
+                    let (rigs, sum) = sums.entry(algorithm).or_default();
+                    *rigs += 1;
+                    *sum += rate;
                 }
             }
         }
-        // Those that most miners compute; by name where as many do.
+        // Those that most rigs compute; by name where as many do.
         let mut sums: Vec<_> = sums.into_iter().collect();
-        sums.sort_unstable_by_key(|&(algorithm, (miners, _))| (Reverse(miners), algorithm));
+        sums.sort_unstable_by_key(|&(algorithm, (rigs, _))| (Reverse(rigs), algorithm));
         for (algorithm, (_, sum)) in sums.into_iter().take(ALGORITHMS) {
             let key = (FLEET.to_owned(), algorithm.to_owned(), Measure::Hashrate);
             self.miners.entry(key).or_default()[place] = Some(sum as f32);
         }
         full.filter(|full| !full.miners.is_empty())
+    }
+
+    /// Whether what a rig says that it computes is one of those of this rig that are summed.
+    fn counts(&mut self, rig: NodeId, algorithm: &str, now: u64) -> bool {
+        let (_, named) = self.named.entry(rig).or_insert_with(|| (now, Vec::new()));
+        let known = named.iter().any(|one| one == algorithm);
+        if !known && named.len() < ALGORITHMS_OF_A_RIG {
+            named.push(algorithm.to_owned());
+            return true;
+        }
+        known
     }
 }
 
@@ -247,6 +273,30 @@ mod tests {
             full.miners.keys().filter(|(rig, _, _)| rig == FLEET).map(|(_, name, _)| name).collect();
         assert_eq!(algorithms.len(), ALGORITHMS);
         assert!(algorithms.iter().any(|name| *name == "rx/0"), "what two rigs compute comes before what one says");
+    }
+
+    #[test]
+    fn a_rig_that_invents_others_each_time_is_heard_of_a_day_s_algorithms_only() {
+        let computes = |names: [String; 2]| {
+            let mut rig = rig(peer(1, "rig-alpha"), true);
+            let stats = rig.stats.as_mut().expect("it mines");
+            let miner = stats.miners[0].clone();
+            stats.miners = names.map(|name| MinerStatus { algorithm: Some(name), ..miner.clone() }).to_vec();
+            [rig]
+        };
+        let mut gathering = Gathering::default();
+        let mut kept = std::collections::BTreeSet::new();
+        let mut look = |gathering: &mut Gathering, names, now| {
+            let _ = gathering.take(&computes(names), now);
+            let fleet = gathering.miners.keys().filter(|(rig, _, _)| rig == FLEET);
+            kept.extend(fleet.map(|(_, name, _)| name.clone()));
+            kept.len()
+        };
+        for number in 0..100 {
+            look(&mut gathering, ["rx/0".to_owned(), format!("made-up-{number:02}")], 6000 + 10 * number);
+        }
+        assert_eq!(look(&mut gathering, ["rx/0".to_owned(), "made-up-99".to_owned()], 7000), ALGORITHMS_OF_A_RIG);
+        assert_eq!(look(&mut gathering, ["rx/0".to_owned(), "kawpow".to_owned()], 6000 + DAY), ALGORITHMS_OF_A_RIG + 1);
     }
 
     #[test]

@@ -3,7 +3,7 @@
 //! Everything is bounded, since strangers fill it.
 
 use std::collections::VecDeque;
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
 use miner_ctrl_protocol::{NodeId, NodeName, PeerKey, Role, words};
@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
 use super::words::Words;
+use crate::places;
 
 /// How long a code is valid: long enough to walk over to the other machine, whatever comes up on the way.
 pub const CODE_LIFETIME: Duration = Duration::from_secs(3600);
@@ -169,12 +170,6 @@ impl Admission {
         Self { mode, window: None, tries: 0, pending: Vec::new(), denied: VecDeque::new() }
     }
 
-    /// How strangers can pair.
-    #[must_use]
-    pub const fn mode(&self) -> PairingMode {
-        self.mode
-    }
-
     /// Shows a code in place of the one before.
     ///
     /// # Errors
@@ -276,15 +271,10 @@ impl Admission {
         Knock::Pending
     }
 
-    /// Takes a place from the host that holds most of them, when the one at `address` holds fewer. Of one host who came
-    /// first stays: otherwise a flood of fresh keys would push out the one that is meant.
+    /// Takes a place from whoever holds most of them, when the one at `address` holds fewer.
     fn makes_room(&mut self, address: &str) -> bool {
-        let held = |host: &str| self.pending.iter().filter(|one| host_of(&one.stranger.address) == host).count();
-        // Of several that hold as many the one that came last.
-        let most = self.pending.iter().map(|one| host_of(&one.stranger.address)).max_by_key(|host| held(host));
-        let Some(most) = most.filter(|most| held(most) > held(&host_of(address)) + 1) else { return false };
-        let last = self.pending.iter().rposition(|one| host_of(&one.stranger.address) == most);
-        last.map(|place| self.pending.remove(place)).is_some()
+        let holders: Vec<IpAddr> = self.pending.iter().map(|one| ip_of(&one.stranger.address)).collect();
+        places::who_yields(&holders, ip_of(address)).map(|place| self.pending.remove(place)).is_some()
     }
 
     /// Who waits, oldest first.
@@ -372,15 +362,9 @@ impl Admission {
     }
 }
 
-/// Whom places are counted by: an IPv4 address, or the /64 that one IPv6 host may choose its addresses from. What has no
-/// IP stands for itself.
-fn host_of(address: &str) -> String {
-    let ip = address.split('/').find_map(|part| part.parse::<IpAddr>().ok());
-    match ip.map(|ip| ip.to_canonical()) {
-        Some(IpAddr::V6(ip)) => Ipv6Addr::from_bits(ip.to_bits() & !u128::from(u64::MAX)).to_string(),
-        Some(ip) => ip.to_string(),
-        None => address.to_owned(),
-    }
+/// Where it comes from. Those without an IP share one place.
+fn ip_of(address: &str) -> IpAddr {
+    address.split('/').find_map(|part| part.parse().ok()).unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED))
 }
 
 /// Without control characters and not too long: it is shown to a person.

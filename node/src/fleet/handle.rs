@@ -14,6 +14,7 @@ use super::admission::{AdmissionRefusal, Knock, PendingError, PendingRequest, St
 use super::mailbox::{Mailbox, Presence};
 use super::registry::{NewPeer, Peer, RegistryError};
 use super::snapshot::FleetSnapshot;
+use crate::causes::chain;
 use crate::store::DatabaseError;
 
 /// Something seen of a registered peer. Of others it is ignored: tell of a new peer's link after it was registered.
@@ -101,7 +102,7 @@ impl From<FleetError> for NodeError {
             FleetError::OwnKey | FleetError::Pending(_) | FleetError::Registry(_) => Self::Conflict(error.to_string()),
             FleetError::Database(_) => {
                 tracing::error!(error = &error as &dyn std::error::Error, "the fleet failed");
-                Self::Internal(error.to_string())
+                Self::Internal(chain(&error))
             }
         }
     }

@@ -6,9 +6,9 @@
 //!
 //! The first field of the composed behaviour, so that nothing behind it ever hears of a connection refused here.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::fmt;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError, RwLock, RwLockWriteGuard};
 use std::task::{Context, Poll};
@@ -17,7 +17,8 @@ use std::time::Duration;
 use libp2p::core::Endpoint;
 use libp2p::core::transport::PortUse;
 use libp2p::swarm::{
-    ConnectionDenied, ConnectionId, FromSwarm, NetworkBehaviour, NotifyHandler, THandler, THandlerInEvent, ToSwarm,
+    CloseConnection, ConnectionDenied, ConnectionId, FromSwarm, NetworkBehaviour, NotifyHandler, THandler,
+    THandlerInEvent, ToSwarm,
 };
 use libp2p::{Multiaddr, PeerId, Stream};
 use miner_ctrl_protocol::PeerKey;
@@ -29,6 +30,7 @@ use super::convert::{ip_of, peer_key};
 use super::handshakes::{Full, Handshakes, Latest};
 use super::streams::{Opened, Protocol, Streams};
 use super::turns::Seat;
+use crate::places;
 
 /// Strangers connected at once. Pairing takes under a second.
 const MAX_STRANGERS: usize = 16;
@@ -88,6 +90,7 @@ impl fmt::Debug for DoorEvent {
 }
 
 struct Stranger {
+    peer: PeerId,
     ip: IpAddr,
     since: Instant,
 }
@@ -115,7 +118,8 @@ pub(crate) struct Door {
     pairing_possible: Box<dyn Fn() -> bool + Send>,
     handshakes: Handshakes,
     latest: Latest,
-    strangers: HashMap<ConnectionId, Stranger>,
+    /// By age: the ids of connections grow.
+    strangers: BTreeMap<ConnectionId, Stranger>,
     rates: HashMap<IpAddr, Allowance>,
     /// Where each registered peer was last. One address of each: a peer that goes from one to the next leaves none known.
     last_ips: HashMap<PeerId, IpAddr>,
@@ -147,7 +151,7 @@ impl Door {
             pairing_possible,
             handshakes: Handshakes::new(files),
             latest,
-            strangers: HashMap::new(),
+            strangers: BTreeMap::new(),
             rates: HashMap::new(),
             last_ips: HashMap::new(),
             at: HashMap::new(),
@@ -171,7 +175,7 @@ impl Door {
 
     /// A registered peer is at this address, or was before this node started.
     pub(crate) fn moved_to(&mut self, peer: PeerId, ip: IpAddr) {
-        let ip = network_of(ip);
+        let ip = places::host(ip);
         let before = self.last_ips.insert(peer, ip);
         if before == Some(ip) {
             return;
@@ -249,7 +253,7 @@ impl Door {
         self.rates.get(ip).is_some_and(|rate| rate.is_used_up(now))
     }
 
-    fn admit_stranger(&mut self, id: ConnectionId, ip: IpAddr) -> Result<(), TurnedAway> {
+    fn admit_stranger(&mut self, id: ConnectionId, peer: PeerId, ip: IpAddr) -> Result<(), TurnedAway> {
         let now = Instant::now();
         if !self.within_rate(ip, now) {
             return Err(TurnedAway::TooOften);
@@ -257,12 +261,23 @@ impl Door {
         if !(self.pairing_possible)() {
             return Err(TurnedAway::NotPairing);
         }
-        let same_ip = self.strangers.values().filter(|stranger| stranger.ip == ip).count();
-        if self.strangers.len() >= MAX_STRANGERS || same_ip >= MAX_STRANGERS_PER_IP {
+        let same_ip = self.strangers.values().filter(|stranger| places::host(stranger.ip) == places::host(ip)).count();
+        if same_ip >= MAX_STRANGERS_PER_IP || self.strangers.len() >= MAX_STRANGERS && !self.makes_room(ip) {
             return Err(TurnedAway::TooManyStrangers);
         }
-        self.strangers.insert(id, Stranger { ip, since: now });
+        self.strangers.insert(id, Stranger { peer, ip, since: now });
         Ok(())
+    }
+
+    /// Takes a place from whoever holds most of them, when the one at `ip` holds fewer.
+    fn makes_room(&mut self, ip: IpAddr) -> bool {
+        let holders: Vec<IpAddr> = self.strangers.values().map(|stranger| stranger.ip).collect();
+        let yields = places::who_yields(&holders, ip).and_then(|place| self.strangers.keys().nth(place).copied());
+        let Some((id, stranger)) = yields.and_then(|id| self.strangers.remove_entry(&id)) else { return false };
+        let connection = CloseConnection::One(id);
+        self.events.push_back(ToSwarm::CloseConnection { peer_id: stranger.peer, connection });
+        self.counts.turned_away.fetch_add(1, Ordering::Relaxed);
+        true
     }
 
     fn forget(&mut self, id: ConnectionId) {
@@ -285,15 +300,7 @@ fn take_one<K: std::hash::Hash + Eq>(counts: &mut HashMap<K, usize>, key: &K) {
 
 /// Whom limits are counted by. Addresses without an IP share one place.
 fn counted_as(address: &Multiaddr) -> IpAddr {
-    ip_of(address).map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), network_of)
-}
-
-/// An IPv4 address, or the /64 that one IPv6 host may choose its addresses from.
-fn network_of(ip: IpAddr) -> IpAddr {
-    match ip {
-        IpAddr::V6(ip) => IpAddr::V6(Ipv6Addr::from_bits(ip.to_bits() & !u128::from(u64::MAX))),
-        ip => ip,
-    }
+    ip_of(address).map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), places::host)
 }
 
 impl NetworkBehaviour for Door {
@@ -341,7 +348,7 @@ impl NetworkBehaviour for Door {
         if peer_key(&peer).is_none() {
             return Err(self.turn_away(TurnedAway::AnotherKind));
         }
-        match self.admit_stranger(id, ip) {
+        match self.admit_stranger(id, peer, ip) {
             Ok(()) => Ok(Streams::serving(&[Protocol::Pair])),
             Err(why) => Err(self.turn_away(why)),
         }
@@ -454,6 +461,32 @@ mod tests {
             assert_eq!((0..16).filter(|_| come(&mut door, last)).count(), 8);
         }
         assert_eq!((10..99).filter(|last| come(&mut door, *last)).count(), 7, "all but one of the first address go");
+    }
+
+    #[test]
+    fn who_takes_every_place_of_strangers_makes_room_for_whoever_comes_from_elsewhere() {
+        let mut door = Door::new(Known::default(), Latest::default(), Box::new(|| true), Arc::default(), 1024);
+        let mut ids = 0..;
+        let mut comes = |door: &mut Door, ip: &str| {
+            let (id, peer) = (ConnectionId::new_unchecked(ids.next().unwrap()), PeerId::random());
+            door.admit_stranger(id, peer, ip.parse().unwrap()).map(|()| (id, peer))
+        };
+        let flood: Vec<_> = (0..16).map(|n| comes(&mut door, &format!("2001:db8:1:{n:x}::1")).unwrap()).collect();
+        assert!(matches!(comes(&mut door, "2001:db8:1:ff::1"), Err(TurnedAway::TooManyStrangers)));
+        let (rig, _) = comes(&mut door, "192.0.2.1").unwrap();
+        let Some(ToSwarm::CloseConnection { peer_id, connection: CloseConnection::One(id) }) = door.events.pop_front()
+        else {
+            panic!("{:?}", door.events)
+        };
+        assert_eq!((id, peer_id), flood[15]);
+        // When its connection ends that takes no place from another.
+        door.forget(id);
+        assert_eq!(door.strangers.len(), MAX_STRANGERS);
+        for n in 0..3 {
+            comes(&mut door, "192.0.2.1").unwrap_or_else(|why| panic!("{n}: {why}"));
+        }
+        assert!(comes(&mut door, "192.0.2.1").is_err(), "no address has more than its part");
+        assert!(door.strangers.contains_key(&rig));
     }
 
     #[test]

@@ -4,11 +4,13 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use futures::future::AbortHandle;
 use libp2p::swarm::ConnectionId;
+
+use crate::places;
 
 /// Each costs about 1 ms of CPU, and until it is done or [`super::transport`]'s timeout ends it 4 to 10 KiB; one that sends
 /// as much as is read of it, 31 KiB, which are 122 MiB in all. A hall that gets its power back dials all at once, and
@@ -35,7 +37,7 @@ impl Room {
 }
 
 /// Whom one is counted for: where a registered peer was last an IPv4 address or a /64, which one IPv6 host has; elsewhere
-/// an IPv4 address or a /48, which is the most that one site is given, 65 536 networks (RFC 6177).
+/// an IPv4 address or the /48 of a site.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 struct Network {
     ip: IpAddr,
@@ -44,11 +46,7 @@ struct Network {
 
 impl Network {
     fn of(ip: IpAddr, known: bool) -> Self {
-        let ip = match ip {
-            IpAddr::V6(ip) if !known => IpAddr::V6(Ipv6Addr::from_bits(ip.to_bits() >> 80 << 80)),
-            ip => ip,
-        };
-        Self { ip, known }
+        Self { ip: if known { ip } else { places::site(ip) }, known }
     }
 }
 
