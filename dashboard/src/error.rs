@@ -203,6 +203,11 @@ impl Code {
         matches!(self, Self::BadAnswer | Self::Internal | Self::ShuttingDown | Self::Timeout)
     }
 
+    /// Whether a rig that answered a command so may stand otherwise than before: a miner that did not get going.
+    pub(crate) const fn may_change_a_rig(self) -> bool {
+        matches!(self, Self::MinerUnavailable)
+    }
+
     /// What an answer without a reason of ours means, e.g. axum's own 404.
     pub(crate) fn of_status(status: StatusCode) -> Self {
         match status {

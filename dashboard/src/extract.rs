@@ -9,7 +9,7 @@ use axum::http::request::Parts;
 use axum::http::{HeaderMap, header};
 use axum::response::IntoResponse;
 use miner_ctrl_protocol::ProfileDraft;
-use miner_ctrl_protocol::profile::Invalid;
+use miner_ctrl_protocol::profile::{Invalid, Pool};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
@@ -17,9 +17,6 @@ use crate::error::{ApiError, Code};
 
 /// How long a body may take. The largest comes within it on a line of 15 kB/s; what comes slower holds a place.
 const BODY_TIMEOUT: Duration = Duration::from_secs(20);
-
-/// The fields of a pool, for refusing a misspelt one.
-const POOL_FIELDS: [&str; 5] = ["url", "wallet", "password", "tls", "fingerprint"];
 
 /// A JSON body.
 #[derive(Debug)]
@@ -132,7 +129,7 @@ pub(crate) fn profile(at: &str, value: Value) -> Result<ProfileDraft, ApiError> 
     known(at, fields.keys(), &ProfileDraft::FIELDS)?;
     for (index, pool) in fields.get("pools").and_then(Value::as_array).into_iter().flatten().enumerate() {
         if let Some(pool) = pool.as_object() {
-            known(&join(at, &format!("pools[{index}]")), pool.keys(), &POOL_FIELDS)?;
+            known(&join(at, &format!("pools[{index}]")), pool.keys(), &Pool::FIELDS)?;
         }
     }
     parse(at, value)
@@ -187,7 +184,6 @@ impl From<QueryRejection> for ApiError {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use miner_ctrl_protocol::profile::Pool;
 
     #[test]
     fn the_fields_of_a_pool_are_all_known() {
@@ -201,7 +197,7 @@ mod tests {
         let value = serde_json::to_value(pool).unwrap();
         let mut keys: Vec<_> = value.as_object().unwrap().keys().map(String::as_str).collect();
         keys.sort_unstable();
-        let mut fields = POOL_FIELDS;
+        let mut fields = Pool::FIELDS;
         fields.sort_unstable();
         assert_eq!(keys, fields);
     }

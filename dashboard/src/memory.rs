@@ -34,6 +34,8 @@ struct State {
     failure: Option<NodeError>,
     panics: bool,
     deaf: bool,
+    /// How often it was to hear anew how a rig stands.
+    heard: usize,
     code: Option<String>,
     looks: u64,
     named: Option<Initialised>,
@@ -62,6 +64,7 @@ impl Default for Memory {
             failure: None,
             panics: false,
             deaf: false,
+            heard: 0,
             code: None,
             looks: 0,
             named: None,
@@ -139,6 +142,12 @@ impl Memory {
     #[must_use]
     pub fn stored(&self, name: &str) -> Option<ProfileDraft> {
         self.state().profiles.iter().find(|(key, _)| key.as_str() == name).map(|(_, draft)| draft.clone())
+    }
+
+    /// How often it was to hear anew how a rig stands.
+    #[must_use]
+    pub fn heard(&self) -> usize {
+        self.state().heard
     }
 
     /// What rigs were told, in order.
@@ -359,10 +368,12 @@ impl Node for Memory {
     }
 
     async fn hear(&self, _: &str) {
-        assert!(!self.state().deaf, "told to panic");
+        let mut state = self.state();
+        state.heard += 1;
+        assert!(!state.deaf, "told to panic");
     }
 
-    /// A rig whose name begins with `silent` never answers.
+    /// A rig whose name begins with `silent` never answers, and what one runs does not get going that begins with `broken`.
     async fn command(&self, peer: &str, command: MinerCommand) -> Result<MinerOutcome, NodeError> {
         let is_silent = self.checked()?.find(peer)?.name.as_str().starts_with("silent");
         if is_silent {
@@ -374,6 +385,10 @@ impl Node for Memory {
             && *name != miner_name()
         {
             let refusal = Refusal::UnknownMiner { miner: name.to_string(), miners: vec![miner_name()] };
+            return Err(NodeError::Refused { peer: peer.name, refusal });
+        }
+        if peer.name.as_str().starts_with("broken") {
+            let refusal = Refusal::MinerUnavailable { why: "exit 1".to_owned() };
             return Err(NodeError::Refused { peer: peer.name, refusal });
         }
         let runs = !matches!(command, MinerCommand::Stop(_));

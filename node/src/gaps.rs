@@ -216,7 +216,9 @@ impl Gaps {
     /// The next rig to ask, and from when on.
     fn next(&mut self, now: u64) -> Option<(NodeId, u64)> {
         let due = |missing: &Missing| missing.first || missing.again_at <= now || was_ahead(missing.again_at, now);
-        let rig = *self.missing.iter().find(|(_, missing)| due(missing))?.0;
+        // Of one that is being asked what comes of it decides what is asked for next.
+        let is_free = |rig: &NodeId| !self.under_way.contains_key(rig);
+        let rig = *self.missing.iter().find(|(rig, missing)| due(missing) && is_free(rig))?.0;
         let missing = self.missing.get_mut(&rig)?;
         let from = missing.from;
         if !std::mem::take(&mut missing.first) || missing.again_at <= now {
@@ -408,6 +410,7 @@ mod tests {
         gaps.asked(Asked { rig: id, from: 3600, rest: None, clock: Clock(0) }, 6015);
         assert_eq!(gaps.next(6079), None);
         assert_eq!(gaps.next(6080), Some((id, 5960)), "the minute in which it came back");
+        gaps.asked(Asked { rig: id, from: 5960, rest: None, clock: Clock(0) }, 6081);
         assert_eq!(gaps.next(9999), None);
         for now in [6020, 6030, 6050] {
             gaps.look(&alpha(true), now);
@@ -439,7 +442,10 @@ mod tests {
         }
         gaps.look(&alpha(true), 6030);
         assert_eq!(gaps.next(6030), Some((id, 5000)));
-        assert_eq!(gaps.next(6100), Some((id, 5000)));
+        assert_eq!(gaps.next(6100), None, "while it is being asked");
+        gaps.asked(Asked { rig: id, from: 5000, rest: None, clock: Clock(0) }, 6101);
+        assert_eq!(gaps.next(6101), Some((id, 5960)));
+        gaps.asked(Asked { rig: id, from: 5960, rest: None, clock: Clock(0) }, 6102);
         gaps.look(&untold, 6110);
         gaps.look(&alpha(true), 6130);
         assert_eq!(gaps.next(6130), Some((id, 6030)), "what it did not tell meanwhile");
@@ -509,6 +515,7 @@ mod tests {
             (Some(-28_800), Some((id, 7200))),
             "it is not asked in hours"
         );
+        gaps.asked(Asked { rig: id, from: 7200, rest: None, clock: Clock(-28_800) }, 7245);
         gaps.look(&alpha(true), 36_000);
         gaps.look(&alpha(true), 36_100);
         assert_eq!(gaps.next(36_100), Some((id, 36_000)));

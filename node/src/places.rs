@@ -22,16 +22,20 @@ fn first_bits(ip: IpAddr, bits: u32) -> IpAddr {
     }
 }
 
-/// Which of the holders, oldest first, gives its place to one who comes: the last one of whoever holds most, if that has at
-/// least two more than the newcomer's; among hosts, and where none goes so among sites. Two that hold as many do not drive
-/// each other out, and of one host who came first stays: else a flood of its own would push out the one that is meant.
+/// Which of the holders, oldest first, gives its place to one who comes. The site that holds most makes room if it has at
+/// least two more than the newcomer's site; else the newcomer's own does, by the same rule among its hosts. What goes is the
+/// last one of the fullest host. Two that hold as many do not drive each other out, and of one host who came first stays:
+/// else a flood of its own would push out the one that is meant.
 pub(crate) fn who_yields(holders: &[IpAddr], newcomer: IpAddr) -> Option<usize> {
-    [host, site].iter().find_map(|of| {
-        let held = |one: IpAddr| holders.iter().filter(|other| of(**other) == one).count();
-        let most = holders.iter().map(|holder| of(*holder)).max_by_key(|one| held(*one))?;
-        let yields = held(most) >= held(of(newcomer)) + 2;
-        yields.then(|| holders.iter().rposition(|holder| of(*holder) == most)).flatten()
-    })
+    let held = |of: fn(IpAddr) -> IpAddr, one: IpAddr| holders.iter().filter(|other| of(**other) == one).count();
+    let own = site(newcomer);
+    let fullest = holders.iter().map(|holder| site(*holder)).max_by_key(|one| held(site, *one))?;
+    let is_fuller = held(site, fullest) >= held(site, own) + 2;
+    let yields = if is_fuller { fullest } else { own };
+    let hosts = holders.iter().filter(|holder| site(**holder) == yields).map(|holder| host(*holder));
+    let most = hosts.max_by_key(|one| held(host, *one))?;
+    let goes = is_fuller || held(host, most) >= held(host, host(newcomer)) + 2;
+    goes.then(|| holders.iter().rposition(|holder| host(*holder) == most)).flatten()
 }
 
 #[cfg(test)]
@@ -62,6 +66,15 @@ mod tests {
         assert_eq!(who_yields(&site, ip("198.51.100.1")), Some(15));
         assert_eq!(who_yields(&site, ip("2001:db8:1:ffff::1")), None);
         assert_eq!(who_yields(&site, ip("2001:db8:2:1::1")), Some(15));
+        // Beside one host that has some more than each of those, which is the only one of its site.
+        let mixed: Vec<IpAddr> = [ip("192.0.2.1"); 3].into_iter().chain(site[..12].iter().copied()).collect();
+        assert_eq!(who_yields(&mixed, ip("198.51.100.1")), Some(14));
+        assert_eq!(who_yields(&mixed, ip("192.0.2.1")), Some(14));
+        // Within its site, a host that has most goes before its neighbours.
+        let crowded: Vec<IpAddr> = [ip("2001:db8:1:a0::1"); 3].into_iter().chain(site[..9].iter().copied()).collect();
+        assert_eq!(who_yields(&crowded, ip("198.51.100.1")), Some(2));
+        assert_eq!(who_yields(&crowded, ip("2001:db8:1:a1::1")), Some(2));
+        assert_eq!(who_yields(&crowded, ip("2001:db8:1:a0::2")), None);
     }
 
     #[test]

@@ -97,6 +97,11 @@ impl fmt::Debug for Pool {
     }
 }
 
+impl Pool {
+    /// The names of all fields, for refusing a misspelt one in a file or a request body.
+    pub const FIELDS: [&'static str; 5] = ["url", "wallet", "password", "tls", "fingerprint"];
+}
+
 /// A profile as it is written, sent and stored; [`ProfileDraft::check`] makes a [`Profile`] of it.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ProfileDraft {

@@ -215,7 +215,7 @@ pub struct RigStats {
     pub miners: Vec<MinerStatus>,
 }
 
-/// Mining programs that a rig may report; it runs no more.
+/// Mining programs that a rig may report, and may run: one per program and purpose, or one per GPU on a full board.
 pub const MAX_MINERS: usize = 16;
 /// Devices of one mining program; mining boards have up to 19 slots.
 pub const MAX_DEVICES: usize = 64;

@@ -72,7 +72,7 @@ impl<N: Node> Gateway<N> {
                 (state, Told::problem(error.document("")), Some(error.code))
             }
         };
-        if state == Progress::Done && matches!(order, Order::Miner(_)) {
+        if matches!(order, Order::Miner(_)) && code.is_none_or(Code::may_change_a_rig) {
             // A fault there takes this rig's news alone: all of a job's rigs share one task.
             let heard = AssertUnwindSafe(self.node().hear(&asked)).catch_unwind();
             tokio::select! {

@@ -233,9 +233,11 @@ async fn start<N: Node>(
 
 /// Commands a rig; whoever looks at it next sees what that did.
 async fn commanded<N: Node>(node: &N, peer: &str, command: MinerCommand) -> Result<MinerOutcome, ApiError> {
-    let outcome = node.command(peer, command).await?;
-    node.hear(peer).await;
-    Ok(outcome)
+    let outcome = node.command(peer, command).await.map_err(ApiError::from);
+    if outcome.as_ref().err().is_none_or(|error| error.code.may_change_a_rig()) {
+        node.hear(peer).await;
+    }
+    outcome
 }
 
 async fn stop<N: Node>(

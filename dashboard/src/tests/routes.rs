@@ -5,7 +5,7 @@ use miner_ctrl_protocol::message::{MinerChoice, ProfileChoice};
 use serde_json::{Value, json};
 
 use super::ask::ask;
-use crate::memory::Memory;
+use crate::memory::{Memory, peer};
 use crate::node::MinerCommand;
 
 pub(super) fn monero() -> Value {
@@ -265,4 +265,21 @@ async fn a_profile_is_put_without_its_name_and_forgotten() {
     let removed = ask(&node, "DELETE", "/profiles/monero", None).await;
     assert_eq!((removed.status, removed.body), (StatusCode::NO_CONTENT, Value::Null));
     assert_eq!(ask(&node, "DELETE", "/profiles/monero", None).await.body["code"], "unknown-profile");
+}
+
+#[tokio::test]
+async fn a_rig_is_heard_anew_after_a_command_that_may_have_changed_it() {
+    let node = Memory::default();
+    node.register(peer(9, "broken-9"));
+    let start = || Some(json!({ "profile": monero() }));
+    for (rig, path, body, heard) in [
+        ("rig-alpha", "start", start(), 1),
+        ("broken-9", "start", start(), 2),
+        ("broken-9", "restart", None, 3),
+        ("rig-alpha", "restart", Some(json!({ "miner": "unknown-1" })), 3),
+        ("rig-beta", "restart", None, 3),
+    ] {
+        let answer = ask(&node, "POST", &format!("/remote/{rig}/{path}"), body).await;
+        assert_eq!(node.heard(), heard, "{rig} {path}: {}", answer.body);
+    }
 }

@@ -117,6 +117,9 @@ async fn known(
         return Err(wrong);
     }
     let (process, watch) = process::adopt(leader, directory).ok_or("it has ended meanwhile")?;
+    if !settled && reading.pool.is_some() {
+        Record::settle(directory);
+    }
     let settled = settled || reading.pool.is_some();
     Ok(Adopted { name, profile, endpoint, process, watch, reading, settled })
 }

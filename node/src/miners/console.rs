@@ -74,11 +74,12 @@ impl Console {
         self.ring().newest()
     }
 
-    /// The newest line of the process's own after a number.
+    /// The newest line of the process's own after a number, up to another.
     #[must_use]
-    pub fn last_since(&self, number: u64) -> Option<String> {
+    pub fn last_between(&self, after: u64, until: u64) -> Option<String> {
         let ring = self.ring();
-        ring.since(number).find(|line| !line.starts_with(OURS)).map(str::to_owned)
+        let later = usize::try_from(ring.newest().saturating_sub(until)).unwrap_or(usize::MAX);
+        ring.since(after).skip(later).find(|line| !line.starts_with(OURS)).map(str::to_owned)
     }
 
     /// The newest of what somebody finds in lines of the process's own after a number.
@@ -235,11 +236,13 @@ mod tests {
         let console = Console::default();
         console.push(b"of an earlier process");
         let before = console.newest();
-        assert_eq!(console.last_since(before), None);
+        assert_eq!(console.last_between(before, console.newest()), None);
         let flood = [b"noise\n".repeat(1500), b"FATAL: out of memory\n".to_vec()].concat();
         console.clone().drink(&flood[..]).await;
         console.note("3 console lines dropped");
-        assert_eq!(console.last_since(before).as_deref(), Some("FATAL: out of memory"));
+        assert_eq!(console.last_between(before, console.newest()).as_deref(), Some("FATAL: out of memory"));
+        assert_eq!(console.last_between(before, before + 3).as_deref(), Some("noise"));
+        assert_eq!(console.last_between(before, before), None);
         let page = console.page(name(), None, 3, Duration::ZERO).await;
         assert_eq!(page.lines[0].text, "[miner-ctrl] 500 console lines dropped: more than 1000 a second");
     }
@@ -256,7 +259,7 @@ mod tests {
         let mut newest = console.newest.subscribe();
         let told = newest.wait_for(|newest| *newest == before + 1002);
         tokio::time::timeout(Duration::from_secs(60), told).await.unwrap().unwrap();
-        assert_eq!(console.last_since(before).as_deref(), Some("the end"));
+        assert_eq!(console.last_between(before, console.newest()).as_deref(), Some("the end"));
         drinking.abort();
     }
 }

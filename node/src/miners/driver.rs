@@ -13,9 +13,6 @@ use serde::{Deserialize, Serialize};
 
 use super::lifecycle::{Phase, StartLimits};
 
-/// Most GPUs read from one program; mining boards have up to 19 slots.
-pub const MAX_DEVICES: usize = 64;
-
 /// Longest word taken from a program's API (algorithm, version, device name), bytes.
 const MAX_WORD: usize = 300;
 

@@ -9,7 +9,7 @@ use tokio::time::Instant;
 use super::console::Console;
 use super::driver::{Endpoint, Reading};
 use super::drivers::driver;
-use super::lifecycle::{Event, NOTABLE_SILENCE, Stage, State};
+use super::lifecycle::{Afterwards, Event, NOTABLE_SILENCE, Stage, State};
 use super::process::Process;
 use super::wanted::Refused;
 
@@ -64,12 +64,23 @@ pub(super) struct Running {
     pub(super) settled: bool,
     /// When it is asked next; nothing while a question is open.
     pub(super) next_poll: Option<Instant>,
+    /// The console's newest line when it was asked to end: what it says from there on tells of that.
+    pub(super) asked_to_end: Option<u64>,
 }
 
 impl Running {
     /// Of a process that was started at that time.
     pub(super) fn new(process: Process, endpoint: Endpoint, started: Instant, now: Instant) -> Self {
-        Self { process, endpoint, started, reading: None, devices_at: now, settled: false, next_poll: Some(now) }
+        Self {
+            process,
+            endpoint,
+            started,
+            reading: None,
+            devices_at: now,
+            settled: false,
+            next_poll: Some(now),
+            asked_to_end: None,
+        }
     }
 }
 
@@ -97,8 +108,12 @@ impl Instance {
 
     /// Whether a start has nothing to do: it runs, or is on its way.
     pub(super) const fn is_up(&self) -> bool {
-        matches!(self.state.stage, Stage::Starting { .. } | Stage::Running { .. })
-            || matches!(self.state.stage, Stage::Stopping { then: super::lifecycle::Afterwards::NextPort { .. }, .. })
+        matches!(
+            self.state.stage,
+            Stage::Starting { .. }
+                | Stage::Running { .. }
+                | Stage::Stopping { then: Afterwards::NextPort { .. } | Afterwards::Restart(_), .. }
+        )
     }
 
     /// Whether its process has been seen at one of the profile's pools.

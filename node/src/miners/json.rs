@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Visitor};
+use serde::de::{Deserialize, DeserializeOwned, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Value};
 
 /// Reads JSON in which no key stands twice: which of the two counts is not the same for every program (RFC 8259, section 4).
@@ -12,6 +12,23 @@ use serde_json::{Map, Value};
 /// What is wrong, and where.
 pub(super) fn read(text: &str) -> serde_json::Result<Value> {
     serde_json::from_str(text).map(|Unique(value)| value)
+}
+
+/// As what it should be. What is wrong is told by its place and by what belongs there: the value may be a password.
+///
+/// # Errors
+/// What is wrong, in words.
+pub(super) fn shaped<T: DeserializeOwned>(value: Value) -> Result<T, String> {
+    serde_path_to_error::deserialize(value).map_err(|error| {
+        let path = error.path().to_string();
+        let why = error.into_inner().to_string();
+        // As in "invalid type: integer `7`, expected a string".
+        let why = match why.rsplit_once(", expected ") {
+            Some((_, expected)) => format!("{expected} is expected"),
+            None => why,
+        };
+        if path == "." { why } else { format!("`{path}`: {why}") }
+    })
 }
 
 struct Unique(Value);

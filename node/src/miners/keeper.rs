@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use miner_ctrl_protocol::message::MinerChoice;
 use miner_ctrl_protocol::profile::Invalid;
+use miner_ctrl_protocol::stats::MAX_MINERS;
 use miner_ctrl_protocol::{MinerName, MinerState, MinerStatus, Profile, Refusal};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
@@ -18,10 +19,8 @@ use super::driver::{PollError, Reading};
 use super::drivers::driver;
 use super::instance::{self, Instance, Running, timeless};
 use super::launch::{LaunchError, Launched, Launcher, Record};
-use super::lifecycle::{Action, Event, Stage, State};
-use super::supervisor::{
-    BUSY, Command, Look, MAX_MINERS, MinersConfig, MinersSnapshot, OnShutdown, Reply, shutting_down,
-};
+use super::lifecycle::{Action, Afterwards, By, Event, Stage, State};
+use super::supervisor::{BUSY, Command, Look, MinersConfig, MinersSnapshot, OnShutdown, Reply, shutting_down};
 use super::wanted::{self, Wanted};
 use crate::causes::{chain, internal};
 
@@ -231,14 +230,11 @@ impl Keeper {
                 self.jobs.spawn(async move { (name, generation, News::Exited(watch.run().await)) });
                 Event::Launched
             }
-            News::Launched(Err(why)) => {
-                if miner.told.as_ref() != Some(&why) {
-                    miner.console.note(&why);
-                }
-                Event::LaunchFailed(why)
-            }
+            News::Launched(Err(why)) => Event::LaunchFailed(why),
             News::Exited(how) => {
-                let last_line = miner.console.last_since(miner.launched_at);
+                let asked = miner.process.as_ref().and_then(|running| running.asked_to_end);
+                let until = asked.unwrap_or_else(|| miner.console.newest());
+                let last_line = miner.console.last_between(miner.launched_at, until);
                 miner.console.note(&miner.state.told(&how));
                 miner.process = None;
                 Record::remove(&self.launcher.miners.join(name.as_str()));
@@ -267,6 +263,7 @@ impl Keeper {
     fn on(&mut self, name: &MinerName, event: Event, now: Instant) {
         let Some(miner) = self.miners.get_mut(name) else { return };
         let before = miner.state.shown();
+        let unlaunched = matches!(event, Event::LaunchFailed(_));
         let strays = matches!(event, Event::Strayed(_))
             && matches!(miner.state.stage, Stage::Starting { .. } | Stage::Running { .. });
         let limits = driver(miner.profile.program).limits();
@@ -288,18 +285,27 @@ impl Keeper {
             (before, after),
             (MinerState::Failed, MinerState::Starting) | (MinerState::Starting, MinerState::Failed)
         );
-        let told = tries && problem.is_some() && problem == miner.told.as_deref();
-        if before != after && !told {
+        let known = problem.is_some() && problem == miner.told.as_deref();
+        if before != after && !(tries && known) {
             tracing::info!(miner = %name, from = %before, to = %after, problem, "miner state");
             if let Some(problem) = problem {
                 miner.console.note(&format!("{after}: {problem}"));
             }
             miner.told = problem.map(str::to_owned);
+        } else if unlaunched
+            && !known
+            && let Some(problem) = problem
+        {
+            // Tried again by itself, it does not cease to show as failed meanwhile.
+            tracing::warn!(miner = %name, problem, "a miner cannot be started");
+            miner.console.note(&format!("{after}: {problem}"));
+            miner.told = Some(problem.to_owned());
         }
-        match (action, &miner.process) {
+        match (action, &mut miner.process) {
             (Action::None, _) if failed => self.forget_failed(name),
             (Action::Spawn, _) => self.launch(name),
             (Action::Term, Some(running)) => {
+                running.asked_to_end.get_or_insert_with(|| miner.console.newest());
                 miner.console.note("stopping it");
                 running.process.term();
             }
@@ -406,17 +412,18 @@ impl Keeper {
             };
             return Err(Refusal::Conflict { why });
         }
-        if self.miners.get(&name).is_some_and(|miner| miner.profile == *profile) {
-            self.check_start(&name)?;
-        }
+        self.check_start(&name, profile)?;
         self.make_room(&name)?;
         self.wanted.insert(&name, profile).map_err(|error| internal(&error))?;
         let miner =
             self.miners.entry(name.clone()).or_insert_with(|| Instance::new(name.clone(), profile.clone(), now));
-        miner.profile = profile.clone();
+        let is_other = std::mem::replace(&mut miner.profile, profile.clone()) != *profile;
         miner.unwritten = None;
-        miner.on_trial = true;
-        self.on(&name, Event::Start, now);
+        if is_other {
+            // What was tried until now is over, and this is an order like the first.
+            self.on(&name, Event::Stop, now);
+        }
+        self.order(&name, Event::Start, now);
         Ok((name, true))
     }
 
@@ -457,19 +464,22 @@ impl Keeper {
         Ok(())
     }
 
-    /// Whether the miner's profile can be launched anew, where there is something to lose: it runs, or is tried again by
-    /// itself, which an order that fails would end.
-    fn check_start(&self, name: &MinerName) -> Result<(), Refusal> {
+    /// Whether a profile can be launched, where there is something to lose: the miner runs, or is tried again by itself,
+    /// which an order that fails would end.
+    fn check_start(&self, name: &MinerName, profile: &Profile) -> Result<(), Refusal> {
         let Some(miner) = self.miners.get(name) else { return Ok(()) };
         let goes_on = match miner.state.stage {
             Stage::Running { .. } | Stage::Starting { .. } if miner.process.is_some() => "goes on as it is",
-            Stage::Failed { retry_at: Some(_) } => "is tried again by itself",
+            Stage::Failed { retry_at: Some(_) } | Stage::Stopping { then: Afterwards::Fail(By::Itself), .. } => {
+                "is tried again by itself"
+            }
             _ => return Ok(()),
         };
-        self.launcher.check(name, &miner.profile).map_err(|error| match error {
+        self.launcher.check(name, profile).map_err(|error| match error {
             LaunchError::Write(error) => internal(&error),
             other => {
-                let why = format!("{name} {goes_on}, and cannot be started now: {}", chain(&other));
+                let with = if miner.profile == *profile { String::new() } else { format!(" with `{}`", profile.name) };
+                let why = format!("{name} {goes_on}, and cannot be started{with} now: {}", chain(&other));
                 Refusal::MinerUnavailable { why }
             }
         })
@@ -482,16 +492,21 @@ impl Keeper {
             return Err(Refusal::MinerUnavailable { why });
         }
         let name = self.resolve(miner)?;
-        self.check_start(&name)?;
-        let Some(miner) = self.miners.get_mut(&name) else { return Err(self.unknown(name.as_str())) };
+        let Some(miner) = self.miners.get(&name) else { return Err(self.unknown(name.as_str())) };
         let profile = miner.profile.clone();
+        self.check_start(&name, &profile)?;
+        let Some(miner) = self.miners.get_mut(&name) else { return Err(self.unknown(name.as_str())) };
         self.wanted.insert(&name, &profile).map_err(|error| internal(&error))?;
         miner.unwritten = None;
-        self.on(&name, Event::Restart, now);
-        if let Some(miner) = self.miners.get_mut(&name) {
+        self.order(&name, Event::Restart, now);
+        Ok((name, profile))
+    }
+
+    fn order(&mut self, name: &MinerName, event: Event, now: Instant) {
+        self.on(name, event, now);
+        if let Some(miner) = self.miners.get_mut(name) {
             miner.on_trial = miner.state.is_on_trial();
         }
-        Ok((name, profile))
     }
 
     fn stop(&mut self, choice: &MinerChoice, now: Instant) -> Result<(Stopped, bool), Refusal> {
@@ -592,7 +607,9 @@ impl Keeper {
                         }
                         // A stop lets the next start take another profile. How that fares is not this order's doing.
                         _ if miner.profile != *profile => {
-                            let other = format!("another start overtook it, of the profile `{}`", miner.profile.name);
+                            let changed = if miner.profile.name == profile.name { ", which was changed" } else { "" };
+                            let other =
+                                format!("another start overtook it, of the profile `{}`{changed}", miner.profile.name);
                             let told = status.problem.map_or_else(|| other.clone(), |why| format!("{other}: {why}"));
                             status.problem = Some(instance::short(told));
                             Ok((status, true))

@@ -238,7 +238,9 @@ impl State {
             Stage::Failed { .. } => MinerState::Failed,
             Stage::Running { phase, .. } => (*phase).into(),
             // Tried every few seconds, it would seem to come and go.
-            Stage::Starting { by: By::Itself, deadline: None, .. } if self.problem.is_some() => MinerState::Failed,
+            Stage::Starting { by: By::Itself, ports: 0, deadline: None } if self.problem.is_some() => {
+                MinerState::Failed
+            }
             Stage::Starting { .. } => MinerState::Starting,
             Stage::Stopped => MinerState::Stopped,
             // A new attempt of the same start is still that start.
@@ -265,6 +267,20 @@ impl State {
         )
     }
 
+    /// Who wants what is under way. What runs, or is tried again, the rig goes on with whatever comes of an order to
+    /// start it anew.
+    const fn wanted_by(&self) -> By {
+        match &self.stage {
+            Stage::Running { .. } | Stage::Failed { retry_at: Some(_) } => By::Itself,
+            Stage::Starting { by, .. } => *by,
+            Stage::Stopping { then, .. } => match then {
+                Afterwards::Fail(by) | Afterwards::NextPort { by, .. } | Afterwards::Restart(by) => *by,
+                Afterwards::Stopped => By::Operator,
+            },
+            Stage::Stopped | Stage::Failed { retry_at: None } => By::Operator,
+        }
+    }
+
     /// When [`Event::Tick`] is due.
     #[must_use]
     pub const fn next_tick(&self) -> Option<Instant> {
@@ -288,18 +304,18 @@ impl State {
     }
 
     fn turn(mut self, event: Event, now: Instant, limits: StartLimits) -> (Self, Action) {
+        let wanted_by = self.wanted_by();
         match (self.stage.clone(), event) {
             // On demand: from anywhere, with a clean slate.
-            (Stage::Failed { retry_at: Some(_) }, Event::Restart) => self.spawn_anew(By::Itself),
-            (Stage::Stopped | Stage::Failed { .. }, Event::Start | Event::Restart) => self.spawn_anew(By::Operator),
+            (Stage::Stopped | Stage::Failed { .. }, Event::Start | Event::Restart) => self.spawn_anew(wanted_by),
             (Stage::Stopped, Event::Resume) => self.spawn_anew(By::Itself),
             (Stage::Failed { .. }, Event::Stop) => (Self::stopped(now), Action::None),
             (Stage::Starting { .. } | Stage::Running { .. }, Event::Stop) => self.stop(Afterwards::Stopped, now),
-            (Stage::Starting { by, .. }, Event::Restart) => self.stop(Afterwards::Restart(by), now),
-            (Stage::Running { .. }, Event::Restart) => self.stop(Afterwards::Restart(By::Itself), now),
-            (Stage::Stopping { then: Afterwards::Restart(_), .. }, Event::Restart) => (self, Action::None),
+            (Stage::Starting { .. } | Stage::Running { .. }, Event::Restart) => {
+                self.stop(Afterwards::Restart(wanted_by), now)
+            }
             (Stage::Stopping { step, .. }, Event::Start | Event::Restart) => {
-                self.to(Stage::Stopping { step, then: Afterwards::Restart(By::Operator) })
+                self.to(Stage::Stopping { step, then: Afterwards::Restart(wanted_by) })
             }
             (Stage::Stopping { step, .. }, Event::Stop) => self.to(Stage::Stopping { step, then: Afterwards::Stopped }),
 
@@ -553,20 +569,37 @@ mod tests {
     fn a_restart_that_fails_of_what_ran_is_tried_again_by_itself() {
         let zero = Instant::now();
         let fails = || [(6, exited("")), (6, Event::LaunchFailed("exec format error".into()))];
-        for orders in [vec![(5, Event::Restart)], vec![(5, Event::Restart), (5, Event::Restart)]] {
+        for orders in [
+            vec![(5, Event::Restart)],
+            vec![(5, Event::Restart), (5, Event::Restart)],
+            vec![(5, Event::Restart), (5, Event::Start)],
+        ] {
             let (state, actions) = play(running(zero), orders.into_iter().chain(fails()), zero);
             assert_eq!(state.stage, Stage::Failed { retry_at: Some(zero + Duration::from_secs(11)) });
             assert_eq!(actions, [Action::Term, Action::Spawn]);
             // An order that comes meanwhile does not end that.
-            let events = [(7, Event::Restart), (7, Event::LaunchFailed("exec format error".into()))];
-            let (state, _) = play(state, events, zero);
-            assert_eq!(state.stage, Stage::Failed { retry_at: Some(zero + Duration::from_secs(12)) });
+            for order in [Event::Restart, Event::Start] {
+                let events = [(7, order), (7, Event::LaunchFailed("exec format error".into()))];
+                let (state, _) = play(state.clone(), events, zero);
+                assert_eq!(state.stage, Stage::Failed { retry_at: Some(zero + Duration::from_secs(12)) });
+            }
+        }
+        // Nor one that comes while it is ended to be tried again: it hangs, or a stranger has its port.
+        let hangs = (1..=5).map(|n| (20 * n, Event::Silent("no answer".into())));
+        let resumed = [(0, Event::Resume), (0, Event::Launched), (1, Event::PortTaken("taken".into()))];
+        for (mut state, order) in [
+            (play(running(zero), hangs, zero).0, Event::Start),
+            (play(State::stopped(zero), resumed, zero).0, Event::Restart),
+        ] {
+            assert!(matches!(state.stage, Stage::Stopping { .. }), "{state:?}");
+            (state, _) = play(state, [(101, order), (101, exited(""))], zero);
+            (state, _) = play(state, [(101, Event::LaunchFailed("exec format error".into()))], zero);
+            assert_eq!(state.stage, Stage::Failed { retry_at: Some(zero + Duration::from_secs(106)) });
         }
         // What was ended on purpose meanwhile, or had not run, is an order like another.
-        for orders in [vec![(5, Event::Stop), (5, Event::Restart)], vec![(5, Event::Restart), (5, Event::Start)]] {
-            let (state, _) = play(running(zero), orders.into_iter().chain(fails()), zero);
-            assert_eq!(state.stage, Stage::Failed { retry_at: None });
-        }
+        let orders = [(5, Event::Stop), (5, Event::Restart)];
+        let (state, _) = play(running(zero), orders.into_iter().chain(fails()), zero);
+        assert_eq!(state.stage, Stage::Failed { retry_at: None });
         let events = [(0, Event::Restart), (0, Event::LaunchFailed("exec format error".into()))];
         assert_eq!(play(State::stopped(zero), events, zero).0.stage, Stage::Failed { retry_at: None });
     }

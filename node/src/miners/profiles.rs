@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use miner_ctrl_dashboard::NodeError;
-use miner_ctrl_protocol::profile::{Invalid, MAX_PROFILES};
+use miner_ctrl_protocol::profile::{Invalid, MAX_PROFILES, Pool};
 use miner_ctrl_protocol::{Profile, ProfileDraft, ProfileName, Refusal};
 use serde_json::Value;
 
@@ -242,16 +242,13 @@ pub fn parse(text: &str) -> Result<ProfileDraft, String> {
             return Err(format!("it has no key `{unknown}`; there are {}", ProfileDraft::FIELDS.join(", ")));
         }
         for pool in object.get("pools").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_object) {
-            if let Some(unknown) = pool.keys().find(|key| !POOL_FIELDS.contains(&key.as_str())) {
-                return Err(format!("a pool has no key `{unknown}`; there are {}", POOL_FIELDS.join(", ")));
+            if let Some(unknown) = pool.keys().find(|key| !Pool::FIELDS.contains(&key.as_str())) {
+                return Err(format!("a pool has no key `{unknown}`; there are {}", Pool::FIELDS.join(", ")));
             }
         }
     }
-    serde_json::from_value(value).map_err(|error| error.to_string())
+    json::shaped(value)
 }
-
-/// The keys of a pool.
-const POOL_FIELDS: [&str; 5] = ["url", "wallet", "password", "tls", "fingerprint"];
 
 #[cfg(test)]
 mod tests {
@@ -344,6 +341,11 @@ mod tests {
             assert_eq!(store.readable().unwrap(), [profile("good")]);
             assert_eq!(std::fs::read_to_string(&path).unwrap(), content);
         }
+        // What stands where a string belongs may be a password all the same.
+        let text = r#"{"name": "bad", "program": "xmrig", "wallet": "w", "pools": [{"url": "a.example:1", "password": 48151623}]}"#;
+        std::fs::File::create(&path).unwrap().write_all(text.as_bytes()).unwrap();
+        let error = store.list().unwrap_err().to_string();
+        assert!(error.ends_with("bad.json is not a profile: `pools[0].password`: a string is expected"), "{error}");
         // What is no file is not waited for.
         std::fs::remove_file(&path).unwrap();
         rustix::fs::mknodat(rustix::fs::CWD, &path, rustix::fs::FileType::Fifo, rustix::fs::Mode::RUSR, 0).unwrap();

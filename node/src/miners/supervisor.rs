@@ -20,9 +20,6 @@ use super::{adoption, keeper};
 use crate::news::Tells;
 use crate::store::atomic::{self, WriteError};
 
-/// Miners on one rig: one per program and purpose, or one per GPU on a full board. Also what fits one answer.
-pub const MAX_MINERS: usize = 16;
-
 /// Commands waiting for the supervisor, and as many looks. A rig has a handful of operators; more is a flood.
 const QUEUE: usize = 32;
 
@@ -60,13 +57,12 @@ pub struct MinersConfig {
 #[derive(Debug, thiserror::Error)]
 pub enum MinersError {
     /// The file of what shall run cannot be understood. It is left as it is.
-    #[error("{path} is damaged: repair it, or remove it to start without miners")]
+    #[error("{path} is damaged ({why}): repair it, or remove it to start without miners")]
     Damaged {
         /// Which file.
         path: PathBuf,
         /// What is wrong with it.
-        #[source]
-        source: serde_json::Error,
+        why: String,
     },
     /// Something of ours cannot be read.
     #[error("cannot read {path}")]

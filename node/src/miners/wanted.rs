@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use miner_ctrl_protocol::profile::Invalid;
 use miner_ctrl_protocol::{MinerName, Profile, ProfileDraft};
 
+use super::json;
 use super::supervisor::MinersError;
 use crate::store::atomic::{self, WriteError};
 
@@ -36,7 +37,8 @@ impl Wanted {
         let path = miners.join(FILE);
         let drafts: BTreeMap<MinerName, ProfileDraft> = match std::fs::read(&path) {
             Ok(bytes) => {
-                serde_json::from_slice(&bytes).map_err(|source| MinersError::Damaged { path: path.clone(), source })?
+                let read = serde_json::from_slice(&bytes).map_err(|error| error.to_string()).and_then(json::shaped);
+                read.map_err(|why| MinersError::Damaged { path: path.clone(), why })?
             }
             Err(error) if error.kind() == io::ErrorKind::NotFound => BTreeMap::new(),
             Err(source) => return Err(MinersError::Read { path, source }),

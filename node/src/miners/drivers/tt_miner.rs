@@ -10,16 +10,14 @@ use std::time::Duration;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use miner_ctrl_protocol::profile::Invalid;
-use miner_ctrl_protocol::stats::DeviceStats;
+use miner_ctrl_protocol::stats::{DeviceStats, MAX_DEVICES};
 use miner_ctrl_protocol::{Hashrate, Profile, Program, Shares};
 use serde::de::IgnoredAny;
 use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use crate::miners::driver::{
-    Driver, Endpoint, LaunchPlan, MAX_DEVICES, Order, PollError, Reading, count, measured, rate, word,
-};
+use crate::miners::driver::{Driver, Endpoint, LaunchPlan, Order, PollError, Reading, count, measured, rate, word};
 use crate::miners::lifecycle::{Phase, StartLimits};
 
 /// Longest wait for an answer.

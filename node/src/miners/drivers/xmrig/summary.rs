@@ -2,12 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use miner_ctrl_protocol::stats::DeviceStats;
+use miner_ctrl_protocol::stats::{DeviceStats, MAX_DEVICES};
 use miner_ctrl_protocol::{Hashrate, Shares};
 use serde_json::Value;
 
 use super::algorithms;
-use crate::miners::driver::{MAX_DEVICES, Reading, count, measured, rate, word};
+use crate::miners::driver::{Reading, count, measured, rate, word};
 use crate::miners::lifecycle::Phase;
 
 /// Most algorithm names taken; XMRig knows some thirty.
