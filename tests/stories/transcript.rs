@@ -234,6 +234,22 @@ async fn profiles_are_added_shown_edited_imported_and_removed() {
 }
 
 #[tokio::test]
+async fn an_edit_does_not_replace_what_was_changed_while_the_editor_was_open() {
+    let home = Home::init("control-center", "controller").await;
+    let file = home.config_dir().join("profiles/p.json");
+    let meanwhile = format!("sed -i s/wallet-a/wallet-c/ {}; sed -i s/wallet-a/wallet-b/", file.display());
+    let home = home.with_variable("VISUAL", &meanwhile);
+    let _ = home.run("profile add p --program xmrig --coin monero --pool a.example:1 --wallet wallet-a").await.done();
+    home.run("profile edit p").await.fails(5, &["it was changed", "hint: ", "profile show p", "is kept in "]);
+    assert!(home.run("profile show p").await.done().contains("wallet-c"));
+    // Who was told may go on.
+    let again = home.run("profile edit p").await;
+    assert!(again.stderr.contains("going on with what was kept"), "{again:?}");
+    assert!(home.run("profile show p").await.done().contains("wallet-b"));
+    assert_eq!(std::fs::read_dir(home.node_dir().with_file_name("edit")).unwrap().count(), 0);
+}
+
+#[tokio::test]
 async fn a_wrong_profile_is_refused_by_the_flag_that_was_typed() {
     let home = Home::init("control-center", "controller").await;
     let add = "profile add p --program xmrig --algorithm rx/0 --pool pool.example:1 --wallet W";

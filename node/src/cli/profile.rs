@@ -200,8 +200,13 @@ fn flag(pointer: &str) -> String {
 
 async fn edit<E: Engine>(name: &ProfileName, engine: &E, output: &mut Output) -> Result<Exit, Failure> {
     let what = format!("cannot edit the profile `{name}`");
-    let profile = stored(name, &what, engine, output).await?;
-    let sheet = editor::Sheet::open(engine.data_dir(), name, &json!(profile))?;
+    let profile = stored(name, &what, engine, output).await.map_err(|failure| {
+        match editor::kept(engine.data_dir(), name).filter(|_| failure.exit == Exit::NotFound) {
+            Some(path) => failure.hint(format!("the text of an earlier edit is kept in {}", path.display())),
+            None => failure,
+        }
+    })?;
+    let mut sheet = editor::Sheet::open(engine.data_dir(), &profile)?;
     if sheet.is_resumed() {
         output.note(&format!("going on with what was kept in {}", sheet.path().display()));
     }
@@ -220,8 +225,14 @@ async fn edit<E: Engine>(name: &ProfileName, engine: &E, output: &mut Output) ->
     let body: Value = serde_json::from_str(&text)
         .map_err(|error| kept(Failure::new(Exit::Usage, "not-json", &what).caused_by(&error)))?;
     let path = path_of(name);
-    let answer = ask_once(engine, output, async |client| client.send("PUT", &path, Some(&body)).await).await;
-    let stored: ProfileDraft = answer.and_then(|answer| asked(&what, answer)).map_err(kept)?;
+    let stored: ProfileDraft = ask_once(engine, output, async |client| {
+        // A person was at it for minutes: what somebody else changed meanwhile is not replaced unread.
+        let now: ProfileDraft = asked(&what, client.fetch(&path).await).map_err(&kept)?;
+        sheet.check(&now)?;
+        asked(&what, client.send("PUT", &path, Some(&body)).await).map_err(&kept)
+    })
+    .await
+    .map_err(&kept)??;
     sheet.discard();
     output.data(&stored, || format!("stored {}", stored.name))?;
     Ok(Exit::Done)
