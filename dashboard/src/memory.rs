@@ -404,7 +404,7 @@ impl Node for Memory {
         if !state.profiles.contains_key(profile) {
             return Err(NodeError::UnknownProfile(profile.clone()));
         }
-        Ok(DeployOutcome { rig: peer.name, profile: profile.clone(), changed: true })
+        Ok(DeployOutcome { rig: peer.name, profile: profile.clone(), changed: true, others: vec![] })
     }
 
     /// There is one store for all: what this node has, every rig has.
@@ -424,7 +424,7 @@ impl Node for Memory {
         let mut state = self.checked()?;
         let peer = state.find(peer)?;
         let changed = state.profiles.remove(profile).is_some();
-        Ok(DeployOutcome { rig: peer.name, profile: profile.clone(), changed })
+        Ok(DeployOutcome { rig: peer.name, profile: profile.clone(), changed, others: vec![] })
     }
 
     async fn logs(&self, peer: &str, query: LogQuery) -> Result<LogPage, NodeError> {

@@ -340,6 +340,22 @@ pub struct DeployOutcome {
     pub profile: ProfileName,
     /// False when the rig had it already, or had it no more.
     pub changed: bool,
+    /// Miners that go on with another profile of this name, the one that they were started with.
+    #[schemars(with = "Vec<shape::MinerName>")]
+    pub others: Vec<MinerName>,
+}
+
+impl DeployOutcome {
+    /// What else there is to say of it, in words, with what goes before; nothing when there is nothing.
+    #[must_use]
+    pub fn going_on(&self) -> String {
+        let names = self.others.iter().map(MinerName::as_str).collect::<Vec<_>>().join(", ");
+        match self.others.len() {
+            0 => String::new(),
+            1 => format!("; {names} goes on with the one it was started with: stop it, then start it"),
+            _ => format!("; {names} go on with the ones they were started with: stop them, then start them"),
+        }
+    }
 }
 
 /// What to do with miners of a rig.

@@ -405,7 +405,9 @@ impl Node for NodeHandle {
         let draft = self.stored_profile(profile).await?;
         let (rig, answer) = self.ask_target(&target, Request::DeployProfile { profile: draft }, ASK).await?;
         match answer {
-            Response::Deployed { changed } => Ok(DeployOutcome { rig, profile: profile.clone(), changed }),
+            Response::Deployed { changed, others } => {
+                Ok(DeployOutcome { rig, profile: profile.clone(), changed, others })
+            }
             _ => Err(out_of_turn(&rig)),
         }
     }
@@ -427,7 +429,9 @@ impl Node for NodeHandle {
         let request = Request::RemoveProfile { name: profile.clone() };
         let (rig, answer) = self.ask_target(&target, request, ASK).await?;
         match answer {
-            Response::Removed { changed } => Ok(DeployOutcome { rig, profile: profile.clone(), changed }),
+            Response::Removed { changed } => {
+                Ok(DeployOutcome { rig, profile: profile.clone(), changed, others: vec![] })
+            }
             _ => Err(out_of_turn(&rig)),
         }
     }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use miner_ctrl_protocol::message::{MAX_LOG_LINES, MAX_WAIT_SECONDS, ProfileChoice};
 use miner_ctrl_protocol::{
-    NodeName, Permission, Policy, Profile, ProfileDraft, ProfileName, Refusal, Request, Response, RigStats,
+    MinerStatus, NodeName, Permission, Policy, Profile, ProfileDraft, ProfileName, Refusal, Request, Response, RigStats,
 };
 
 use tokio::sync::Semaphore;
@@ -88,7 +88,10 @@ impl Worker {
                 Ok(Response::Removed { changed })
             }
             Request::RestartMiner { miner } => {
-                let (status, changed) = self.miners()?.restart(miner).await?;
+                let (mut status, changed) = self.miners()?.restart(miner).await?;
+                if status.problem.is_none() {
+                    status.problem = self.runs_other(&status).await;
+                }
                 Ok(Response::Miner { status: Box::new(status), changed })
             }
             Request::StartMiner { profile, miner } => {
@@ -146,8 +149,22 @@ impl Worker {
     async fn deploy(&self, draft: ProfileDraft) -> Result<Response, Refusal> {
         self.miners()?;
         let profile = self.permitted(checked(draft)?)?;
+        let stored = profile.clone();
         let saved = self.blocking(move |store| store.save(&profile, true)).await?;
-        Ok(Response::Deployed { changed: saved != Saved::Unchanged })
+        // It is stored: that they cannot be told now is no reason to say that it is not.
+        let others = self.miners()?.with_another(stored).await.unwrap_or_default();
+        Ok(Response::Deployed { changed: saved != Saved::Unchanged, others })
+    }
+
+    /// That a miner which was started anew does not run what is stored under its profile's name by now, where that is so.
+    async fn runs_other(&self, status: &MinerStatus) -> Option<String> {
+        let stored = self.stored(status.profile.clone()?).await.ok()?;
+        let name = stored.name.clone();
+        let others = self.miners().ok()?.with_another(stored).await.ok()?;
+        let told = format!(
+            "it runs the `{name}` that it was started with; another is stored on its rig: stop it, then start it"
+        );
+        others.contains(&status.name).then_some(told)
     }
 
     async fn stored(&self, name: ProfileName) -> Result<Profile, Refusal> {

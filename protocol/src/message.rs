@@ -197,6 +197,9 @@ pub enum Response {
     Deployed {
         /// Whether anything was written.
         changed: bool,
+        /// Miners that go on with another profile of this name, the one that they were started with.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        others: Vec<MinerName>,
     },
     /// What was recorded.
     History(HistoryPage),
@@ -242,7 +245,7 @@ impl Response {
     #[must_use]
     pub fn as_changed(mut self) -> Self {
         match &mut self {
-            Self::Deployed { changed }
+            Self::Deployed { changed, .. }
             | Self::Miner { changed, .. }
             | Self::Miners { changed, .. }
             | Self::Removed { changed } => *changed = true,
@@ -269,7 +272,8 @@ impl Response {
             Self::Stats(stats) => stats.is_plausible(),
             Self::Profiles(stored) => are_plausible(stored),
             // Nobody shows these, or there is nothing in them.
-            Self::Deployed { .. } | Self::Policy(_) | Self::Pong { .. } | Self::Removed { .. } => true,
+            Self::Deployed { others, .. } => others.len() <= MAX_MINERS,
+            Self::Policy(_) | Self::Pong { .. } | Self::Removed { .. } => true,
         }
     }
 }

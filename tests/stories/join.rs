@@ -276,6 +276,40 @@ async fn what_a_rig_has_stored_is_listed_and_taken_back_and_what_runs_of_it_runs
 }
 
 #[tokio::test]
+async fn a_miner_that_goes_on_with_an_earlier_profile_is_told_of_by_deploy_and_restart() {
+    let farm = Farm::paired(&["rig-alpha"]).await;
+    let controller = &farm.controller.home;
+    farm.add_profile("p").await;
+    let _ = controller.run("remote start rig-alpha --profile p --from here").await.done();
+    farm.miner("rig-alpha", "it mines", |miner| miner["state"] == "mining").await;
+    // What is stored now is what runs.
+    let deploy = "remote deploy rig-alpha --profile p";
+    assert_eq!(controller.run(deploy).await.done(), "rig-alpha: profile p stored\n");
+    let restarted = controller.run("remote restart rig-alpha").await.done();
+    assert!(!restarted.contains("another"), "{restarted}");
+
+    let _ = controller.run("profile remove p").await.done();
+    let add = "profile add p --program xmrig --algorithm rx/0 --pool pool.example:3333 --wallet OTHER";
+    let _ = controller.run(add).await.done();
+    let goes_on = "; xmrig-1 goes on with the one it was started with: stop it, then start it\n";
+    for found in ["stored", "there already"] {
+        assert_eq!(controller.run(deploy).await.done(), format!("rig-alpha: profile p {found}{goes_on}"));
+    }
+    assert_eq!(controller.json(deploy).await["others"], serde_json::json!(["xmrig-1"]));
+    let restarted = controller.run("remote restart rig-alpha").await.done();
+    assert!(restarted.contains("runs the `p` that it was started with; another is stored on its rig"), "{restarted}");
+    farm.miner("rig-alpha", "it mines, and nothing is wrong with it", |miner| {
+        miner["state"] == "mining" && miner["problem"].is_null()
+    })
+    .await;
+
+    let _ = controller.run("remote stop rig-alpha").await.done();
+    assert_eq!(controller.run(deploy).await.done(), "rig-alpha: profile p there already\n");
+    let _ = controller.run("remote start rig-alpha --profile p").await.done();
+    assert_eq!(controller.run(deploy).await.done(), "rig-alpha: profile p there already\n");
+}
+
+#[tokio::test]
 async fn who_may_only_look_cannot_act() {
     let farm = Farm::strangers(&["rig-alpha"]).await;
     let (controller, rig) = (&farm.controller.home, &farm.rig().home);

@@ -102,7 +102,7 @@ impl<N: Node> Gateway<N> {
         Ok(match order {
             Order::Deploy(profile) => {
                 let outcome = self.node().deploy(peer, profile).await?;
-                format!("profile {}", outcome.profile) + so_already(outcome.changed)
+                format!("profile {}", outcome.profile) + so_already(outcome.changed) + &outcome.going_on()
             }
             Order::Miner(command) => {
                 let outcome = self.node().command(peer, command.clone()).await?;

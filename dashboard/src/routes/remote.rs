@@ -287,7 +287,7 @@ fn deployed(
     let what = format!("profile {profile}");
     match outcome {
         Ok(outcome) => {
-            let detail = what + so_already(outcome.changed);
+            let detail = what + so_already(outcome.changed) + &outcome.going_on();
             (About { target: Some(outcome.rig.to_string()), detail: Some(detail) }, Ok(Json(outcome)))
         }
         Err(error) => (About { target: None, detail: Some(what) }, Err(error.into())),

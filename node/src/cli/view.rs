@@ -224,7 +224,7 @@ pub(crate) fn outcome(outcome: &MinerOutcome) -> String {
 /// What deploying reached.
 pub(crate) fn deployed(outcome: &DeployOutcome) -> String {
     let verb = if outcome.changed { "stored" } else { "there already" };
-    format!("{}: profile {} {verb}", outcome.rig, outcome.profile)
+    format!("{}: profile {} {verb}{}", outcome.rig, outcome.profile, outcome.going_on())
 }
 
 /// What taking a profile back reached.

@@ -333,13 +333,23 @@ impl Keeper {
         });
     }
 
-    fn on_look(&self, Look { miner, reply }: Look) {
-        let found = self.resolve(miner.as_ref()).and_then(|name| {
-            let console = self.miners.get(&name).map(|miner| miner.console.clone());
-            console.map(|console| (name.clone(), console)).ok_or_else(|| self.unknown(name.as_str()))
-        });
+    fn on_look(&self, look: Look) {
         // The asker may have given up; a closed channel is fine, here and below.
-        let _ = reply.send(found);
+        match look {
+            Look::Console { miner, reply } => {
+                let found = self.resolve(miner.as_ref()).and_then(|name| {
+                    let console = self.miners.get(&name).map(|miner| miner.console.clone());
+                    console.map(|console| (name.clone(), console)).ok_or_else(|| self.unknown(name.as_str()))
+                });
+                let _ = reply.send(found);
+            }
+            Look::Others { profile, reply } => {
+                let other = |miner: &&Instance| {
+                    miner.is_active() && miner.profile.name == profile.name && miner.profile != *profile
+                };
+                let _ = reply.send(Ok(self.miners.values().filter(other).map(|miner| miner.name.clone()).collect()));
+            }
+        }
     }
 
     fn on_command(&mut self, command: Command, now: Instant) {

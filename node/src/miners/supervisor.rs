@@ -131,11 +131,13 @@ pub(super) enum Command {
     Stop { choice: MinerChoice, reply: Reply<(Vec<MinerStatus>, bool)> },
 }
 
-/// Somebody who reads a miner's console.
+/// What somebody wants to see.
 #[derive(Debug)]
-pub(super) struct Look {
-    pub(super) miner: Option<MinerName>,
-    pub(super) reply: Reply<(MinerName, Console)>,
+pub(super) enum Look {
+    /// A miner's console.
+    Console { miner: Option<MinerName>, reply: Reply<(MinerName, Console)> },
+    /// Who runs, or is to run, another profile of this one's name.
+    Others { profile: Box<Profile>, reply: Reply<Vec<MinerName>> },
 }
 
 /// Starts the supervisor: takes over miners that survived an earlier node, ends what it cannot vouch for, and starts
@@ -210,11 +212,19 @@ impl MinersHandle {
         after: Option<u64>,
         wait: Duration,
     ) -> Result<LogPage, Refusal> {
-        let (name, console) = ask(&self.looks, |reply| Look { miner, reply }).await?;
+        let (name, console) = ask(&self.looks, |reply| Look::Console { miner, reply }).await?;
         // Without a number the asker wants what there is.
         let wait =
             if after.is_some() { wait.min(Duration::from_secs(MAX_WAIT_SECONDS.into())) } else { Duration::ZERO };
         Ok(console.page(name, after, lines, wait).await)
+    }
+
+    /// Miners that run, or are to run, a profile of that name which is another: what it was when they were started.
+    ///
+    /// # Errors
+    /// [`Refusal::Busy`].
+    pub async fn with_another(&self, profile: Profile) -> Result<Vec<MinerName>, Refusal> {
+        ask(&self.looks, |reply| Look::Others { profile: Box::new(profile), reply }).await
     }
 
     /// The miners now and at each change. Times in a snapshot are those of the change.

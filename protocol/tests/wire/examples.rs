@@ -218,7 +218,7 @@ pub(crate) fn requests() -> Vec<Request> {
 
 pub(crate) fn responses() -> Vec<Response> {
     let mut responses = vec![
-        Response::Deployed { changed: true },
+        Response::Deployed { changed: true, others: vec![] },
         Response::Logs(LogPage {
             miner: parse("xmrig-1"),
             lines: vec![LogLine { number: 41, text: "new job from pool.example:3333 diff 1000 \u{2013} ok".into() }],
@@ -240,6 +240,7 @@ pub(crate) fn responses() -> Vec<Response> {
     responses.extend(policies().into_iter().map(Response::Policy));
     responses.extend(refusals().into_iter().map(Response::Refused));
     responses.push(Response::History(history()));
+    responses.push(Response::Deployed { changed: false, others: vec![parse("xmrig-1")] });
     responses
 }
 

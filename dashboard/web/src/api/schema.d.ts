@@ -996,6 +996,8 @@ export interface components {
         DeployOutcome: {
             /** @description False when the rig had it already, or had it no more. */
             changed: boolean;
+            /** @description Miners that go on with another profile of this name, the one that they were started with. */
+            others: components["schemas"]["MinerName"][];
             /** @description The profile. */
             profile: components["schemas"]["ProfileName"];
             /** @description The rig. */

@@ -93,10 +93,15 @@ impl Works {
         self.profiles.values().map(|profile| &**profile)
     }
 
-    /// Stores a profile; says whether anything was changed.
-    pub(super) fn deploy(&mut self, profile: ProfileDraft) -> Result<bool, Refusal> {
+    /// Stores a profile; says whether anything was changed, and who goes on with another of its name.
+    pub(super) fn deploy(&mut self, profile: ProfileDraft) -> Result<(bool, Vec<MinerName>), Refusal> {
+        let other = self
+            .miner
+            .as_ref()
+            .filter(|miner| miner.running && miner.profile.name == profile.name && *miner.profile != profile);
+        let others = other.map(|miner| miner.name.clone()).into_iter().collect();
         match self.profiles.get(&profile.name) {
-            Some(known) if **known == profile => return Ok(false),
+            Some(known) if **known == profile => return Ok((false, others)),
             None if self.profiles.len() >= MAX_PROFILES => {
                 let why = format!("a simulated rig holds {MAX_PROFILES} profiles: remove one first");
                 return Err(Refusal::Conflict { why });
@@ -104,7 +109,7 @@ impl Works {
             _ => {}
         }
         self.profiles.insert(profile.name.clone(), Arc::new(profile));
-        Ok(true)
+        Ok((true, others))
     }
 
     /// Forgets a profile; says whether it was there.
@@ -317,13 +322,13 @@ mod tests {
     #[tokio::test]
     async fn profiles_are_stored_once_and_are_bounded() {
         let (mut works, _) = works();
-        assert_eq!(works.deploy(draft("monero")), Ok(false));
+        assert_eq!(works.deploy(draft("monero")), Ok((false, vec![])));
         for number in 1..MAX_PROFILES {
-            assert_eq!(works.deploy(draft(&format!("p{number}"))), Ok(true));
+            assert_eq!(works.deploy(draft(&format!("p{number}"))), Ok((true, vec![])));
         }
         assert!(matches!(works.deploy(draft("one-more")), Err(Refusal::Conflict { .. })));
         assert!(works.remove(&"p1".parse().unwrap()) && !works.remove(&"p1".parse().unwrap()));
-        assert_eq!(works.deploy(draft("one-more")), Ok(true));
+        assert_eq!(works.deploy(draft("one-more")), Ok((true, vec![])));
         assert!(works.profile(&"p1".parse().unwrap()).is_err());
     }
 }

@@ -150,7 +150,8 @@ impl Rig {
         Ok(match request {
             Request::DeployProfile { profile } => {
                 let profile = profile.check()?.into_draft();
-                Response::Deployed { changed: self.change(|works| works.deploy(profile))? }
+                let (changed, others) = self.change(|works| works.deploy(profile))?;
+                Response::Deployed { changed, others }
             }
             // It records nothing.
             Request::History { .. } => return Err(Refusal::Unsupported),
