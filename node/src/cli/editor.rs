@@ -59,6 +59,13 @@ impl Base {
     }
 }
 
+impl Drop for Base {
+    /// Let go here and not by closing alone: a program that is being started at this moment has the file open until it runs.
+    fn drop(&mut self) {
+        let _ = rustix::fs::flock(&self.file, FlockOperation::Unlock);
+    }
+}
+
 /// A profile as it stands in an editor.
 fn text_of(profile: &ProfileDraft) -> String {
     format!("{:#}\n", json!(profile))
@@ -256,6 +263,7 @@ mod tests {
         assert!(!again.is_resumed());
         assert!(again.edit("true").await.unwrap().contains("old"));
     }
+
     #[tokio::test]
     async fn what_was_changed_meanwhile_is_told_once_before_it_is_replaced() {
         let home = tempfile::tempdir().unwrap();

@@ -349,7 +349,7 @@ fn fnv1a(bytes: &[u8]) -> u64 {
 #[derive(Debug)]
 pub struct Lock {
     /// The lock belongs to the open file. Programs that we start do not inherit it: it is closed on exec.
-    _file: File,
+    file: File,
 }
 
 /// Why this process cannot be the node.
@@ -455,7 +455,14 @@ impl Lock {
         // The number is a courtesy to whoever comes next; without it the lock holds all the same.
         let _ = file.set_len(0).and_then(|()| file.rewind()).and_then(|()| writeln!(file, "{}", std::process::id()));
         places.sweep();
-        Ok(Self { _file: file })
+        Ok(Self { file })
+    }
+}
+
+impl Drop for Lock {
+    /// Let go here and not by closing alone: a program that is being started at this moment has the file open until it runs.
+    fn drop(&mut self) {
+        let _ = rustix::fs::flock(&self.file, FlockOperation::Unlock);
     }
 }
 
