@@ -53,7 +53,7 @@ pub use node::{Node, NodeError};
 pub use rates::AlgorithmRate;
 pub use records::{Records, Scope};
 pub use router::{API, router};
-pub use routes::access::{NewLink, NewToken, TokenView};
+pub use routes::access::{NewLink, NewToken, TokenView, check_password};
 pub use routes::activity::ActivityPage;
 pub use serve::{Place, ServeError, WebSettings, bind, serve};
 pub use surround::REQUEST_TIMEOUT;

@@ -19,6 +19,7 @@ use crate::connection::Answers;
 use crate::crowd::{Crowd, Member};
 use crate::gateway::Gateway;
 use crate::node::{Node, NodeError};
+use crate::records::AccessRecord;
 use crate::router;
 use crate::tls::Tls;
 
@@ -114,6 +115,28 @@ impl Place {
     pub fn exposed(&self) -> Option<SocketAddr> {
         self.resolved.iter().find(|address| !address.ip().to_canonical().is_loopback()).copied()
     }
+
+    /// Whether it may be listened on: on loopback, or elsewhere when somebody can sign in.
+    ///
+    /// # Errors
+    /// [`ServeError::NotProtected`].
+    pub fn check_protected(&self, access: &AccessRecord) -> Result<(), ServeError> {
+        match self.exposed() {
+            Some(address) if access.password.is_none() && access.tokens.is_empty() => {
+                Err(ServeError::NotProtected { address })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Listens, whoever may come in.
+    ///
+    /// # Errors
+    /// [`ServeError::Listen`].
+    pub async fn listen(&self) -> Result<TcpListener, ServeError> {
+        let refused = |source| ServeError::Listen { address: self.address.clone(), source };
+        TcpListener::bind(&*self.resolved).await.map_err(refused)
+    }
 }
 
 /// Listens, where it may: on loopback, or elsewhere when somebody can sign in.
@@ -125,14 +148,11 @@ pub async fn bind<N: Node>(
     place: &Place,
     settings: &WebSettings,
 ) -> Result<TcpListener, ServeError> {
-    if let Some(address) = place.exposed() {
-        let record = gateway.node().access().await.map_err(ServeError::Records)?;
-        if !settings.link && record.password.is_none() && record.tokens.is_empty() {
-            return Err(ServeError::NotProtected { address });
-        }
+    if place.exposed().is_some() && !settings.link {
+        place.check_protected(&gateway.node().access().await.map_err(ServeError::Records)?)?;
     }
+    let listener = place.listen().await?;
     let refused = |source| ServeError::Listen { address: place.address.clone(), source };
-    let listener = TcpListener::bind(&*place.resolved).await.map_err(refused)?;
     let mut local = listener.local_addr().map_err(refused)?;
     if local.ip().is_unspecified() {
         local.set_ip(settings.reached_at.unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST)));

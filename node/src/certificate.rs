@@ -57,6 +57,14 @@ pub(crate) enum CertificateError {
 }
 
 impl Source {
+    /// Whether [`Source::load`] would give one, as far as one can see without making it.
+    pub(crate) fn check(&self, now: SystemTime) -> Result<(), CertificateError> {
+        match self {
+            Self::Named { .. } => self.load(now).map(drop),
+            Self::Ours { file, .. } => kept(file).map(drop),
+        }
+    }
+
     /// Reads the certificate; ours is made where there is none, and anew where little is left of it or it was made by a
     /// clock that was ahead. One that is there stays while the clock was never set: browsers were told to trust it.
     pub(crate) fn load(&self, now: SystemTime) -> Result<Served, CertificateError> {
@@ -71,9 +79,7 @@ impl Source {
                 })
             }
             Self::Ours { file, names, addresses } => {
-                if let Some(found) = file::read_secret(file, MAX_FILE)? {
-                    let bad = |source| CertificateError::Bad { path: file.clone(), source };
-                    let served = Served::from_pem(&found.bytes, &found.bytes).map_err(bad)?;
+                if let Some(served) = kept(file)? {
                     let begun = served.begins_at() <= unix_seconds(now);
                     if unix_seconds(now) < NEVER_BEFORE || begun && !ends_within(&served, now, RENEWED) {
                         return Ok(served);
@@ -89,6 +95,13 @@ impl Source {
             }
         }
     }
+}
+
+/// The one of ours that lies there.
+fn kept(path: &Path) -> Result<Option<Served>, CertificateError> {
+    let Some(found) = file::read_secret(path, MAX_FILE)? else { return Ok(None) };
+    let served = Served::from_pem(&found.bytes, &found.bytes);
+    served.map(Some).map_err(|source| CertificateError::Bad { path: path.to_owned(), source })
 }
 
 fn named(path: &Path) -> Result<String, CertificateError> {

@@ -1,22 +1,25 @@
 //! The dashboard's TCP door: whether it opens, where, and who may knock.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 use miner_ctrl_dashboard::node::NodeInfo;
+use miner_ctrl_dashboard::records::AccessRecord;
 use miner_ctrl_dashboard::tls::Tls;
-use miner_ctrl_dashboard::{Gateway, Place, ServeError, WebSettings, bind, serve};
+use miner_ctrl_dashboard::{Gateway, Place, ProblemDetails, ServeError, WebSettings, bind, check_password, serve};
+use miner_ctrl_protocol::Role;
 use tokio::net::TcpListener;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
+use zeroize::Zeroizing;
 
 use crate::causes::chain;
 use crate::certificate::{CertificateError, Source, TlsMode, is_good};
-use crate::cli::{Exit, Failure};
+use crate::cli::{Exit, Failure, Page};
 use crate::config::NodeConfig;
 use crate::handle::NodeHandle;
-use crate::store::Places;
-use crate::store::file;
+use crate::store::{Database, Places, access, file};
 
 /// How often the certificate is read again: files that were renewed are served within the hour.
 const LOOK: Duration = Duration::from_secs(3600);
@@ -73,6 +76,42 @@ impl Door {
                 Ok(None)
             }
             Err(error) => Err(not_open(&error)),
+        }
+    }
+
+    /// Whether it could be opened. Nothing is made. Without a database nobody can sign in yet.
+    pub(crate) async fn check(
+        config: &NodeConfig,
+        places: &Places,
+        role: Role,
+        database: Option<&Database>,
+    ) -> Result<Page, Failure> {
+        let Some(address) = config.dashboard_address(role) else { return Ok(Page::Nowhere) };
+        let access = match database {
+            // Of a database that cannot be read more is said than this.
+            Some(database) => access::load(database).await.ok(),
+            None => Some(AccessRecord::default()),
+        };
+        let password = password_in_file(config)?;
+        if let Some((path, password)) = &password
+            && access.as_ref().is_some_and(|access| access.password.is_none())
+        {
+            check_password(password).map_err(|problem| no_password(path, &problem))?;
+        }
+        let place = Place::find(address).await.map_err(|error| not_open(&error))?;
+        if let Some(source) = source(config, places, &place, &[], &[]) {
+            source.check(SystemTime::now()).map_err(|error| no_certificate(&error))?;
+        }
+        if let Some(access) = access.filter(|_| password.is_none())
+            && let Err(error) = place.check_protected(&access)
+        {
+            // On a terminal a start prints a link, and does.
+            return Ok(Page::Doubtful(not_open(&error)));
+        }
+        match place.listen().await.map_err(|error| not_open(&error)) {
+            Ok(_) => Ok(Page::At(address.to_owned())),
+            Err(taken) if config.dashboard.is_none() => Ok(Page::Doubtful(taken)),
+            Err(taken) => Err(taken),
         }
     }
 
@@ -154,17 +193,26 @@ async fn renew(tls: Tls, source: Source) {
 
 /// Sets the password that a file holds. One that is set already stays, and with it who is signed in.
 async fn set_password(gateway: &Gateway<NodeHandle>, config: &NodeConfig) -> Result<(), Failure> {
-    let Some(path) = &config.password_file else { return Ok(()) };
-    let refused = || Failure::new(Exit::Usage, "bad-password-file", "cannot take the dashboard's password from a file");
-    let read = file::read_given_secret(path, MAX_PASSWORD).map_err(|error| refused().caused_by(&error))?;
-    let Some(read) = read else { return Err(refused().because(format!("there is no file `{}`", path.display()))) };
-    let Ok(text) = std::str::from_utf8(&read) else {
-        return Err(refused().because(format!("`{}` is not UTF-8", path.display())));
-    };
-    match gateway.ensure_password(text.trim_end_matches(['\r', '\n'])).await {
-        Ok(()) => Ok(()),
-        Err(problem) => Err(refused().because(format!("`{}`: {}", path.display(), problem.detail)).hint(problem.hint)),
-    }
+    let Some((path, password)) = password_in_file(config)? else { return Ok(()) };
+    gateway.ensure_password(&password).await.map_err(|problem| no_password(path, &problem))
+}
+
+/// The file that the settings name, and the password in it.
+fn password_in_file(config: &NodeConfig) -> Result<Option<(&Path, Zeroizing<String>)>, Failure> {
+    let Some(path) = &config.password_file else { return Ok(None) };
+    let read = file::read_given_secret(path, MAX_PASSWORD).map_err(|error| bad_password_file().caused_by(&error))?;
+    let read = read.ok_or_else(|| bad_password_file().because(format!("there is no file `{}`", path.display())))?;
+    let text = std::str::from_utf8(&read)
+        .map_err(|_| bad_password_file().because(format!("`{}` is not UTF-8", path.display())))?;
+    Ok(Some((path, Zeroizing::new(text.trim_end_matches(['\r', '\n']).to_owned()))))
+}
+
+fn bad_password_file() -> Failure {
+    Failure::new(Exit::Usage, "bad-password-file", "cannot take the dashboard's password from a file")
+}
+
+fn no_password(path: &Path, problem: &ProblemDetails) -> Failure {
+    bad_password_file().because(format!("`{}`: {}", path.display(), problem.detail)).hint(&problem.hint)
 }
 
 /// What this machine is called on its network.

@@ -12,9 +12,8 @@ use miner_ctrl_dashboard::{Gateway, Node as _};
 use miner_ctrl_protocol::{NodeName, PeerKey, Permission, Program, Role};
 use tokio_util::sync::CancellationToken;
 
-use crate::causes::chain;
-use crate::cli::{Engine, Exit, Failure, Local, Made, ServeOptions, Serving};
-use crate::config::{self, ConfigError, DashboardChoice, NodeConfig, Settings, TlsMode};
+use crate::cli::{Engine, Exit, Failure, Local, Made, Page, ServeOptions, Serving};
+use crate::config::{self, DashboardChoice, NodeConfig, Settings, TlsMode};
 use crate::control;
 use crate::door::Door;
 use crate::files;
@@ -96,7 +95,8 @@ impl Engine for ThisMachine {
     }
 
     fn check_settings(&self) -> Result<(), Failure> {
-        self.config(Settings::default())?;
+        let config = self.config(Settings::default())?;
+        node::listen_on(&config.listen).map_err(|error| not_started(&error))?;
         config::load_policy(&self.places).map(drop).map_err(|error| not_started(&error.into()))
     }
 
@@ -129,7 +129,21 @@ impl Engine for ThisMachine {
     }
 
     fn check_database(&self) -> Result<(), Failure> {
-        Database::check(&self.places.database_file()).map_err(|error| not_started(&error.into()))
+        Database::look(&self.places.database_file()).map(drop).map_err(|error| not_started(&error.into()))
+    }
+
+    fn check_files(&self) -> Result<(), Failure> {
+        Lock::check(&self.places).map_err(|error| not_started(&error.into()))?;
+        control::check(&self.places.socket()).map_err(|error| no_socket(&error))
+    }
+
+    async fn check_page(&self) -> Result<Page, Failure> {
+        // Settings and database have findings of their own.
+        let Ok(config) = self.config(Settings::default()) else { return Ok(Page::Nowhere) };
+        let role =
+            identity::load(&self.places).ok().flatten().map_or_else(Role::default, |identity| identity.record.role);
+        let database = Database::look(&self.places.database_file()).ok().flatten();
+        Door::check(&config, &self.places, role, database.as_ref()).await
     }
 
     fn check_profiles(&self) -> Result<(), Failure> {
@@ -225,14 +239,14 @@ impl Engine for ThisMachine {
             }
         }
         let socket = match self.places.make_socket_dir() {
-            Ok(()) => control::bind(&self.places.socket()).await.map_err(|error| chain(&error)),
-            Err(error) => Err(chain(&error)),
+            Ok(()) => control::bind(&self.places.socket()).await.map_err(|error| no_socket(&error)),
+            Err(error) => Err(no_socket(&error).hint(error.hint())),
         };
         let socket = match socket {
             Ok(socket) => socket,
-            Err(why) => {
+            Err(failure) => {
                 node.shutdown().await;
-                return Err(Failure::new(Exit::Error, "no-socket", "cannot serve the command line").because(why));
+                return Err(failure);
             }
         };
         let pairs = node.handle.info().await.pairing != PairingMode::Off.to_string();
@@ -339,6 +353,10 @@ fn bad_identity(error: &IdentityError) -> Failure {
     }
 }
 
+fn no_socket(error: &dyn Error) -> Failure {
+    Failure::new(Exit::Error, "no-socket", "cannot serve the command line").caused_by(error)
+}
+
 fn not_started(error: &StartError) -> Failure {
     let failure = |exit, code| Failure::new(exit, code, "cannot start the node").caused_by(error);
     match error {
@@ -354,14 +372,14 @@ fn not_started(error: &StartError) -> Failure {
         }
         StartError::Identity(why) => bad_identity(why),
         StartError::Lock(why @ LockError::Held { .. }) => failure(Exit::Refused, "locked").hint(why.hint()),
+        StartError::Lock(why) => failure(Exit::Error, "not-started").hint(why.hint()),
         StartError::Mesh(mesh::StartError::Listen { .. }) => failure(Exit::Error, "cannot-listen").hint(
             "another node or program listens there, or the address is not this machine's: choose another with --listen",
         ),
-        StartError::Config(why @ ConfigError::Policy { .. }) => {
-            Failure::new(Exit::Usage, "bad-policy", "cannot start the node")
-                .caused_by(why)
-                .hint("mend `policy.json`; without the file everything is allowed")
-        }
+        // The policy alone is read by a start: the settings are given to it.
+        StartError::Config(why) => Failure::new(Exit::Usage, "bad-policy", "cannot start the node")
+            .caused_by(why)
+            .hint("mend `policy.json`; without the file everything is allowed"),
         StartError::NoIdentity => {
             failure(Exit::NotFound, "no-identity").hint("make one with `miner-ctrl node init --name NAME --role ROLE`")
         }

@@ -295,7 +295,7 @@ fn miners_config(config: &NodeConfig, places: &Places, record: &NodeRecord, poli
     }
 }
 
-fn listen_on(texts: &[String]) -> Result<Vec<mesh::Address>, StartError> {
+pub(crate) fn listen_on(texts: &[String]) -> Result<Vec<mesh::Address>, StartError> {
     let mut addresses = Vec::new();
     for text in texts {
         let these = listen_addresses(text).map_err(|source| StartError::Address { text: text.clone(), source })?;

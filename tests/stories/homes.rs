@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a story that cannot go on says where")]
 
 use std::fs;
+use std::net::TcpListener;
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::Path;
 
@@ -153,6 +154,63 @@ async fn a_lost_node_json_is_written_by_node_init_for_the_key_that_is_there() {
     assert!(!home.config_dir().join("node.json").exists(), "it only looks");
     let _ = home.run("node init --name rig-alpha --role worker").await.done();
     assert!(doctor(&home).await.0 == Some(0) && home.key() == key);
+}
+
+#[tokio::test]
+async fn what_node_serve_would_not_start_for_doctor_finds() {
+    let given = |name, value: &str| empty().with_variable(name, value);
+    let page = |name, value: &str| {
+        given(name, value).with_variable("MINER_CTRL_DASHBOARD", "127.0.0.1:0").with_variable("MINER_CTRL_TLS", "on")
+    };
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let taken = listener.local_addr().unwrap().to_string();
+    let short = empty();
+    let password = short.write("password", "short\n");
+    for (home, exit, says) in [
+        (given("MINER_CTRL_LISTEN", "nowhere"), 2, "`nowhere`"),
+        (given("MINER_CTRL_DASHBOARD", "nowhere"), 2, "`nowhere` is no address to listen on"),
+        (given("MINER_CTRL_DASHBOARD", &taken), 1, "cannot listen on 127.0.0.1"),
+        (page("MINER_CTRL_TLS_CERTIFICATE", "/none.pem"), 2, "there is no file `/none.pem`"),
+        (page("MINER_CTRL_PASSWORD_FILE", "/none"), 2, "there is no file `/none`"),
+        (page("MINER_CTRL_PASSWORD_FILE", &password.display().to_string()), 2, "fewer than 10 characters"),
+    ] {
+        let refused = home.run("node serve").await.fails(exit, &[says]);
+        let (code, said) = doctor(&home).await;
+        assert!(code == Some(1) && said.contains(says), "{refused}: {said}");
+    }
+    let home = page("MINER_CTRL_PAIRING", "off").initialised("rig-alpha", "dual").await;
+    for (name, exit, says) in
+        [("lock", 1, "cannot lock"), ("control.sock", 1, "is not a socket"), ("dashboard.pem", 2, "is open to others")]
+    {
+        let path = home.node_dir().join(name);
+        let _ = fs::remove_file(&path);
+        if name == "dashboard.pem" {
+            fs::File::create(&path).unwrap();
+            mode(&path, 0o644);
+        } else {
+            fs::create_dir(&path).unwrap();
+        }
+        home.run("node serve").await.fails(exit, &[says]);
+        let (code, said) = doctor(&home).await;
+        assert!(code == Some(1) && said.contains(says) && said.matches('✗').count() == 1, "{said}");
+        if path.is_dir() {
+            fs::remove_dir(&path).unwrap()
+        } else {
+            fs::remove_file(&path).unwrap()
+        }
+        let (code, said) = doctor(&home).await;
+        assert!(code == Some(0) && said.contains("✓ dashboard     127.0.0.1:0 is free"), "{said}");
+        assert!(!path.exists(), "it only looks");
+    }
+}
+
+#[tokio::test]
+async fn a_page_that_nobody_could_sign_in_to_is_noted_until_somebody_can() {
+    let home = empty().with_variable("MINER_CTRL_DASHBOARD", "0.0.0.0:0").initialised("rig-alpha", "dual").await;
+    let (code, said) = doctor(&home).await;
+    assert!(code == Some(0) && said.contains("! dashboard     0.0.0.0:0 can be reached by other machines"), "{said}");
+    let _ = home.run("token add script").await.done();
+    assert!(doctor(&home).await.1.contains("✓ dashboard     0.0.0.0:0 is free"));
 }
 
 #[tokio::test]

@@ -8,7 +8,7 @@ pub(crate) mod caller;
 pub(crate) mod client;
 pub(crate) mod guard;
 mod limiter;
-mod password;
+pub(crate) mod password;
 mod secret;
 
 pub(crate) use book::Access;

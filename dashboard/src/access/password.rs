@@ -41,12 +41,7 @@ impl Default for Hasher {
 impl Hasher {
     /// A new password as it is stored: a PHC string.
     pub(crate) async fn hash(&self, password: Secret) -> Result<String, ApiError> {
-        if password.as_str().chars().count() < SHORTEST {
-            return Err(invalid("", "password", format!("has fewer than {SHORTEST} characters")));
-        }
-        if password.as_str().len() > LONGEST {
-            return Err(invalid("", "password", format!("has more than {LONGEST} bytes")));
-        }
+        check(&password)?;
         self.run(move || {
             let params = Params::new(MEMORY_KIB, PASSES, 1, None).map_err(broken)?;
             let salt = rand::random::<[u8; 16]>();
@@ -91,6 +86,17 @@ impl Hasher {
         let _place = self.0.acquire().await.map_err(broken)?;
         tokio::task::spawn_blocking(work).await.map_err(broken)?
     }
+}
+
+/// Whether it can become the password.
+pub(crate) fn check(password: &Secret) -> Result<(), ApiError> {
+    if password.as_str().chars().count() < SHORTEST {
+        return Err(invalid("", "password", format!("has fewer than {SHORTEST} characters")));
+    }
+    if password.as_str().len() > LONGEST {
+        return Err(invalid("", "password", format!("has more than {LONGEST} bytes")));
+    }
+    Ok(())
 }
 
 fn hashed(params: Params, password: &Secret, salt: &[u8], length: usize) -> Result<Output, ApiError> {

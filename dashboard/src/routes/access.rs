@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use crate::access::book::{LINK_LIFE, expires_at, unix_now};
-use crate::access::{Caller, Secret};
+use crate::access::{Caller, Secret, password};
 use crate::activity::About;
 use crate::contract::{Operation, Routes};
 use crate::error::{ApiError, Code, ProblemDetails};
@@ -219,6 +219,14 @@ impl From<TokenRecord> for TokenView {
     fn from(TokenRecord { id, name, scope, created_at, last_used, .. }: TokenRecord) -> Self {
         Self { id, name, scope, created_at, last_used }
     }
+}
+
+/// Whether this could become the password.
+///
+/// # Errors
+/// The problem that the API would answer.
+pub fn check_password(password: &str) -> Result<(), Box<ProblemDetails>> {
+    password::check(&Secret::new(password)).map_err(|error| Box::new(error.document("")))
 }
 
 impl<N: Node> Gateway<N> {

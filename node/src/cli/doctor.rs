@@ -10,7 +10,7 @@ use miner_ctrl_dashboard::node::{NodeInfo, PeerView};
 use serde::Serialize;
 
 use crate::cli::app::to_start;
-use crate::cli::engine::Engine;
+use crate::cli::engine::{Engine, Page};
 use crate::cli::render::{Output, clean};
 use crate::cli::{Exit, Failure};
 use crate::control::{Client, ClientError};
@@ -97,7 +97,11 @@ async fn of_node<E: Engine>(client: &Client, engine: &E) -> Vec<Finding> {
             findings.extend(peers(client.fetch("/peers").await.unwrap_or_default()));
         }
         Err(_) => {
+            if let wrong @ Err(_) = engine.check_files() {
+                findings.push(as_found("node", "", wrong));
+            }
             findings.extend(engine.listens().into_iter().map(place));
+            findings.extend(page(engine.check_page().await));
             findings.push(as_found(
                 "database",
                 "it can be read, or is made by the first start",
@@ -112,7 +116,7 @@ async fn of_node<E: Engine>(client: &Client, engine: &E) -> Vec<Finding> {
 fn as_found(check: &'static str, good: &str, found: Result<(), Failure>) -> Finding {
     match found {
         Ok(()) => fine(check, good),
-        Err(failure) => bad(check, failure.causes.join(": "), failure.hint.unwrap_or(failure.what)),
+        Err(failure) => Finding { check, grade: Grade::Bad, found: failure.causes.join(": "), todo: failure.hint },
     }
 }
 
@@ -202,6 +206,16 @@ fn place(address: SocketAddr) -> Finding {
             "stop what uses it (`ss -ltnp`), or serve with another `--listen`",
         ),
     }
+}
+
+/// Where none is wanted, nothing.
+fn page(found: Result<Page, Failure>) -> Option<Finding> {
+    Some(match found {
+        Ok(Page::Nowhere) => return None,
+        Ok(Page::At(address)) => fine("dashboard", format!("{address} is free")),
+        Ok(Page::Doubtful(failure)) => Finding { grade: Grade::Note, ..as_found("dashboard", "", Err(failure)) },
+        Err(failure) => as_found("dashboard", "", Err(failure)),
+    })
 }
 
 fn peers(peers: Vec<PeerView>) -> Vec<Finding> {

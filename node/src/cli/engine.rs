@@ -43,6 +43,17 @@ pub struct Made {
     pub already: bool,
 }
 
+/// Where the dashboard would be served.
+#[derive(Debug, Clone)]
+pub enum Page {
+    /// The settings want none.
+    Nowhere,
+    /// There.
+    At(String),
+    /// A start may well go without it, or end for it: that depends on how it is started.
+    Doubtful(Failure),
+}
+
 /// A node that serves.
 pub struct Serving {
     /// What it is, and the addresses it really listens on.
@@ -122,7 +133,7 @@ pub trait Engine: Sized + Send + Sync + 'static {
     fn check_socket(&self) -> Result<(), Failure> {
         Ok(())
     }
-    /// Whether this machine's settings and policy can be understood.
+    /// Whether this machine's settings and policy can be understood, and its addresses to listen on.
     ///
     /// # Errors
     /// What a node would not start for.
@@ -156,6 +167,20 @@ pub trait Engine: Sized + Send + Sync + 'static {
     /// What a node would not start for.
     fn check_database(&self) -> Result<(), Failure> {
         Ok(())
+    }
+    /// Whether a start can take its lock and its socket's place.
+    ///
+    /// # Errors
+    /// What a node would not start for.
+    fn check_files(&self) -> Result<(), Failure> {
+        Ok(())
+    }
+    /// Where the dashboard would be served, while no node has its place.
+    ///
+    /// # Errors
+    /// What a node would not start for.
+    fn check_page(&self) -> impl Future<Output = Result<Page, Failure>> + Send {
+        async { Ok(Page::Nowhere) }
     }
     /// Whether every profile of this machine can be read.
     ///

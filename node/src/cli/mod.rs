@@ -26,6 +26,6 @@ mod view;
 mod tests;
 
 pub use app::{main, start};
-pub use engine::{Engine, Local, Made, ServeOptions, Serving};
+pub use engine::{Engine, Local, Made, Page, ServeOptions, Serving};
 pub use exit::Exit;
 pub use failure::Failure;

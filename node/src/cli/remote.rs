@@ -8,6 +8,7 @@ use std::time::Duration;
 use clap::builder::NonEmptyStringValueParser;
 use clap::{Args, Subcommand};
 use futures::StreamExt;
+use miner_ctrl_dashboard::Code;
 use miner_ctrl_dashboard::node::{DeployOutcome, MinerOutcome, RigProfile, RigView};
 use miner_ctrl_protocol::message::{LogPage, MAX_LOG_LINES};
 use miner_ctrl_protocol::{MinerName, ProfileName};
@@ -256,6 +257,8 @@ struct Undone(Vec<Reason>);
 
 struct Reason {
     why: String,
+    /// Whether others of it have other numbers, such as times.
+    alike: bool,
     kind: String,
     hint: Option<String>,
     unknown: bool,
@@ -269,6 +272,7 @@ impl Undone {
             Some(known) => known.peers.push(peer),
             None => self.0.push(Reason {
                 why,
+                alike: false,
                 kind: failure.kind().to_owned(),
                 hint: failure.hint.clone(),
                 unknown: failure.leaves_unknown(),
@@ -277,14 +281,35 @@ impl Undone {
         }
     }
 
+    /// Takes those together that differ in their numbers alone.
+    fn without_numbers(self) -> Self {
+        let mut together: Vec<Reason> = Vec::new();
+        for reason in self.0 {
+            let like = words(&reason.why);
+            match together.iter_mut().find(|known| words(&known.why) == like) {
+                Some(known) => {
+                    known.alike = true;
+                    known.peers.extend(reason.peers);
+                }
+                None => together.push(reason),
+            }
+        }
+        Self(together)
+    }
+
     /// Of so many; nothing when all was done.
     fn told(mut self, all: usize) -> Option<String> {
+        if self.0.len() > REASONS {
+            // Last lines of consoles begin with their times.
+            self = self.without_numbers();
+        }
         self.0.sort_by_key(|reason| Reverse(reason.peers.len()));
         let mut rest: Vec<Reason> = Vec::new();
         for reason in self.0.split_off(REASONS.min(self.0.len())) {
             match rest.iter_mut().find(|known| known.kind == reason.kind) {
                 Some(known) => {
                     known.why.clone_from(&known.kind);
+                    known.alike = false;
                     known.hint = known.hint.take().filter(|hint| reason.hint.as_ref() == Some(hint));
                     known.peers.extend(reason.peers);
                 }
@@ -302,16 +327,28 @@ impl Undone {
             (0, unknown) => format!("{unknown} of {all} not known to be done:"),
             (failed, unknown) => format!("{failed} of {all} not done, {unknown} not known to be done:"),
         };
-        let lines = self.0.iter().map(|Reason { why, hint, peers, .. }| {
+        let lines = self.0.iter().map(|Reason { why, alike, hint, peers, .. }| {
             let mut named = peers.iter().take(NAMED).map(String::as_str).collect::<Vec<_>>().join(", ");
             if peers.len() > NAMED {
                 named += &format!(" and {} more", peers.len() - NAMED);
             }
             let hint = hint.as_ref().map_or_else(String::new, |hint| format!("\n       {hint}"));
-            format!("\n{:>5}  {}: {named}{hint}", peers.len(), clean(why))
+            let alike = if *alike { ", or the like" } else { "" };
+            format!("\n{:>5}  {}{alike}: {named}{hint}", peers.len(), clean(why))
         });
         Some(head + &lines.collect::<String>())
     }
+}
+
+/// A text with each of its numbers as one digit.
+fn words(text: &str) -> String {
+    let mut words = String::with_capacity(text.len());
+    for letter in text.chars().map(|letter| if letter.is_ascii_digit() { '0' } else { letter }) {
+        if letter != '0' || !words.ends_with('0') {
+            words.push(letter);
+        }
+    }
+    words
 }
 
 /// The same order for every rig named.
@@ -337,7 +374,11 @@ impl Order {
             answer.map_err(|failure| rigs::unless_all(peer, failure))
         };
         if let Some(peer) = rigs.single() {
-            let answer = output.waiting("asking the rig", one(peer)).await?;
+            let answer = output.waiting("asking the rig", one(peer)).await;
+            let answer = answer.map_err(|failure| match failure.is(Code::MinerUnavailable) {
+                true => failure.hint(look_at_console(peer, body["miner"].as_str())),
+                false => failure,
+            })?;
             output.data(&answer, || text(&answer))?;
             return Ok(Exit::Done);
         }
@@ -384,6 +425,16 @@ impl Order {
         }
         Ok(exit)
     }
+}
+
+/// What to do about a miner that did not start.
+fn look_at_console(peer: &str, miner: Option<&str>) -> String {
+    let miner = miner.map(|miner| format!(" {miner}")).unwrap_or_default();
+    let peer = clean(peer);
+    format!(
+        "`miner-ctrl remote logs {peer}{miner}` has its last lines; on the rig, `miner-ctrl doctor` says whether the program \
+         is there and runs"
+    )
 }
 
 /// What could not be printed; nothing when it has no reader any more.
@@ -446,8 +497,6 @@ async fn followed(what: &str, path: &str, client: &Client, output: &mut Output) 
 
 #[cfg(test)]
 mod tests {
-    use miner_ctrl_dashboard::Code;
-
     use super::*;
     use crate::control::ClientError;
 
@@ -514,9 +563,10 @@ mod tests {
     #[test]
     fn of_more_reasons_than_anybody_reads_only_the_kind_is_told() {
         let mut undone = Undone::default();
-        for number in 0..20 {
+        for number in 0..20_u8 {
             let peer = format!("rig-{number:02}");
-            undone.add(peer.clone(), &refused(Code::MinerUnavailable, &peer, &format!("its last line: {number}")));
+            let last = char::from(b'a' + number);
+            undone.add(peer.clone(), &refused(Code::MinerUnavailable, &peer, &format!("its last line: {last}")));
         }
         for peer in ["x", "y"] {
             undone.add(peer.into(), &refused(Code::Conflict, peer, "stop it first"));
@@ -527,6 +577,23 @@ mod tests {
         let (most, next) = (lines[1], lines[2]);
         assert!(most.starts_with(&format!("   13  {}: rig-07, ", Code::MinerUnavailable.title())), "{most}");
         assert_eq!(next, "    2  stop it first: x, y");
+    }
+
+    #[test]
+    fn of_many_reasons_those_that_differ_in_numbers_are_one() {
+        let told = |count: usize| {
+            let mut undone = Undone::default();
+            for number in 0..count {
+                let peer = format!("rig-{number}");
+                let last = format!("its last line: [2026-12-04 10:{:02}:{number}] no pool", 10 + number);
+                undone.add(peer.clone(), &refused(Code::MinerUnavailable, &peer, &last));
+            }
+            undone.told(count).unwrap()
+        };
+        let eight = told(REASONS);
+        assert!(!eight.contains("the like") && eight.matches("no pool").count() == REASONS, "{eight}");
+        let line = "   12  its last line: [2026-12-04 10:10:0] no pool, or the like: rig-0, rig-1, ";
+        assert!(told(12).contains(line), "{}", told(12));
     }
 
     #[test]

@@ -8,4 +8,4 @@ mod client;
 mod server;
 
 pub use client::{Client, ClientError, segment};
-pub use server::{BindError, ControlSocket, bind};
+pub use server::{BindError, ControlSocket, bind, check};

@@ -43,7 +43,7 @@ pub enum BindError {
     #[error("cannot make the socket's directory")]
     Directory(#[source] WriteError),
     /// Something else than a socket stands there; it is left alone.
-    #[error("{path} is not a socket")]
+    #[error("{path} is not a socket: move it away")]
     NotASocket {
         /// What stands there.
         path: PathBuf,
@@ -83,6 +83,20 @@ pub struct ControlSocket {
     inode: u64,
 }
 
+/// Whether a socket is or may be put at `path`.
+///
+/// # Errors
+/// [`BindError::NotASocket`] or [`BindError::System`].
+pub fn check(path: &Path) -> Result<(), BindError> {
+    match fs::symlink_metadata(path) {
+        Ok(found) if !found.file_type().is_socket() => Err(BindError::NotASocket { path: path.to_owned() }),
+        Err(source) if source.kind() != io::ErrorKind::NotFound => {
+            Err(BindError::System { path: path.to_owned(), source })
+        }
+        _ => Ok(()),
+    }
+}
+
 /// Listens at `path`, mode 0600. The caller holds the data directory's lock: what is left there by a node that died
 /// is removed, but never something that still answers.
 ///
@@ -96,14 +110,9 @@ pub async fn bind(path: &Path) -> Result<ControlSocket, BindError> {
     let directory = path.parent().ok_or_else(|| system(io::ErrorKind::InvalidInput.into()))?;
     atomic::make_directory(directory).map_err(BindError::Directory)?;
     check_directory(directory, system)?;
-    match fs::symlink_metadata(path) {
-        Ok(found) if !found.file_type().is_socket() => return Err(BindError::NotASocket { path: path.to_owned() }),
-        Ok(_) if UnixStream::connect(path).await.is_ok() => {
-            return Err(BindError::Answered { path: path.to_owned() });
-        }
-        Ok(_) => {}
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-        Err(error) => return Err(system(error)),
+    check(path)?;
+    if UnixStream::connect(path).await.is_ok() {
+        return Err(BindError::Answered { path: path.to_owned() });
     }
     // Made private under another name first: at its own name it is never open to others, not for a moment.
     let mut temporary = path.as_os_str().to_owned();

@@ -426,6 +426,18 @@ impl Lock {
         }
     }
 
+    /// Whether what lies in the lock's place can be one. Nothing is made, and nobody is in the way for it.
+    ///
+    /// # Errors
+    /// [`LockError::Open`].
+    pub fn check(places: &Places) -> Result<(), LockError> {
+        let path = places.lock_file();
+        match OpenOptions::new().read(true).write(true).custom_flags(no_follow()).open(&path) {
+            Err(source) if source.kind() != io::ErrorKind::NotFound => Err(LockError::Open { path, source }),
+            _ => Ok(()),
+        }
+    }
+
     /// Takes the lock at once or says who has it. Makes the directories that are missing.
     ///
     /// # Errors

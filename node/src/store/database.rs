@@ -152,14 +152,15 @@ impl Database {
         Ok(Self::new(path, Some(reader), connection))
     }
 
-    /// Whether [`Database::open`] would take what lies there, or make one. Neither it nor the folder is changed.
+    /// What lies there, to be read alone, if [`Database::open`] would take it; none where it would make one. Neither it nor
+    /// the folder is changed. What an older version made has no more tables than it had.
     ///
     /// # Errors
     /// [`DatabaseError`].
-    pub fn check(path: &Path) -> Result<(), DatabaseError> {
+    pub fn look(path: &Path) -> Result<Option<Self>, DatabaseError> {
         match fs::symlink_metadata(path) {
             Ok(_) => check_owner(path).and_then(|()| check_header(path))?,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return check_no_log(path),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return check_no_log(path).map(|()| None),
             Err(source) => return Err(DatabaseError::File { path: path.to_owned(), source }),
         }
         let mut flags = OpenFlags::SQLITE_OPEN_READ_ONLY;
@@ -173,7 +174,8 @@ impl Database {
             name = format!("file:{text}?immutable=1").into();
         }
         let connection = Connection::open_with_flags(name, flags).map_err(|source| explain(path, source))?;
-        judge(&connection, path).map_err(|cause| cause.at(path))
+        judge(&connection, path).map_err(|cause| cause.at(path))?;
+        Ok(Some(Self::new(path, None, connection)))
     }
 
     /// One that is gone when dropped, for tests.
@@ -516,7 +518,7 @@ mod tests {
         ] {
             let path = directory.path().join(name);
             super::super::atomic::write(&path, &bytes).unwrap();
-            let looked = Database::check(&path).unwrap_err();
+            let looked = Database::look(&path).unwrap_err();
             let error = Database::open(&path).unwrap_err();
             assert!(matches!(error, DatabaseError::Damaged { .. }), "{name}: {error:?}");
             assert_eq!(looked.to_string(), error.to_string());
@@ -535,16 +537,16 @@ mod tests {
             files.sort();
             files
         };
-        Database::check(&path).unwrap();
+        Database::look(&path).unwrap();
         assert!(files().is_empty());
         let database = Database::open(&path).unwrap();
         database.run_blocking(|c| c.execute_batch("CREATE TABLE t (x)")).unwrap();
         let serving = files();
-        Database::check(&path).unwrap();
+        Database::look(&path).unwrap();
         assert_eq!(files(), serving);
         drop(database);
         let stopped = files();
-        Database::check(&path).unwrap();
+        Database::look(&path).unwrap();
         assert_eq!(files(), stopped);
         assert_eq!(stopped.len(), 1, "a closed database has no log");
     }
@@ -553,7 +555,7 @@ mod tests {
     fn a_newer_version_is_refused_and_not_downgraded() {
         let (_directory, path) = place();
         Database::open(&path).unwrap().run_blocking(|c| c.pragma_update(None, "user_version", 99)).unwrap();
-        assert!(matches!(Database::check(&path), Err(DatabaseError::Newer { found: 99, .. })));
+        assert!(matches!(Database::look(&path), Err(DatabaseError::Newer { found: 99, .. })));
         assert!(matches!(Database::open(&path), Err(DatabaseError::Newer { found: 99, .. })));
     }
 
