@@ -43,6 +43,12 @@ fn env(name: &str) -> Option<OsString> {
 }
 
 impl ThisMachine {
+    fn check_directories(&self) -> Result<(), Failure> {
+        self.places.check_directories().map_err(|error| {
+            Failure::new(Exit::Usage, "no-home", "cannot use this home").caused_by(&error).hint(error.hint())
+        })
+    }
+
     fn config(&self, flags: Settings) -> Result<NodeConfig, Failure> {
         NodeConfig::load(&self.places, env, flags).map_err(|error| {
             Failure::new(Exit::Usage, "bad-settings", "cannot start the node")
@@ -83,10 +89,12 @@ impl Engine for ThisMachine {
     }
 
     fn check_home(&self) -> Result<(), Failure> {
+        self.check_directories()?;
         self.places.check_owner().map_err(|error| not_started(&error.into()))
     }
 
     fn check_socket(&self) -> Result<(), Failure> {
+        self.check_directories()?;
         // Root may ask any user's node.
         let owned = if rustix::process::geteuid().is_root() { Ok(()) } else { self.places.check_owner() };
         owned.and_then(|()| self.places.check_socket_dir()).map_err(|error| {
@@ -349,6 +357,8 @@ fn bad_identity(error: &IdentityError) -> Failure {
             failure(Exit::Error, "bad-identity").hint("restore `node.json` and the key from one copy")
         }
         IdentityError::Places(why) => failure(Exit::Error, "bad-identity").hint(why.hint()),
+        IdentityError::Read(_) => failure(Exit::Error, "bad-identity")
+            .hint("mend it, or restore it from a copy: a new key would make this node a stranger to its peers"),
         _ => failure(Exit::Error, "bad-identity"),
     }
 }

@@ -481,7 +481,7 @@ fn pairing_failed(error: &PairError) -> NodeError {
     let hint = match error {
         PairError::Connect(_) | PairError::Timeout => "check the address, and that `miner-ctrl node serve` runs there",
         PairError::NotPairing => {
-            "show a code there with `miner-ctrl pair`, or let it take requests with `--pairing ask`; where it does already, \
+            "show a code there with `miner-ctrl pair`, or start it with `--pairing ask` to take requests; where it does already, \
              others ask it at this moment: try again in ten seconds"
         }
         PairError::FalseProof | PairError::Refused(PairRefusal::WrongCode) => {
@@ -492,7 +492,7 @@ fn pairing_failed(error: &PairError) -> NodeError {
         PairError::Refused(PairRefusal::NoCode) => "show a new code on the other machine with `miner-ctrl pair`",
         PairError::Refused(PairRefusal::Denied) => "ask its operator; it can be asked again in ten minutes",
         PairError::Refused(PairRefusal::Off) => {
-            "use a code (`miner-ctrl pair` there), or let it take requests with `--pairing ask`"
+            "use a code (`miner-ctrl pair` there), or start it with `--pairing ask` to take requests"
         }
         PairError::Refused(PairRefusal::Version) => "run the same version of miner-ctrl on both machines",
         PairError::Refused(PairRefusal::Internal) => "look into its log",

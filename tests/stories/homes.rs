@@ -98,6 +98,18 @@ async fn a_database_of_another_user_is_named_with_the_command_that_gives_it_back
 }
 
 #[tokio::test]
+async fn a_home_with_a_file_in_its_way_is_said_to_be_one_by_every_command() {
+    let home = empty();
+    let file = home.write(".config", "").display().to_string();
+    let says = format!("`{file}` is not a directory");
+    for line in ["node info", "remote status", "node init --name rig-alpha", "node serve", "profile list"] {
+        home.run(line).await.fails(2, &[&says, "hint: choose another --home"]);
+    }
+    let (code, said) = doctor(&home).await;
+    assert!(code == Some(1) && said.contains(&says) && said.matches('✗').count() == 1, "{said}");
+}
+
+#[tokio::test]
 async fn another_users_home_is_said_to_be_that_users_by_every_command() {
     if !is_root() {
         return;

@@ -217,7 +217,7 @@ async fn where_pairing_is_off_nobody_gets_in() {
     let (controller, rig) = (Home::init("control-center", "controller").await, Home::init("rig-alpha", "worker").await);
     let (_control, worker) = (controller.serve().await, rig.serve_with(&["--pairing", "off"]).await);
     assert!(!worker.said().contains("pairing code"), "{}", worker.said());
-    rig.run("pair").await.fails(5, &["pairing is off", "hint: "]);
+    rig.run("pair").await.fails(5, &["pairing is off", "hint: set `pairing = \"code\"`"]);
     for code in ["", " --code 2222-2222"] {
         let add = format!("peer add --address {}{code}", rig.address());
         controller.run(&add).await.fails(5, &["does not take new peers", "hint: "]);

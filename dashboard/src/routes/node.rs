@@ -46,7 +46,7 @@ pub(crate) fn routes<N: Node>() -> Routes<Gateway<N>> {
             pairing_code::<N>,
             Operation::new("newPairingCode", "Shows a new pairing code in place of the one before")
                 .answers::<PairingCode>(StatusCode::OK, "The code; it pairs one node, within 1 h.")
-                .fails(&[Code::Conflict]),
+                .fails(&[Code::PairingFailed]),
         )
 }
 

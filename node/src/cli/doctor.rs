@@ -44,11 +44,12 @@ struct Finding {
 }
 
 pub(crate) async fn run<E: Engine>(engine: &E, output: &mut Output) -> Result<Exit, Failure> {
-    if let wrong @ Err(_) = engine.check_home() {
+    if let Err(wrong) = engine.check_home() {
         // Of what lies there no more can be said.
-        let finding = [as_found("home", "", wrong)];
+        let exit = if wrong.exit == Exit::NotAllowed { Exit::NotAllowed } else { Exit::Error };
+        let finding = [as_found("home", "", Err(wrong))];
         let width = output.width();
-        return output.data_and_end(&finding, || text(&finding, width), Exit::NotAllowed);
+        return output.data_and_end(&finding, || text(&finding, width), exit);
     }
     let mut findings = vec![
         directory("configuration", engine.config_dir(), &["profiles"]),
@@ -156,6 +157,11 @@ fn directory(check: &'static str, path: &Path, below: &[&str]) -> Finding {
 fn identity(path: &Path) -> Finding {
     let shown = path.display();
     match fs::symlink_metadata(path) {
+        Ok(metadata) if !metadata.is_file() => bad(
+            "identity",
+            format!("{shown} is not a file"),
+            "move it away, and restore the key from a copy: a new one would make this node a stranger to its peers",
+        ),
         Ok(metadata) if metadata.mode() & 0o077 != 0 => bad(
             "identity",
             format!("{shown} can be read by others (mode {:o})", metadata.mode() & 0o777),

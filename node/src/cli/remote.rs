@@ -5,7 +5,6 @@ use std::collections::BTreeMap;
 use std::pin::pin;
 use std::time::Duration;
 
-use clap::builder::NonEmptyStringValueParser;
 use clap::{Args, Subcommand};
 use futures::StreamExt;
 use miner_ctrl_dashboard::Code;
@@ -87,7 +86,7 @@ pub(crate) enum RemoteCommand {
     /// Show rigs and their miners.
     Status {
         /// Whole name, or id, of a rig, or a pattern of names such as 'barn-*'; several are parted by commas. Left out: all.
-        #[arg(value_delimiter = ',', num_args = 1, value_parser = NonEmptyStringValueParser::new(),
+        #[arg(value_delimiter = ',', num_args = 1, value_parser = rigs::word,
             action = clap::ArgAction::Set, value_name = "RIG")]
         peers: Vec<String>,
         /// Keep showing; with json, one document for each change.

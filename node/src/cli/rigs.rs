@@ -25,7 +25,7 @@ const LOOKING: &str = "cannot tell which rigs are meant";
 #[derive(Debug, Args)]
 pub(crate) struct Rigs {
     /// Whole name, or id, of a rig, or a pattern of names such as 'barn-*'; several are parted by commas.
-    #[arg(required = true, value_delimiter = ',', num_args = 1, value_parser = NonEmptyStringValueParser::new(),
+    #[arg(required = true, value_delimiter = ',', num_args = 1, value_parser = word,
         action = clap::ArgAction::Set, value_name = "RIG")]
     peers: Vec<String>,
 }
@@ -56,6 +56,14 @@ impl Rigs {
             }
         }
         Ok(meant)
+    }
+}
+
+/// A name, an id or a pattern, without the blanks around it.
+pub(crate) fn word(text: &str) -> Result<String, &'static str> {
+    match text.trim() {
+        "" => Err("it names no rig: names are parted by one comma, as in rig-alpha,rig-beta"),
+        word => Ok(word.to_owned()),
     }
 }
 

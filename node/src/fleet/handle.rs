@@ -91,10 +91,20 @@ pub enum FleetError {
     ShuttingDown,
 }
 
+/// What to do about pairing that is off.
+const TURN_ON: &str = "set `pairing = \"code\"` or \"ask\" in its config.toml, or start it with `--pairing code`: \
+                       it counts from the next start on";
+
 impl From<FleetError> for NodeError {
     fn from(error: FleetError) -> Self {
         match error {
-            FleetError::Admission(refusal) => Self::Conflict(refusal.to_string()),
+            FleetError::Admission(refusal) => Self::PairingFailed {
+                why: refusal.to_string(),
+                hint: match refusal {
+                    AdmissionRefusal::Off => TURN_ON.to_owned(),
+                    AdmissionRefusal::Busy | AdmissionRefusal::NoCode => "try again in a moment".to_owned(),
+                },
+            },
             FleetError::Pending(PendingError::Unknown(asked)) => Self::UnknownPending(asked),
             FleetError::Registry(RegistryError::Addresses(why)) => Self::Invalid(Invalid::new("address", why)),
             FleetError::Registry(RegistryError::Unknown(id)) => Self::unknown_peer(id.to_string()),

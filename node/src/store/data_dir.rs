@@ -101,7 +101,7 @@ impl PlacesError {
         match self {
             Self::AnothersHome { .. } => "run as that user, or choose another --home".to_owned(),
             Self::CurrentDirectory { .. } | Self::NoHome => "set HOME, or name a directory with --home".to_owned(),
-            Self::NotDirectory { path } => format!("move `{}` away", path.display()),
+            Self::NotDirectory { path } => format!("choose another --home, or move `{}` away", path.display()),
             // In `/tmp` anybody can have made it.
             Self::NotOurs { .. } => {
                 "run as the user whose node that is; where another user made it, choose another --home".to_owned()
@@ -248,6 +248,20 @@ impl Places {
             let is_closed = || may(&path, Access::READ_OK | Access::EXEC_OK).is_err();
             if owner != us && (is_it && is_private || is_closed()) {
                 return Err(PlacesError::AnothersHome { path, owner, us });
+            }
+        }
+        Ok(())
+    }
+
+    /// Checks that nothing else lies where this home's directories are or would be made.
+    ///
+    /// # Errors
+    /// [`PlacesError::NotDirectory`].
+    pub fn check_directories(&self) -> Result<(), PlacesError> {
+        for path in [self.config_dir.clone(), self.node_dir()] {
+            let found = path.ancestors().find_map(|above| Some((above, fs::metadata(above).ok()?)));
+            if let Some((in_the_way, _)) = found.filter(|(_, found)| !found.is_dir()) {
+                return Err(PlacesError::NotDirectory { path: in_the_way.to_owned() });
             }
         }
         Ok(())

@@ -2492,6 +2492,21 @@ export interface components {
                 };
             };
         };
+        /** @description Conflict: `pairing-failed` */
+        "409.pairing-failed": {
+            headers: {
+                "X-Request-Id": components["headers"]["RequestId"];
+                [name: string]: unknown;
+            };
+            content: {
+                "application/problem+json": components["schemas"]["ProblemDetails"] & {
+                    /** @enum {unknown} */
+                    code?: "pairing-failed";
+                    /** @constant */
+                    status?: 409;
+                };
+            };
+        };
         /** @description Payload Too Large: `body-too-large` */
         "413.body-too-large": {
             headers: {
@@ -3599,7 +3614,7 @@ export interface operations {
             400: components["responses"]["400.bad-request"];
             401: components["responses"]["401.sign-in-needed"];
             403: components["responses"]["403.cross-origin.scope-too-small"];
-            409: components["responses"]["409.conflict"];
+            409: components["responses"]["409.pairing-failed"];
             415: components["responses"]["415.unsupported-media-type"];
             421: components["responses"]["421.misdirected"];
             429: components["responses"]["429.too-many-requests.too-many-tries"];

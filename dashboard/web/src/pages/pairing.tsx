@@ -142,7 +142,7 @@ function Code() {
           )}
         </>
       )}
-      <Act why={readOnly.value} onClick={() => void renew()}>
+      <Act why={readOnly.value ?? (node.value?.pairing === 'off' ? 'Pairing is off on this node: its settings turn it on, from its next start on' : null)} onClick={() => void renew()}>
         {shown === null ? 'Show a code' : 'New code'}
       </Act>
     </section>
