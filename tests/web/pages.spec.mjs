@@ -246,6 +246,33 @@ test.describe('signed in', () => {
     await expect(page.getByText(/^mc_k/)).toHaveCount(0);
   });
 
+  test('who revokes or deletes with the keyboard goes on at the next, and at the heading after the last', async ({ page, node }) => {
+    await page.goto(`${node.url}#/settings`);
+    await LIVE(page);
+    for (const name of ['one', 'two', 'three']) {
+      await page.getByLabel('Token name').fill(name);
+      await page.getByRole('button', { name: 'Make token' }).click();
+      await expect(page.getByRole('button', { name: `Revoke token ${name}` })).toBeVisible();
+    }
+    const tokens = page.getByRole('button', { name: /^Revoke token / });
+    const names = (await tokens.evaluateAll((all) => all.map((button) => button.getAttribute('aria-label')))).map((label) => label.slice(13));
+    await tokens.first().focus();
+    for (const next of names.slice(1)) {
+      await page.keyboard.press('Enter');
+      await expect(page.getByRole('button', { name: `Revoke token ${next}` })).toBeFocused();
+    }
+    await page.keyboard.press('Enter');
+    await expect(page.getByRole('heading', { name: 'Access' })).toBeFocused();
+    await page.goto(`${node.url}#/profiles`);
+    const deletes = page.getByRole('button', { name: /^Delete / });
+    const [gone, next] = await deletes.evaluateAll((all) => all.map((button) => button.getAttribute('aria-label')));
+    await deletes.first().focus();
+    await page.keyboard.press('Enter');
+    await page.getByRole('dialog').getByRole('button', { name: 'Delete' }).press('Enter');
+    await expect(page.getByRole('button', { name: gone })).toHaveCount(0);
+    await expect(page.getByRole('button', { name: next })).toBeFocused();
+  });
+
   test('on a phone a long press selects and the actions come up from below', async ({ page, node }) => {
     await page.setViewportSize({ width: 390, height: 844 });
     await page.goto(`${node.url}#/rigs`);
@@ -257,6 +284,11 @@ test.describe('signed in', () => {
     await page.mouse.up();
     await page.locator('tbody tr[data-id]').nth(2).click();
     await expect(page.getByText('2 selected')).toBeVisible();
+    const every = page.getByRole('button', { name: /^Select all \d+$/ });
+    const count = /\d+/.exec(await every.textContent())[0];
+    await every.click();
+    await expect(page.getByText(`${count} selected`)).toBeVisible();
+    await expect(every).toHaveCount(0);
     const sheet = await page.getByRole('group', { name: 'Selected rigs' }).boundingBox();
     expect(sheet.y + sheet.height).toBeLessThanOrEqual(844 - 60 + 1);
     // The list ends above it.

@@ -175,6 +175,22 @@ test('the side panel takes the focus, gives it back to its row, and Escape close
   await expect(panel).toBeHidden();
 });
 
+test('who comes back to the list finds it where it was left, with another filter from its beginning', async ({ page }) => {
+  const box = page.locator('.tablebox');
+  await box.evaluate((element) => element.scrollTo(0, 700));
+  await expect(rows(page).first()).not.toHaveAttribute('aria-rowindex', '2');
+  const name = await rows(page).nth(8).getByRole('link').textContent();
+  await page.getByRole('link', { name, exact: true }).click();
+  await expect(page.getByRole('heading', { name })).toBeVisible();
+  await page.goBack();
+  await expect(page.getByRole('link', { name, exact: true })).toBeInViewport();
+  expect(await box.evaluate((element) => element.scrollTop)).toBe(700);
+  await page.getByRole('link', { name, exact: true }).click();
+  await page.goto(`${page.url().split('#')[0]}#/rigs?sort=hash`);
+  await expect(box).toBeVisible();
+  expect(await box.evaluate((element) => element.scrollTop)).toBe(0);
+});
+
 test('a shift-click ticks a range, and a selection outlives a filter', async ({ page }) => {
   await page.locator('tbody input').nth(1).click();
   await page.locator('tbody input').nth(4).click({ modifiers: ['Shift'] });
@@ -232,10 +248,11 @@ test('a deploy to many tells the true result of each, and only the failed are tr
   await page.getByRole('button', { name: /^Deploy to/ }).click();
   const dialog = page.getByRole('dialog');
   await expect(dialog.getByRole('button', { name: /^Retry \d+ failed/ })).toBeVisible({ timeout: 40_000 });
-  const failed = dialog.getByText("the rig's policy forbids it: wallet");
+  const failed = dialog.getByRole('region', { name: 'Results' }).getByText("the rig's policy forbids it: wallet");
   const count = await failed.count();
   expect(count).toBeGreaterThan(0);
   await expect(dialog.getByText(/^profile /).first()).toBeVisible();
+  await expect(dialog.getByRole('list', { name: 'Why' }).getByText(`${count} failed: It refused: the rig's policy forbids it: wallet`)).toBeVisible();
   await dialog.getByRole('button', { name: /^Retry/ }).click();
   await expect(dialog.getByText(`0 of ${count} done, ${count} failed`)).toBeVisible({ timeout: 20_000 });
 });
@@ -331,8 +348,13 @@ test('after many are removed, what was not removed and what was ticked meanwhile
   await page.getByRole('dialog').getByRole('button', { name: 'Remove 2' }).click();
   await boxes.nth(3).click();
   await expect(page.getByText('3 selected')).toBeVisible();
+  await expect(page.getByText('Removing 2 rigs, 0 done')).toBeVisible();
+  const asks = () => page.evaluate(() => !window.dispatchEvent(new Event('beforeunload', { cancelable: true })));
+  expect(await asks()).toBe(true);
   goOn();
   await expect(page.getByText('1 rig is not removed')).toBeVisible();
+  await expect(page.getByText(/^Removing/)).toHaveCount(0);
+  expect(await asks()).toBe(false);
   await expect(page.getByText('2 selected')).toBeVisible();
   expect(await names(page)).not.toContain(gone);
   for (const name of [kept, other]) await expect(page.getByLabel(`Select ${name}`, { exact: true })).toBeChecked();

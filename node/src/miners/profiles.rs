@@ -132,7 +132,7 @@ impl ProfileStore {
     }
 
     /// Those that can be read, by name: somebody far away can do nothing about a damaged file, and the rest is of use.
-    /// `doctor` and `profile list` tell what is wrong with it; whoever asks from afar does not fill the log with that.
+    /// `doctor` tells what is wrong with it; whoever asks from afar does not fill the log with that.
     ///
     /// # Errors
     /// [`ProfilesError::Read`] of the folder.

@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest';
 
 import type { Job, JobChange } from '../api/types';
-import { follow, forgotten, jobSummary, jobTitle, toRetry, worstFirst, type Line } from './job';
+import { follow, forgotten, jobSummary, jobTitle, reasons, toRetry, worstFirst, type Line } from './job';
 
 const line = (name: string, state: Line['state']): Line => ({ id: null, name, state, code: null, detail: null, hint: null });
 const job: Job = {
@@ -37,6 +37,19 @@ test('what a node forgot is not known, and is not called failed', () => {
 test('a job is told in words', () => {
   expect(jobTitle(job)).toBe('Deploy monero to 2 rigs');
   expect(jobTitle({ ...job, verb: 'stop', counts: { ...job.counts, waiting: 0 } })).toBe('Stop 1 rig');
+});
+
+test('why it failed is told once for all rigs that have the reason', () => {
+  const because = (name: string, state: Line['state'], detail: string): Line => ({ ...line(name, state), detail, hint: 'do that' });
+  const lines = [
+    because('a', 'failed', "a refused: the rig's policy forbids it: wallet"), because('b', 'failed', "b refused: the rig's policy forbids it: wallet"),
+    because('c', 'unknown', 'no answer from c within 30 s'), because('d', 'failed', '[10:01] no pool'), because('e', 'failed', '[10:02] no pool'),
+    because('f', 'failed', '[10:03] no pool'), because('g', 'done', '[10:03] no pool'), line('h', 'failed'),
+  ];
+  expect(reasons(lines)).toEqual([
+    { state: 'failed', detail: '[10:01] no pool', hint: 'do that', count: 3, alike: true },
+    { state: 'failed', detail: "It refused: the rig's policy forbids it: wallet", hint: 'do that', count: 2, alike: false },
+  ]);
 });
 
 test('what failed comes first', () => {

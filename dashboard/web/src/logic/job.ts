@@ -69,6 +69,27 @@ export const LINE_SHOWN: Record<Line['state'], { shown: State; word: string }> =
 /** What a row of the table says while its rig's turn is on; a ping changes nothing to see. */
 export const LINE_WORD: Partial<Record<Job['verb'], string>> = { deploy: 'Deploying…', restart: 'Restarting…', start: 'Starting…', stop: 'Stopping…' };
 
+/** Why lines ended so: of many rigs one sees at a glance whether it is one cause or several. */
+export interface Reason { state: 'failed' | 'unknown'; detail: string; hint: string | null; count: number; alike: boolean }
+
+/** What was not done, or is not known to be, by its reason, the commonest first; nothing where each has its own. */
+export function reasons(lines: readonly Line[]): Reason[] {
+  const found = new Map<string, Reason>();
+  for (const { name, state, detail, hint } of lines) {
+    if ((state !== 'failed' && state !== 'unknown') || detail === null) continue;
+    // The rig's own name, and numbers such as times, make no other reason of it.
+    const why = detail.startsWith(`${name} `) ? `It ${detail.slice(name.length + 1)}` : detail;
+    const key = `${state} ${why.replaceAll(/\d+/g, '0')}`;
+    const known = found.get(key);
+    if (known) {
+      known.count += 1;
+      known.alike ||= known.detail !== why;
+    } else found.set(key, { state, detail: why, hint, count: 1, alike: false });
+  }
+  const several = [...found.values()].filter(({ count }) => count > 1);
+  return several.sort((a, b) => b.count - a.count);
+}
+
 /** What matters first: what failed, then what is not known, then the others in their own order. */
 export function worstFirst(lines: readonly Line[]): Line[] {
   const weight = ({ state }: Line) => (state === 'failed' ? 0 : state === 'unknown' ? 1 : 2);

@@ -3,7 +3,9 @@
 import { csv } from '../logic/csv';
 import { hashrate, plural, shortAddress, watts } from '../logic/format';
 import { mayRun, power, sums } from '../logic/rig';
+import { allToggled } from '../logic/select';
 import { firstWay, type Column } from '../logic/sort';
+import { removing } from '../store/commands';
 import { open } from '../store/dialogs';
 import { begin } from '../store/jobs';
 import { counts, known, link, node, readOnly, rigs, stale } from '../store/live';
@@ -35,6 +37,7 @@ export function Rigs() {
           ) : (
             <>
               <Bar counts={counts.value} />
+              <Removing />
               {chosen.value.length > 0 ? <Bulk /> : <Filters />}
               {!known.value ? <Skeleton rows={12} /> : view.value.rows.length === 0 ? <NoMatch /> : <Table narrow={peek !== null && !phone.value} />}
               {known.value && !phone.value && view.value.rows.length > 0 && <Totals />}
@@ -187,6 +190,7 @@ function Bulk() {
     <div class="filters bulk" role="group" aria-label="Selected rigs">
       <b>{all.length} selected</b>
       {hidden > 0 && <span class="t2">{hidden} hidden by the filter</span>}
+      {phone.value && <All />}
       <Act why={why} title={note} onClick={() => open({ kind: 'start', rigs: online })}>
         Start {of(online.length)}…
       </Act>
@@ -210,6 +214,32 @@ function Bulk() {
       </button>
       {away > 0 && <span class="t2">{note}</span>}
       {phone.value && <StaleOrder />}
+    </div>
+  );
+}
+
+/** On a phone the table has no head to tick. */
+function All() {
+  const { rows } = view.value;
+  const all = rows.map(({ id }) => id);
+  if (all.every((id) => selected.value.has(id))) return null;
+  return (
+    <button type="button" class="plain" onClick={() => (selected.value = allToggled(selected.value, all))}>
+      Select all {all.length}
+    </button>
+  );
+}
+
+/** Removing many takes a while, and ends with this page. */
+function Removing() {
+  const under = removing.value;
+  if (under === null) return null;
+  return (
+    <div class="removing">
+      <p>
+        Removing {plural(under.all, 'rig')}, {under.done} done
+      </p>
+      <progress max={under.all} value={under.done} aria-label="Rigs removed" />
     </div>
   );
 }

@@ -84,6 +84,14 @@ const AT_ONCE = 4;
 /** Tries for one rig when the gateway says "too many requests" or the rig says "busy". */
 const TRIES = 4;
 
+/** A removal of many that is under way: how many of them are answered. */
+export const removing = signal<{ done: number; all: number } | null>(null);
+
+// It ends with the page: the browser asks before it closes or reloads that.
+globalThis.addEventListener?.('beforeunload', (event) => {
+  if (removing.value !== null) event.preventDefault();
+});
+
 /** Removes many, some at a time, and says how it went; gives those that are gone. Rows go as they are removed. */
 export async function removeAll(rigs: Named[]): Promise<Named[]> {
   const waiting = [...rigs];
@@ -96,15 +104,24 @@ export async function removeAll(rigs: Named[]): Promise<Named[]> {
       } catch (thrown) {
         kept.push({ rig: one, why: failure(thrown) });
       }
+      count(1, 0);
     }
   };
+  count(0, rigs.length);
   await Promise.all(Array.from({ length: Math.min(AT_ONCE, rigs.length) }, worker));
+  // Another removal may have begun meanwhile: they end together.
+  if (removing.value?.done === removing.value?.all) removing.value = null;
   const left = new Set(kept.map(({ rig }) => rig));
   const gone = rigs.filter((rig) => !left.has(rig));
   if (gone.length > 0) done(`${plural(gone.length, 'rig is', 'rigs are')} removed`);
   const [first] = kept;
   if (first) failed(`${plural(kept.length, 'rig is', 'rigs are')} not removed, ${first.rig.name} first`, first.why);
   return gone;
+}
+
+function count(done: number, all: number): void {
+  const before = removing.value ?? { done: 0, all: 0 };
+  removing.value = { done: before.done + done, all: before.all + all };
 }
 
 async function patiently<T>(run: () => Promise<T>): Promise<T> {

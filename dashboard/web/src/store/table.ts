@@ -31,6 +31,24 @@ export const pointed = signal(false);
 export const focused = signal(false);
 const refreshed = signal(0);
 
+/** Where the list stood when another page was opened, and with what filter and order. */
+let left = { listed: '', top: 0 };
+
+export function leaveAt(listed: string, top: number): void {
+  left = { listed, top };
+}
+
+export function cameBackTo(listed: string): number {
+  return left.listed === listed ? left.top : 0;
+}
+
+/** What is listed, and how: the side panel is beside it. */
+export const listed = computed(() => {
+  const rest = new URLSearchParams(query.value);
+  rest.delete('peek');
+  return rest.toString();
+});
+
 export const filter = computed(() => parse(filterText.value));
 
 /** Columns that are asked for by what is sorted or filtered: whoever looks for hot rigs shall see how hot they are. */

@@ -1,7 +1,7 @@
 // What came of a command to several rigs, rig by rig.
 
 import { jobCsv } from '../logic/csv';
-import { jobSummary, jobTitle, LINE_SHOWN, toRetry, total, worstFirst } from '../logic/job';
+import { jobSummary, jobTitle, LINE_SHOWN, reasons, toRetry, total, worstFirst } from '../logic/job';
 import { plural } from '../logic/format';
 import { readOnly } from '../store/live';
 import { closeJob, jobInDialog, retry, sending, shownFailure, shownJob } from '../store/jobs';
@@ -13,6 +13,8 @@ import { Shape } from './shape';
 
 /** Rows drawn; what matters comes first, so that it is among them. */
 const MAX_ROWS = 200;
+/** Reasons told above them: as many are read at a glance. */
+const MAX_REASONS = 5;
 
 export function JobDialog() {
   const job = jobInDialog.value;
@@ -36,6 +38,7 @@ export function JobDialog() {
   const { waiting, running } = job.counts;
   const all = total(job.counts);
   const order = worstFirst(job.rigs).slice(0, MAX_ROWS);
+  const why = reasons(job.rigs).slice(0, MAX_REASONS);
   return (
     <Dialog
       // Another job is another dialog: its focus begins anew.
@@ -61,6 +64,17 @@ export function JobDialog() {
     >
       <p role="status">{ended ? jobSummary(job) : `${jobSummary(job)}…`}</p>
       <progress max={all} value={all - waiting - running} aria-label="Progress" />
+      {why.length > 0 && (
+        <ul class="reasons" aria-label="Why">
+          {why.map(({ state, detail, hint, count, alike }) => (
+            <li key={`${state} ${detail}`}>
+              <Shape state={LINE_SHOWN[state].shown} /> <b>{count}</b> {state === 'failed' ? 'failed' : 'not known'}: {detail}
+              {alike && ', or the like'}
+              {hint && <div class="small t2">Next: {hint}</div>}
+            </li>
+          ))}
+        </ul>
+      )}
       {!ended && <p class="small t2">The node carries this out. It goes on when this page is closed.</p>}
       <div class="scrollx" tabIndex={0} role="region" aria-label="Results">
         <table class="list">

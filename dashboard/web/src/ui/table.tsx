@@ -8,8 +8,8 @@ import type { Column } from '../logic/sort';
 import { reveal, visible } from '../logic/window';
 import { pingOne } from '../store/commands';
 import { phone, prefs, rowHeight } from '../store/prefs';
-import { go, href, setQuery } from '../store/route';
-import { active, anchor, clearSelection, focused, pointed, selected, sort, sortBy, view, wanted } from '../store/table';
+import { go, href, route, setQuery } from '../store/route';
+import { active, anchor, cameBackTo, clearSelection, focused, leaveAt, listed, pointed, selected, sort, sortBy, view, wanted } from '../store/table';
 import { PhoneRow, Row } from './row';
 
 const COLUMNS: { column: Column; label: string; width: number; right?: boolean }[] = [
@@ -62,6 +62,9 @@ export function Table({ narrow }: { narrow: boolean }) {
   const body = useRef<HTMLTableSectionElement>(null);
   const wantsFocus = useRef(false);
   const leaving = useRef(0);
+  // When the table goes, the address bar is another page's.
+  const shownList = useRef(listed.value);
+  shownList.current = route.value.page === 'rigs' ? listed.value : shownList.current;
   const [scroll, setScroll] = useState(0);
   const [{ width, height }, setSize] = useState({ width: innerWidth, height: 600 });
   const [page, setPage] = useState(0);
@@ -84,10 +87,14 @@ export function Table({ narrow }: { narrow: boolean }) {
     if (!element) return;
     const measure = () => setSize({ width: element.clientWidth, height: element.clientHeight });
     measure();
+    element.scrollTop = cameBackTo(shownList.current);
+    setScroll(element.scrollTop);
     const observer = new ResizeObserver(measure);
     observer.observe(element);
     return () => {
       observer.disconnect();
+      // It goes out of the page a moment later.
+      leaveAt(shownList.current, element.scrollTop);
       clearTimeout(leaving.current);
       pointed.value = false;
       focused.value = false;

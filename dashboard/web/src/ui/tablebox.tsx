@@ -3,6 +3,8 @@
 import type { ComponentChildren } from 'preact';
 import { useLayoutEffect, useRef, useState } from 'preact/hooks';
 
+import { useKeptFocus } from './kept';
+
 /** The name of a column of buttons: it is heard, not seen. */
 export const ACTIONS = 'Actions';
 
@@ -26,6 +28,7 @@ export function TableBox({ label, class: more = '', heads, right = heads.length,
   /** How wide the table wants to be, once it did not fit. */
   const wanted = useRef(0);
   const [stacked, setStacked] = useState(false);
+  useKeptFocus(box);
   const measure = () => {
     const element = box.current;
     const table = element?.firstElementChild;
