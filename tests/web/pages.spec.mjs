@@ -411,6 +411,70 @@ test.describe('signed in', () => {
     expect([await outline(/^Online/), await outline(/^Offline/)]).toEqual(['solid', 'none']);
   });
 
+  const problem = (status, code, detail) => ({ status, contentType: 'application/problem+json', json: { type: `urn:miner-ctrl:problem:${code}`, title: detail, status, code, detail, hint: 'do that', request_id: '7f-1' } });
+
+  test('with the session its dialogs end, and none is there after the next sign-in', async ({ page, node }) => {
+    await page.goto(`${node.url}#/rigs`);
+    await LIVE(page);
+    await page.getByRole('button', { name: 'Add peer' }).click();
+    await page.getByLabel('Address').fill('192.0.2.7');
+    await page.request.delete(`${node.url}api/v1/mining/session`);
+    await page.getByRole('dialog').getByRole('button', { name: 'Add' }).click();
+    await expect(page.getByRole('heading', { name: 'Sign in to miner-ctrl' })).toBeVisible();
+    await expect(page.getByRole('dialog')).toHaveCount(0);
+    await page.getByLabel('Password').fill('correct horse');
+    await page.getByRole('button', { name: 'Sign in' }).click();
+    await LIVE(page);
+    await expect(page.getByRole('dialog')).toHaveCount(0);
+  });
+
+  test('of a rig that was removed elsewhere its page shows nothing any more, and says why', async ({ page, node }) => {
+    await page.goto(`${node.url}#/rig/${ALPHA}`);
+    await LIVE(page);
+    await expect(page.getByRole('heading', { name: 'Miners' })).toBeVisible();
+    await page.request.delete(`${node.url}api/v1/mining/peers/${ALPHA}`);
+    await expect(page.getByRole('heading', { name: 'Miners' })).toBeHidden();
+    await expect(page.locator('main')).toContainText(/no peer|no such peer/);
+    await expect(page.locator('main').getByRole('button', { name: /^(Start|Stop)/ })).toHaveCount(0);
+  });
+
+  test('what is refused in a dialog is told in it, not below it', async ({ page, node }) => {
+    await page.goto(`${node.url}#/rig/${ALPHA}`);
+    await LIVE(page);
+    await page.route('**/remote/*/profiles', (route) => route.fulfill({ json: [{ name: 'monero-main', program: 'xmrig', algorithm: 'rx/0', pools: ['pool.example:3333'] }] }));
+    await page.route('**/remote/*/undeploy', (route) => route.fulfill(problem(403, 'not-allowed', 'rig-alpha refused: it is not granted')));
+    await page.getByRole('button', { name: 'More for rig-alpha' }).click();
+    await page.getByRole('menuitem', { name: 'Profiles on it…' }).click();
+    const dialog = page.getByRole('dialog');
+    await dialog.getByRole('button', { name: /^Remove / }).first().click();
+    await dialog.getByRole('button', { name: /for good$/ }).click();
+    await expect(dialog.getByText('rig-alpha refused: it is not granted')).toBeVisible();
+  });
+
+  test.describe('a node that takes a request and never answers it', () => {
+    // A hundred times as impatient: 70 s become 0.7 s.
+    test.beforeEach(async ({ page }) => {
+      await page.addInitScript(() => {
+        const timeout = AbortSignal.timeout.bind(AbortSignal);
+        AbortSignal.timeout = (ms) => timeout(ms / 100);
+      });
+    });
+
+    test('is not waited for without an end by whoever gave an order', async ({ page, node }) => {
+      await page.goto(`${node.url}#/rig/${ALPHA}`);
+      await LIVE(page);
+      await page.route('**/remote/*/stop', () => undefined);
+      await page.getByRole('button', { name: 'Stop', exact: true }).first().click();
+      await expect(page.getByText('Stop rig-alpha: not known whether it was done. The node does not answer.')).toBeVisible();
+    });
+
+    test('is said to be out of reach by a page that has just begun', async ({ page, node }) => {
+      await page.route('**/session', () => undefined);
+      await page.goto(node.url);
+      await expect(page.getByRole('heading', { name: 'The node cannot be reached' })).toBeVisible();
+    });
+  });
+
   test('a peer gets another name and another permission; a refused name stands at its field', async ({ page, node }) => {
     await page.goto(`${node.url}#/rig/${ALPHA}`);
     await page.getByRole('button', { name: 'Change name and permission of rig-alpha' }).click();
