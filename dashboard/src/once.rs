@@ -142,6 +142,8 @@ impl Once {
             None => UnderWay { once: self, asked: Some(asked) },
         };
         let response = next.run(Request::from_parts(parts, Body::from(body))).await;
+        // Fewer than leave it unknown: what broke in this node did so at its own disk as a rule, which is tried again by the same
+        // key, and with a node that ends goes what it keeps.
         let unknown = ApiError::of(&response).filter(|error| matches!(error.code, Code::BadAnswer | Code::Timeout));
         if !response.status().is_success() && unknown.is_none() {
             return Ok(response);

@@ -92,6 +92,13 @@ struct Missing {
     again_at: u64,
 }
 
+impl Missing {
+    /// Since when it may be asked; within a minute, of the first question.
+    const fn due_since(&self) -> u64 {
+        if self.first { self.again_at.saturating_sub(60 + WRITTEN) } else { self.again_at }
+    }
+}
+
 impl Gaps {
     /// What is known of the rigs before this start.
     pub(crate) async fn of(node: &NodeHandle) -> Self {
@@ -218,7 +225,9 @@ impl Gaps {
         let due = |missing: &Missing| missing.first || missing.again_at <= now || was_ahead(missing.again_at, now);
         // Of one that is being asked what comes of it decides what is asked for next.
         let is_free = |rig: &NodeId| !self.under_way.contains_key(rig);
-        let rig = *self.missing.iter().find(|(rig, missing)| due(missing) && is_free(rig))?.0;
+        let waiting = self.missing.iter().filter(|(rig, missing)| due(missing) && is_free(rig));
+        // Who has waited longest: those that take long come again and again, and keep nobody from his turn.
+        let rig = *waiting.min_by_key(|(_, missing)| missing.due_since().min(now))?.0;
         let missing = self.missing.get_mut(&rig)?;
         let from = missing.from;
         if !std::mem::take(&mut missing.first) || missing.again_at <= now {
@@ -429,6 +438,34 @@ mod tests {
         gaps.asked(Asked { rig: id, from: 9700, rest: Some(9700), clock: Clock(0) }, 20_080);
         gaps.look(&alpha(true), 20_100);
         assert_eq!(gaps.next(20_100), Some((id, 6300)), "when it comes back, at once and for all that is missing");
+    }
+
+    #[test]
+    fn rigs_that_take_long_keep_none_from_its_turn() {
+        let rigs: Vec<RigView> = (1..=40_u8)
+            .map(|seed| {
+                let mut peer = peer(seed, &format!("rig-{seed}"));
+                (peer.online, peer.paired_at) = (true, 5000);
+                rig(peer, true)
+            })
+            .collect();
+        let mut ids: Vec<NodeId> = rigs.iter().map(|rig| rig.peer.id).collect();
+        ids.sort_unstable();
+        let (slow, quick) = ids.split_at(10);
+        let mut gaps = gaps();
+        gaps.look(&rigs, 6000);
+        // Four at once, each two minutes at it; the slow ones have told an hour each time, and a day is missing.
+        let mut asked = std::collections::HashMap::<NodeId, u32>::new();
+        for turn in 0..30 {
+            let now = 6000 + turn * 120;
+            for (rig, from) in std::iter::from_fn(|| gaps.next(now)).take(AT_ONCE).collect::<Vec<_>>() {
+                *asked.entry(rig).or_default() += 1;
+                let rest = slow.contains(&rig).then_some(from + PROGRESS);
+                gaps.asked(Asked { rig, from, rest, clock: Clock(0) }, now + 120);
+            }
+        }
+        assert!(quick.iter().all(|rig| asked.contains_key(rig)), "{asked:?}");
+        assert!(slow.iter().all(|rig| asked[rig] >= 2), "{asked:?}");
     }
 
     #[test]

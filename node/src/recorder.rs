@@ -8,13 +8,13 @@ use miner_ctrl_dashboard::Node as _;
 use miner_ctrl_dashboard::node::RigView;
 use miner_ctrl_protocol::stats::DeviceStats;
 use miner_ctrl_protocol::{Measure, MinerStatus, NodeId};
-use tokio::time::{Instant, MissedTickBehavior, interval};
+use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
 use crate::causes::chain;
 use crate::gaps::Gaps;
 use crate::handle::NodeHandle;
-use crate::store::clock::unix_now;
+use crate::store::clock::{unix_millis, unix_now};
 use crate::store::history::{self, FLEET, IN_A_MINUTE, Minute};
 
 /// How often it looks: the finest step that is kept.
@@ -55,8 +55,8 @@ struct Gathering {
 
 /// Records until `stop`, then writes what it has.
 pub(crate) async fn run(node: NodeHandle, stop: CancellationToken) {
-    let mut looks = interval(LOOK);
-    looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let look = sleep(Duration::ZERO);
+    tokio::pin!(look);
     let mut gathering = Gathering::default();
     let mut gaps = Gaps::of(&node).await;
     let mut pruned: Option<Instant> = None;
@@ -67,7 +67,8 @@ pub(crate) async fn run(node: NodeHandle, stop: CancellationToken) {
             biased;
             () = stop.cancelled() => break,
             () = gaps.one_is_done() => {}
-            _ = looks.tick() => {
+            () = &mut look => {
+                look.as_mut().reset(Instant::now() + to_next_look(unix_millis()));
                 let (now, fleet) = (unix_now(), node.fleet().await);
                 if let Some(full) = gathering.take(&fleet, now) {
                     homeless = homeless.max(write(&node, full).await);
@@ -92,6 +93,15 @@ pub(crate) async fn run(node: NodeHandle, stop: CancellationToken) {
         }
     }
     write(&node, gathering).await;
+}
+
+/// How long it is to the middle of the next ten seconds by the clock, whose number the next look is: each of them gets one,
+/// though looks come late.
+fn to_next_look(now: u64) -> Duration {
+    let (step, half) = (LOOK.as_secs() * 1000, LOOK.as_secs() * 500);
+    let left = step - (now + half) % step;
+    // A look that came a moment early is not taken twice.
+    Duration::from_millis(if left < step / 10 { left + step } else { left })
 }
 
 impl Gathering {
@@ -165,12 +175,9 @@ fn measured(miner: &MinerStatus) -> impl Iterator<Item = (Measure, f32)> {
     let known = |value: fn(&DeviceStats) -> Option<f32>| {
         miner.devices.iter().filter_map(value).filter(|number| number.is_finite() && *number >= 0.0)
     };
-    // A sum of some of the devices is no power of the miner's.
-    let power = (!miner.devices.is_empty() && known(|device| device.power_watt).count() == miner.devices.len())
-        .then(|| known(|device| device.power_watt).sum());
     let all = [
         (Measure::Hashrate, miner.hashrate.map(|rate| rate.hashes_per_second() as f32)),
-        (Measure::Power, power),
+        (Measure::Power, miner.power_watt()),
         (Measure::Temperature, known(|device| device.temperature_celsius).reduce(f32::max)),
     ];
     // A sum of what fits may not.
@@ -197,6 +204,20 @@ async fn write(node: &NodeHandle, full: Gathering) -> usize {
 mod tests {
     use super::*;
     use miner_ctrl_dashboard::memory::{peer, rig};
+
+    #[test]
+    fn a_look_is_in_the_middle_of_each_ten_seconds_however_late_the_one_before_was() {
+        let next = |now: u64| now + u64::try_from(to_next_look(now).as_millis()).unwrap();
+        for (now, at) in [(0, 5000), (3999, 5000), (4999, 15_000), (5000, 15_000), (5003, 15_000), (13_500, 15_000)] {
+            assert_eq!(next(now), at, "{now}");
+        }
+        let mut now = 1_796_423_297_123;
+        for _ in 0..1000 {
+            let late = next(now) + 40;
+            assert_eq!(late / 10_000 - now / 10_000, 1, "none is left out, and none twice");
+            now = late;
+        }
+    }
 
     #[test]
     fn a_minute_is_full_when_the_next_begins() {

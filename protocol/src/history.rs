@@ -11,7 +11,7 @@ pub const MAX_NUMBERS: usize = 40_000;
 /// Most numbers of one series in an answer: four hours of ten seconds, or a day of minutes.
 pub const MAX_COLUMN: usize = 1440;
 
-/// Most series in an answer: 32 miners, of each every measure.
+/// Most series in an answer: of each miner that may run every measure, and as many again that ran before.
 pub const MAX_SERIES: usize = 128;
 
 /// What was measured of a miner.

@@ -179,6 +179,15 @@ pub struct MinerStatus {
     pub problem: Option<String>,
 }
 
+impl MinerStatus {
+    /// What its devices take together, watts; none unless each of them tells: a sum of some is no power of the miner's.
+    #[must_use]
+    pub fn power_watt(&self) -> Option<f32> {
+        let known = self.devices.iter().map(|device| device.power_watt.filter(|watt| watt.is_finite() && *watt >= 0.0));
+        if self.devices.is_empty() { None } else { known.sum() }
+    }
+}
+
 /// The machine under the miners.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(default)]

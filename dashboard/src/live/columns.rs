@@ -98,7 +98,7 @@ impl Row {
         let miners = || stats.iter().flat_map(|stats| &stats.miners);
         let devices = || miners().flat_map(|miner| &miner.devices);
         let hottest = devices().filter_map(|device| device.temperature_celsius).reduce(f32::max);
-        let watt = devices().filter_map(|device| device.power_watt).reduce(|sum, watt| sum + watt);
+        let watt = miners().filter_map(MinerStatus::power_watt).reduce(|sum, watt| sum + watt);
         let Rates { algorithm, hashrate, also } = Rates::of(miners());
         let shown = |rate: Hashrate| four_digits(rate.hashes_per_second());
         let also: Others = also.into_iter().map(|other| (other.algorithm, shown(other.hashrate))).collect();

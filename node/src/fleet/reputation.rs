@@ -2,8 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-/// How much one outcome weighs. After some 45 answers in a row a score is within 5 of the best, after as many failures
-/// within 5 of the worst: minutes at the rate at which a rig is watched, not days and not one bad moment.
+/// How much one outcome weighs. After some 45 answers in a row a score rises from 0 above 90, after as many failures it
+/// falls from 100 below 10: minutes at the rate at which a rig is watched, not days and not one bad moment.
 const WEIGHT: f64 = 0.05;
 
 /// A timeout costs its asker the whole wait and tells nothing: it weighs twice.

@@ -1,6 +1,6 @@
 //! The supervisor's task: performs what the table of `lifecycle` says. Nothing here waits for anything but news.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,7 +10,7 @@ use miner_ctrl_protocol::profile::Invalid;
 use miner_ctrl_protocol::stats::MAX_MINERS;
 use miner_ctrl_protocol::{MinerName, MinerState, MinerStatus, Profile, Refusal};
 use tokio::sync::{mpsc, watch};
-use tokio::task::JoinSet;
+use tokio::task::{Id, JoinError, JoinSet};
 use tokio::time::Instant;
 
 use super::adoption::Adopted;
@@ -20,6 +20,7 @@ use super::drivers::driver;
 use super::instance::{self, Instance, Running, timeless};
 use super::launch::{LaunchError, Launched, Launcher, Record};
 use super::lifecycle::{Action, Afterwards, By, Event, Stage, State};
+use super::process;
 use super::supervisor::{BUSY, Command, Look, MinersConfig, MinersSnapshot, OnShutdown, Reply, shutting_down};
 use super::wanted::{self, Wanted};
 use crate::causes::{chain, internal};
@@ -59,6 +60,20 @@ struct Stopped {
     forgotten: Vec<MinerStatus>,
 }
 
+/// Whom a job is for.
+struct Owner {
+    name: MinerName,
+    generation: u64,
+    kind: Kind,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Kind {
+    Launch,
+    Poll,
+    Watch,
+}
+
 /// The task and all it owns.
 pub(super) struct Keeper {
     launcher: Arc<Launcher>,
@@ -67,7 +82,9 @@ pub(super) struct Keeper {
     /// Since when those have failed that cannot be taken.
     began: Instant,
     miners: BTreeMap<MinerName, Instance>,
-    jobs: JoinSet<(MinerName, u64, News)>,
+    jobs: JoinSet<News>,
+    /// Whose job each is. One job at most of each kind is under way for a miner.
+    owners: HashMap<Id, Owner>,
     waiting: Vec<Waiting>,
     closing: Vec<Reply<()>>,
     /// When the end no longer waits for miners.
@@ -98,6 +115,7 @@ impl Keeper {
             began: now,
             miners: BTreeMap::new(),
             jobs: JoinSet::new(),
+            owners: HashMap::new(),
             waiting: Vec::new(),
             closing: Vec::new(),
             closed_at: None,
@@ -131,8 +149,7 @@ impl Keeper {
         running.settled = found.settled;
         running.reading = Some(found.reading);
         miner.process = Some(running);
-        let name = found.name.clone();
-        self.jobs.spawn(async move { (name, 1, News::Exited(found.watch.run().await)) });
+        self.job(&found.name, 1, Kind::Watch, async { News::Exited(found.watch.run().await) });
         self.miners.insert(found.name, miner);
     }
 
@@ -155,10 +172,7 @@ impl Keeper {
             let due = self.next_due(now);
             tokio::select! {
                 biased; // what has happened comes before what is wanted
-                Some(news) = self.jobs.join_next() => match news {
-                    Ok((name, generation, news)) => self.on_news(&name, generation, news, Instant::now()),
-                    Err(error) => tracing::error!(%error, "a task of the supervisor panicked"),
-                },
+                Some(ended) = self.jobs.join_next_with_id() => self.on_end(ended, Instant::now()),
                 command = commands.recv() => match command {
                     Some(command) => self.on_command(command, Instant::now()),
                     None => break,
@@ -213,9 +227,39 @@ impl Keeper {
             {
                 running.next_poll = None;
                 let endpoint = running.endpoint.clone();
-                self.jobs.spawn(async move { (name, generation, News::Polled(driver.poll(&endpoint).await)) });
+                self.job(&name, generation, Kind::Poll, async move { News::Polled(driver.poll(&endpoint).await) });
             }
         }
+    }
+
+    fn on_end(&mut self, ended: Result<(Id, News), JoinError>, now: Instant) {
+        let id = ended.as_ref().map_or_else(JoinError::id, |(id, _)| *id);
+        let Some(Owner { name, generation, kind }) = self.owners.remove(&id) else { return };
+        let news = match ended {
+            Ok((_, news)) => news,
+            Err(error) => {
+                tracing::error!(%error, miner = %name, ?kind, "a task of the supervisor panicked");
+                // Were it passed over, the miner would wait for it for ever.
+                let why = "this node failed at it; its log has the cause".to_owned();
+                match kind {
+                    Kind::Launch => News::Launched(Err(why)),
+                    Kind::Poll => {
+                        let running = self.miners.get(&name).and_then(|miner| miner.process.as_ref());
+                        let port = running.map_or(0, |running| running.endpoint.port);
+                        News::Polled(Err(PollError::Silent { port, why }))
+                    }
+                    Kind::Watch => {
+                        // Nobody would see its end.
+                        let directory = self.launcher.miners.join(name.as_str());
+                        return self.job(&name, generation, Kind::Watch, async move {
+                            process::end_marked(&directory, None).await;
+                            News::Exited(why)
+                        });
+                    }
+                }
+            }
+        };
+        self.on_news(&name, generation, news, now);
     }
 
     fn on_news(&mut self, name: &MinerName, generation: u64, news: News, now: Instant) {
@@ -226,8 +270,8 @@ impl Keeper {
                 tracing::info!(miner = %name, pid, endpoint = ?launched.endpoint, "miner started");
                 miner.console.note(&format!("started as process {pid}"));
                 miner.process = Some(Running::new(launched.process, launched.endpoint, now, now));
-                let (name, watch) = (name.clone(), launched.watch);
-                self.jobs.spawn(async move { (name, generation, News::Exited(watch.run().await)) });
+                let watch = launched.watch;
+                self.job(name, generation, Kind::Watch, async { News::Exited(watch.run().await) });
                 Event::Launched
             }
             News::Launched(Err(why)) => Event::LaunchFailed(why),
@@ -325,12 +369,17 @@ impl Keeper {
         miner.generation += 1;
         miner.launched_at = miner.console.newest();
         let (launcher, generation) = (Arc::clone(&self.launcher), miner.generation);
-        let (name, profile, console): (_, Profile, Console) =
+        let (owned, profile, console): (_, Profile, Console) =
             (name.clone(), miner.profile.clone(), miner.console.clone());
-        self.jobs.spawn_blocking(move || {
-            let launched = launcher.launch(&name, &profile, &console).map_err(|error| chain(&error));
-            (name, generation, News::Launched(launched))
+        let task = self.jobs.spawn_blocking(move || {
+            News::Launched(launcher.launch(&owned, &profile, &console).map_err(|error| chain(&error)))
         });
+        self.owners.insert(task.id(), Owner { name: name.clone(), generation, kind: Kind::Launch });
+    }
+
+    fn job(&mut self, name: &MinerName, generation: u64, kind: Kind, job: impl Future<Output = News> + Send + 'static) {
+        let task = self.jobs.spawn(job);
+        self.owners.insert(task.id(), Owner { name: name.clone(), generation, kind });
     }
 
     fn on_look(&self, look: Look) {
@@ -737,6 +786,29 @@ mod tests {
         keeper.restart(Some(&name()), now).unwrap();
         keeper.on(&name(), Event::Strayed("another pool".to_owned()), now);
         assert!(Wanted::load(directory.path()).unwrap().profiles().contains_key(&name()));
+    }
+
+    #[tokio::test]
+    async fn a_job_that_panics_leaves_no_miner_that_waits_for_it() {
+        let directory = tempfile::tempdir().unwrap();
+        let now = Instant::now();
+        let mut keeper = keeper(directory.path());
+        let mut broken = async |kind, state| {
+            keeper.miners.get_mut(&name()).unwrap().state = state;
+            keeper.job(&name(), 0, kind, async { panic!("on purpose") });
+            while let Some(ended) = keeper.jobs.join_next_with_id().await {
+                keeper.on_end(ended, now);
+            }
+            keeper.miners[&name()].state.clone()
+        };
+        let (starting, _) = State::stopped(now).on(Event::Start, now, driver(profile().program).limits());
+        let launch = broken(Kind::Launch, starting).await;
+        assert!(matches!(launch.stage, Stage::Failed { .. }), "{launch:?}");
+        // Its processes are ended, for their end would be seen by nobody.
+        let watch = broken(Kind::Watch, State::adopted(Phase::Mining, now)).await;
+        assert!(matches!(watch.stage, Stage::Failed { .. }), "{watch:?}");
+        assert!(watch.problem.is_some_and(|why| why.contains("this node failed at it")));
+        assert!(keeper.owners.is_empty());
     }
 
     /// With a wanted miner that runs nothing: this version does not take its profile.

@@ -414,7 +414,8 @@ fn stat(pid: i32) -> Option<Stat> {
     if pid <= 0 {
         return None;
     }
-    parse_stat(&std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)
+    // The name is cut off at 15 bytes, be it within a character.
+    parse_stat(&String::from_utf8_lossy(&std::fs::read(format!("/proc/{pid}/stat")).ok()?))
 }
 
 fn start_time(pid: i32) -> Option<u64> {
@@ -436,6 +437,30 @@ fn parse_stat(text: &str) -> Option<Stat> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_program_whose_name_is_cut_within_a_character_is_known_again() {
+        let directory = tempfile::tempdir().unwrap();
+        let program = directory.path().join("xmrig-barn-nrd\u{fc}-x");
+        // By another process: a file that this one wrote may be open for writing in a third when it is executed.
+        assert!(std::process::Command::new("cp").arg("/bin/sleep").arg(&program).status().unwrap().success());
+        let mut child = std::process::Command::new(&program).arg("600").spawn().unwrap();
+        let pid = i32::try_from(child.id()).unwrap();
+        // The parent goes on a moment before the child has its new name.
+        let began = std::time::Instant::now();
+        let name = loop {
+            let name = std::fs::read(format!("/proc/{pid}/comm")).unwrap();
+            if name.starts_with(b"xmrig") || began.elapsed() > Duration::from_secs(10) {
+                break name;
+            }
+            std::thread::yield_now();
+        };
+        let found = start_time(pid);
+        child.kill().unwrap();
+        child.wait().unwrap();
+        assert!(String::from_utf8(name).is_err());
+        assert!(found.is_some_and(|ticks| ticks > 0));
+    }
 
     #[test]
     fn the_start_time_is_found_behind_a_malicious_name() {

@@ -1,5 +1,6 @@
 //! The profile files: one JSON file per profile, named after it.
 
+use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -217,8 +218,11 @@ impl ProfileStore {
     /// # Errors
     /// [`ProfilesError::Remove`].
     pub fn remove(&self, name: &ProfileName) -> Result<bool, ProfilesError> {
+        let _turn = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
         let path = self.path(name);
-        match std::fs::remove_file(&path) {
+        // What is said to be gone is gone after a power cut, too: there are passwords in it.
+        let removed = std::fs::remove_file(&path).and_then(|()| File::open(&self.directory)?.sync_all());
+        match removed {
             Ok(()) => Ok(true),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
             Err(source) => Err(ProfilesError::Remove { path, source }),

@@ -1,4 +1,5 @@
-//! The wall clock, for what is stored and shown. It may be wrong: nothing is decided by it.
+//! The wall clock, for what is stored and shown. It may be wrong: who may do what, and in which order, is not decided by it;
+//! how long old numbers stay, which of them are missing, and when a certificate or a session ends are.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 

@@ -25,7 +25,7 @@ const MAX_SERIES: i64 = 24 * 1024;
 /// In place of a rig: the whole fleet, whose "miners" are algorithms. No node id is this word.
 pub const FLEET: &str = "fleet";
 
-/// Series of one rig: 32 miners and their measures. A rig that invents names takes no place from others. Of the fleet,
+/// Series of one rig: as many as its miners have measures, and as many again that were renamed. A rig that invents names takes no place from others. Of the fleet,
 /// as many algorithms.
 const MAX_OF_A_RIG: i64 = 128;
 

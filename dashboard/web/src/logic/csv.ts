@@ -5,12 +5,14 @@ import type { Rig } from './rig';
 
 const HEAD = ['name', 'id', 'state', 'why', 'role', 'address', 'algorithm', 'hashrate_hs', 'temperature_celsius', 'power_watt', 'accepted', 'rejected', 'ping_ms', 'score', 'last_seen'];
 
-/** In the order given. What is not known is empty, which is not zero; what an absent rig said last is not so now. */
-export function csv(rigs: readonly Rig[]): string {
+/** In the order given, at the node's time. What is not known is empty, which is not zero; what an absent rig said last is not so now. */
+export function csv(rigs: readonly Rig[], at: number): string {
   const lines = rigs.map((rig) => {
     const live = rig.on === 1;
     const now = <T>(value: T | null) => (live ? value : null);
-    const seen = rig.seen === null ? null : new Date(rig.seen * 1000).toISOString();
+    // While it is there, the row holds when it came.
+    const last = live ? at : rig.seen;
+    const seen = last === null ? null : new Date(last * 1000).toISOString();
     return [rig.name, rig.id, rig.word, rig.why, rig.role, rig.address, now(rig.algo), now(rig.hash), now(rig.temp), now(rig.watt), now(rig.acc), now(rig.rej), now(rig.ping), rig.score, seen];
   });
   return table([HEAD, ...lines]);

@@ -225,7 +225,8 @@ function devices({ devices: all }: MinerStatus): string {
   const watts = all.flatMap((device) => device.power_watt ?? []);
   const texts = [
     temps.length > 0 ? celsius(Math.max(...temps)) : null,
-    watts.length > 0 ? `${Math.round(watts.reduce((sum, watt) => sum + watt, 0))} W` : null,
+    // A sum of some of them is no power of the miner's.
+    watts.length > 0 && watts.length === all.length ? `${Math.round(watts.reduce((sum, watt) => sum + watt, 0))} W` : null,
   ].filter(Boolean);
   return texts.length > 0 ? texts.join(', ') : 'not measured';
 }

@@ -1,5 +1,6 @@
 // Rigs, the Nodes page: this node, the fleet in one bar, and the table.
 
+import { nodeNow } from '../api/clock';
 import { csv } from '../logic/csv';
 import { hashrate, plural, shortAddress, watts } from '../logic/format';
 import { mayRun, power, sums } from '../logic/rig';
@@ -156,7 +157,7 @@ function Totals() {
       <button type="button" class="plain" title={`Names of ${plural(of.length, 'rig')}, one a line`} onClick={() => void copy()}>
         Copy names
       </button>
-      <button type="button" class="plain" title={`A table of ${plural(of.length, 'rig')}`} onClick={() => save('rigs.csv', 'text/csv', csv(of))}>
+      <button type="button" class="plain" title={`A table of ${plural(of.length, 'rig')}`} onClick={() => save('rigs.csv', 'text/csv', csv(of, nodeNow()))}>
         CSV
       </button>
     </div>

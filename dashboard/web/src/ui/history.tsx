@@ -183,7 +183,7 @@ function Numbers({ history: { t0, step, series }, range, measure }: { history: H
           <tbody>
             {rows(t0, step, series, each).map(({ at, means }) => (
               <tr key={at}>
-                <th scope="row">{range.seconds <= 86_400 ? clock(at) : exactTime(at)}</th>
+                <th scope="row">{range.seconds < 86_400 ? clock(at) : exactTime(at)}</th>
                 {means.map((mean, which) => (
                   <td key={which} class="right">
                     {measure.text(mean)}

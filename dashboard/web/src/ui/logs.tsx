@@ -154,11 +154,14 @@ async function tail(
 
 function pause(signal: AbortSignal, ms: number): Promise<void> {
   return new Promise((wake) => {
-    const timer = setTimeout(wake, ms);
-    signal.addEventListener('abort', () => {
+    const end = () => {
       clearTimeout(timer);
+      // The signal lives as long as the console is open: a listener for each pause would stay with it.
+      signal.removeEventListener('abort', end);
       wake();
-    }, { once: true });
+    };
+    const timer = setTimeout(end, ms);
+    signal.addEventListener('abort', end);
   });
 }
 
