@@ -278,8 +278,7 @@ pub(crate) async fn watched(
             return Ok(Exit::Done);
         }
         if output.redraws {
-            output.wipe()?;
-            output.print(&text)?;
+            output.redraw(&text)?;
         } else if shown.as_ref() != Some(&still(&value)) {
             output.item(&value, || text)?;
         }

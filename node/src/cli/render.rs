@@ -40,12 +40,14 @@ pub(crate) struct Output {
 impl Output {
     /// To this process's own stdout and stderr; colours as the terminal and the environment say.
     pub(crate) fn standard(format: Format) -> Self {
+        // One without a cursor to move: it would show what moves it.
+        let dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
         Self {
             format,
             out: Box::new(anstream::AutoStream::auto(io::stdout())),
             err: Box::new(anstream::AutoStream::auto(io::stderr())),
-            redraws: format == Format::Table && io::stdout().is_terminal(),
-            spins: io::stderr().is_terminal(),
+            redraws: format == Format::Table && io::stdout().is_terminal() && !dumb,
+            spins: io::stderr().is_terminal() && !dumb,
             fits: true,
         }
     }
@@ -114,13 +116,12 @@ impl Output {
         })
     }
 
-    /// Wipes the screen before a redraw. Past anstream, which with `NO_COLOR` would take it out.
-    pub(crate) fn wipe(&mut self) -> Result<(), Failure> {
-        if self.redraws {
-            let mut stdout = io::stdout();
-            stdout.write_all(b"\x1b[H\x1b[2J").map_err(|_| Failure::reader_gone())?;
-        }
-        Ok(())
+    /// Draws a screen anew. What has no room on it is counted: it would push the beginning out of sight.
+    pub(crate) fn redraw(&mut self, text: &str) -> Result<(), Failure> {
+        // Past anstream, which with `NO_COLOR` would take it out.
+        io::stdout().write_all(b"\x1b[H\x1b[2J").map_err(|_| Failure::reader_gone())?;
+        let height = rustix::termios::tcgetwinsize(io::stdout()).map_or(0, |size| usize::from(size.ws_row));
+        self.print(&on_screen(text, height))
     }
 
     /// Something a person should know that is no data. With JSON it is a document of its own, as an error is.
@@ -164,6 +165,19 @@ impl Output {
         bar.finish_and_clear();
         done
     }
+}
+
+/// The lines for which a screen of so many has room, the cursor's among them; all, where its height is not known.
+fn on_screen(text: &str, height: usize) -> String {
+    let lines = text.lines().count();
+    // With less there is nothing to see anyway.
+    if height < 4 || lines < height {
+        return text.to_owned();
+    }
+    let shown = height - 2;
+    let mut cut: String = text.split_inclusive('\n').take(shown).collect();
+    cut += &format!("… {} more lines: make the window higher, or name fewer", lines - shown);
+    cut
 }
 
 fn told(failure: &Failure) -> String {
@@ -241,6 +255,14 @@ mod tests {
         let text = escaped(&value.to_string());
         assert!(text.chars().all(is_visible), "{text}");
         assert_eq!(serde_json::from_str::<Value>(&text).unwrap(), value);
+    }
+
+    #[test]
+    fn what_has_no_room_on_the_screen_is_counted() {
+        let text = "head\na\nb\nc\nd\n";
+        assert_eq!(on_screen(text, 6), text);
+        assert_eq!(on_screen(text, 0), text, "no terminal that tells its height");
+        assert_eq!(on_screen(text, 5), "head\na\nb\n… 2 more lines: make the window higher, or name fewer");
     }
 
     #[test]
